@@ -1,0 +1,85 @@
+"""Connections to endpoints: name resolution, both address families, one time limit, one error type."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from enum import Enum, unique
+from typing import TypeVar
+
+import aiohappyeyeballs
+
+from vrata.net.deadlines import NEVER
+
+ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+
+
+@unique
+class DialStage(Enum):
+    """Where a dial failed."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TIMEOUT = "timeout"
+
+
+class DialError(Exception):
+    """No connection came about; ``stage`` says where it ended, the text carries the system's words for the log."""
+
+    def __init__(self, stage: DialStage, detail: str) -> None:
+        super().__init__(detail)
+        self.stage = stage
+
+
+async def dial(
+    host: str,
+    port: int,
+    factory: Callable[[], ProtocolT],
+    *,
+    connect_timeout: float,
+    fallback_delay: float,
+) -> ProtocolT:
+    """Connect to *host*:*port* and return the protocol that *factory* made.
+
+    *connect_timeout* (seconds, infinite for none) covers resolution and all addresses tried; *fallback_delay* is the
+    head start of each address before the next one is tried beside it (RFC 8305 §5). Raises :class:`DialError`.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(None if connect_timeout == NEVER else connect_timeout):
+            addresses = await _resolve(loop, host, port)
+            try:
+                sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=fallback_delay)
+            except OSError as error:
+                raise DialError(DialStage.CONNECT, str(error)) from error
+    except TimeoutError as error:
+        raise DialError(DialStage.TIMEOUT, f"not connected within {connect_timeout} s") from error
+    try:
+        _, protocol = await loop.create_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return protocol
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+    literal = _literal_address(host, port)
+    if literal is not None:
+        return [literal]
+    try:
+        return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except (OSError, UnicodeError) as error:
+        raise DialError(DialStage.RESOLVE, str(error)) from error
+
+
+def _literal_address(host: str, port: int) -> aiohappyeyeballs.AddrInfoType | None:
+    """*host* as an address that needs no resolver, or None."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, host)
+        except OSError:
+            continue
+        sockaddr = (host, port) if family == socket.AF_INET else (host, port, 0, 0)
+        return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr)
+    return None
