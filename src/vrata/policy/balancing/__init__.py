@@ -1,0 +1,1 @@
+"""Which one of several: one algorithm per module, the random generator passed in."""
