@@ -1,0 +1,136 @@
+"""Listeners: the ports on which a proxy takes requests."""
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from vrata.model.duration import Duration
+from vrata.model.entity import Entity
+from vrata.model.host import Host, host_and_port
+from vrata.model.number import U32, Port
+from vrata.model.part import ListOf, Part
+from vrata.model.reference import unless_reference
+from vrata.model.text import HeaderValue, check_path
+from vrata.model.tls import ListenerTls
+
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Seconds."""
+SIZE_BUCKETS = (100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
+"""Bytes."""
+
+
+def _check_metrics_path(text: str) -> None:
+    check_path(text)
+    if text == "/":
+        raise ValueError('must not be "/": it would hide every route')
+
+
+def _increasing(buckets: tuple[float, ...]) -> tuple[float, ...]:
+    for lower, upper in pairwise(buckets):
+        if upper <= lower:
+            raise ValueError(f"must be strictly increasing, but {upper:g} follows {lower:g}")
+    return buckets
+
+
+Buckets = Annotated[ListOf[float], AfterValidator(_increasing)]
+"""Upper limits of a histogram's buckets."""
+
+
+class ListenerTimeouts(Part):
+    """How long a listener waits for its clients; `0s` waits without limit."""
+
+    client_header: Duration = Duration("10s")
+    """From the start of a request to the end of its headers."""
+    client_request: Duration = Duration("60s")
+    """From the start of a request to the end of its body."""
+    client_response: Duration = Duration("60s")
+    """From the first byte of a response to its last."""
+    idle_between_requests: Duration = Duration("120s")
+    """From a response to the next request on the connection."""
+
+
+class MetricsCollect(Part):
+    """Dimensions of metrics that are collected."""
+
+    route: bool = True
+    """Count by route."""
+    destination: bool = True
+    """Count by destination."""
+    endpoint: bool = False
+    """Count by endpoint; many endpoints make many series."""
+    middleware: bool = True
+    """Count by middleware."""
+    listener: bool = True
+    """Count for the listener as a whole."""
+
+
+class Histograms(Part):
+    """Buckets of the histograms."""
+
+    duration_buckets: Buckets = DURATION_BUCKETS
+    """Seconds, strictly increasing."""
+    size_buckets: Buckets = SIZE_BUCKETS
+    """Bytes, strictly increasing."""
+
+
+class Metrics(Part):
+    """Prometheus metrics of a listener; the presence of the object turns them on."""
+
+    path: Annotated[str, AfterValidator(unless_reference(_check_metrics_path))] = "/metrics"
+    """Where the listener serves them."""
+    collect: MetricsCollect = MetricsCollect()
+    """What is collected."""
+    histograms: Histograms = Histograms()
+    """Buckets."""
+
+
+class ProxyErrors(Part):
+    """Error answers that the proxy makes itself."""
+
+    detail: Literal["minimal", "standard", "full"] = "standard"
+    """How much an error answer tells its client."""
+
+
+class Listener(Entity):
+    """A TCP port that takes requests. Every listener serves all routes."""
+
+    kind: ClassVar[str] = "listener"
+    collection: ClassVar[str] = "listeners"
+    always_shown: ClassVar[frozenset[str]] = frozenset({"id", "address"})
+
+    address: Host = "0.0.0.0"
+    """IP address or host name to bind."""
+    port: Port
+    """TCP port to bind."""
+    tls: ListenerTls | None = None
+    """TLS termination; absent = plaintext."""
+    http2: bool = False
+    """Speak HTTP/2 as well: by ALPN with TLS, with prior knowledge without."""
+    server_name: HeaderValue = ""
+    """Value of the Server header of every response; absent = left as it is."""
+    max_request_headers_kb: U32 = Field(default=0, alias="maxRequestHeadersKB")
+    """Limit of all header lines of a request, in units of 1024 bytes; 0 = the built-in limit."""
+    timeouts: ListenerTimeouts = ListenerTimeouts()
+    """Limits of what clients may take."""
+    metrics: Metrics | None = None
+    """Prometheus metrics; absent = none."""
+    proxy_errors: ProxyErrors = ProxyErrors()
+    """Error answers."""
+
+    @property
+    def bind_address(self) -> str:
+        """Address and port as `host:port`, an IPv6 address in brackets."""
+        return host_and_port(self.address, self.port)
+
+
+__all__ = [
+    "DURATION_BUCKETS",
+    "SIZE_BUCKETS",
+    "Histograms",
+    "Listener",
+    "ListenerTimeouts",
+    "Metrics",
+    "MetricsCollect",
+    "ProxyErrors",
+]

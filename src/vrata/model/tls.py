@@ -1,0 +1,130 @@
+"""TLS of listeners (termination, client certificates) and of destinations (towards the upstream)."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from vrata.model.errors import FixedText, Problem, broken, fixed
+from vrata.model.host import Host
+from vrata.model.part import Part
+from vrata.model.pem import certificate_failure, check_path_or_pem, is_pem, key_failure, pair_failure
+from vrata.model.reference import contains_reference
+
+TlsVersion = Literal["TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
+_ORDER = ("TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3")
+
+
+def _certificate_text(text: str) -> str:
+    check_path_or_pem(text)
+    if is_pem(text) and not contains_reference(text) and (failure := certificate_failure(text)):
+        raise ValueError(failure)
+    return text
+
+
+def _key_text(text: str) -> str:
+    check_path_or_pem(text)
+    if is_pem(text) and not contains_reference(text) and (failure := key_failure(text)):
+        raise ValueError(failure)
+    return text
+
+
+Certificates = Annotated[str, AfterValidator(_certificate_text)]
+"""PEM certificates or the path of a file with them, in the file system of the proxy."""
+PrivateKey = Annotated[str, AfterValidator(_key_text), Field(repr=False)]
+"""A PEM private key without passphrase or the path of a file with one, in the file system of the proxy."""
+
+
+_UNKNOWN_MODE = FixedText('unknown clientAuth.mode {value}: must be "none", "optional", or "require"')
+
+
+class ClientAuth(Part):
+    """Whether a listener asks its clients for certificates."""
+
+    always_shown: ClassVar[frozenset[str]] = frozenset({"mode"})
+
+    mode: Annotated[Literal["none", "optional", "require"], _UNKNOWN_MODE] = "none"
+    """`optional` verifies a certificate if the client gives one; `require` fails the handshake without one."""
+    ca: Certificates = ""
+    """Authorities that sign the clients' certificates; needed unless the mode is `none`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mode != "none" and not self.ca:
+            raise fixed(f'clientAuth.ca is required when mode is "{self.mode}"')
+        return self
+
+
+class ListenerTls(Part):
+    """TLS termination at a listener."""
+
+    cert: Certificates = ""
+    """The server's certificate, followed by its chain."""
+    key: PrivateKey = ""
+    """The private key of the certificate."""
+    min_version: TlsVersion = "TLSv1_2"
+    """The oldest version that is accepted."""
+    max_version: TlsVersion | None = None
+    """The newest version that is accepted; absent = no limit."""
+    client_auth: ClientAuth = ClientAuth()
+    """Client certificates."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = [
+            Problem(name, "is required: TLS needs both cert and key")
+            for name in ("cert", "key")
+            if not getattr(self, name)
+        ]
+        problems += _pair_problems(self.cert, self.key)
+        problems += _version_problems(self.min_version, self.max_version)
+        if problems:
+            raise broken(*problems)
+        return self
+
+
+class DestinationTls(Part):
+    """TLS towards the endpoints of a destination."""
+
+    always_shown: ClassVar[frozenset[str]] = frozenset({"mode"})
+
+    mode: Literal["none", "tls", "mtls"] = "none"
+    """`tls` verifies the upstream; `mtls` also presents a client certificate."""
+    cert: Certificates = ""
+    """The client certificate, followed by its chain; needed for `mtls`."""
+    key: PrivateKey = ""
+    """The private key of the client certificate; needed for `mtls`."""
+    ca: Certificates = ""
+    """Authorities that the upstream's certificate is verified with; absent = those of the system."""
+    sni: Host = ""
+    """Server name to send and to verify; absent = the destination's host."""
+    min_version: TlsVersion | None = None
+    """The oldest version that is accepted; absent = the library's default."""
+    max_version: TlsVersion | None = None
+    """The newest version that is accepted; absent = no limit."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems: list[Problem] = []
+        for name, other in (("cert", "key"), ("key", "cert")):
+            if not getattr(self, name):
+                if self.mode == "mtls":
+                    problems.append(Problem(name, 'is required when mode is "mtls"'))
+                elif getattr(self, other):
+                    problems.append(Problem(name, f"is required together with {other}"))
+        problems += _pair_problems(self.cert, self.key)
+        problems += _version_problems(self.min_version, self.max_version)
+        if problems:
+            raise broken(*problems)
+        return self
+
+
+def _pair_problems(cert: str, key: str) -> Iterator[Problem]:
+    known = all(is_pem(text) and not contains_reference(text) for text in (cert, key))
+    if known and (failure := pair_failure(cert, key)):
+        yield Problem("key", failure)
+
+
+def _version_problems(oldest: str | None, newest: str | None) -> Iterator[Problem]:
+    if oldest and newest and _ORDER.index(newest) < _ORDER.index(oldest):
+        yield Problem("maxVersion", f'must not be older than minVersion "{oldest}", got "{newest}"')
