@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 FORMATS = ("console", "json")
+
+
+def _without_control_characters(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Names and paths come from outside: none may move the cursor of the terminal that shows them, or fake a line."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = value.encode("unicode_escape", "backslashreplace").decode("ascii")
+    return event
 
 
 def configure(format: str, level: str, **context: Any) -> None:  # noqa: A002 - the name of the setting
@@ -22,11 +31,17 @@ def configure(format: str, level: str, **context: Any) -> None:  # noqa: A002 - 
     if format == "json":
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=0)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stdout.isatty(),
+            pad_event_to=0,
+            # The default shows local variables, and with them secrets and credentials.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_control_characters,
     ]
     if format == "json":
         processors.append(structlog.processors.format_exc_info)

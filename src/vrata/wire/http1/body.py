@@ -18,7 +18,11 @@ _MAX_TRAILERS = 8192
 
 # RFC 9112 §7.1: size in hex, then extensions, which a recipient may ignore but must parse past.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
-_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*")
+# RFC 9110 §6.5.1: framing cannot come in trailers. All are left behind here, but a reader that merges them into the
+# head, or one that checks them, would see another message.
+_TRAILER_LINE = re.compile(
+    rb"(?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+"
+)
 
 
 class BodyDecoder(Protocol):

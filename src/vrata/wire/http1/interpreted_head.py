@@ -1,0 +1,465 @@
+"""Message heads in plain Python: strict reading, lazy access, and emission for the next hop (RFC 9112 §3 to §6).
+
+This module is the rule book; :mod:`vrata.wire.http1.compiled_head` does the frequent part of the same over C pointers
+where a compiler was at hand, and calls the functions here for the rest. One suite of tests runs over both.
+
+A head is checked as a whole by one regular expression, then split into lines once. The few fields that concern a
+proxy are looked at; all others stay the lines they were, and are joined again when the head goes on.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vrata.wire.http1.date import http_date
+from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    DATE,
+    EXPECT,
+    FORWARDED_FOR,
+    HOST,
+    PASS,
+    REQUEST_FIELDS,
+    RESPONSE_FIELDS,
+    SERVER,
+    TRANSFER_ENCODING,
+)
+from vrata.wire.http1.status import STATUS_LINES, has_no_body
+from vrata.wire.http1.target import checked_authority, decoded_path, first_parameters, host_of, settled
+
+MAX_REQUEST_LINE = 8192
+"""Bytes of a request line without its CRLF; longer ones are refused with 414 (RFC 9112 §3 asks for at least 8000)."""
+MAX_HEAD = 65536
+"""Bytes of a whole head unless the listener says otherwise."""
+MAX_FIELDS = 100
+"""Header lines of one head."""
+
+# RFC 9110 §5.6.2 token; §5.5 field values are visible ASCII, space, tab and obs-text. A line can only begin with a
+# token, so obs-fold (RFC 9112 §5.2) cannot match, nor white space before the colon (§5.1), nor a bare CR or LF (§2.2).
+# All repetitions are possessive: what one of them takes, the next could never use, so there is no way back to try.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*+"
+_FIELD_LINES = rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
+_REQUEST_HEAD = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
+_RESPONSE_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _TEXT + rb")?\r\n" + _FIELD_LINES)
+_REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e]++ HTTP/([0-9])\.([0-9])\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: " + _TEXT + rb")?\r\n")
+_UNFINISHED_LINE = re.compile(_TEXT + rb"\r?")
+_FIELD_LINE = re.compile(_TOKEN + rb":" + _TEXT)
+
+HIDDEN = frozenset({b"host", b"x-forwarded-client-cert", b"x-vrata-attempt-count", b"x-request-attempt-count"})
+
+
+class RequestHead:
+    """The head of one request, as a strict reader understood it.
+
+    ``content_length`` is -1 when the message has none; ``chunked`` and ``content_length`` are never both set.
+    Names and values that nobody asks for stay bytes inside :attr:`lines`.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_path",
+        "_query_parameters",
+        "authority",
+        "chunked",
+        "content_length",
+        "expects_continue",
+        "forwarded_for",
+        "keep_alive",
+        "lines",
+        "method",
+        "minor",
+        "passed",
+        "size",
+        "target",
+    )
+
+    def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes], size: int) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.lines = lines
+        self.size = size
+        self.authority = b""
+        self.content_length = -1
+        self.chunked = False
+        self.keep_alive = minor == 1
+        self.expects_continue = False
+        self.forwarded_for: list[bytes] = []
+        self.passed: list[bytes] = []
+        self._path: str | None = None
+        self._fields: dict[bytes, str] | None = None
+        self._query_parameters: dict[str, str] | None = None
+
+    @classmethod
+    def unreadable(cls) -> RequestHead:
+        """Stands for a head that could not be read, so that its refusal can be answered."""
+        return cls(b"", b"", 1, [], 0)
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method!r} {self.target!r}>"
+
+    @property
+    def has_body(self) -> bool:
+        """True when body bytes follow this head."""
+        return self.chunked or self.content_length > 0
+
+    @property
+    def fields_size(self) -> int:
+        """Bytes of all names and values, without colons, line ends and the white space around values."""
+        split = (line.partition(b":") for line in self.lines)
+        return sum(len(name) + len(value.strip(b" \t")) for name, _, value in split)
+
+    @property
+    def host(self) -> str:
+        """The authority without its port, in lower case, without a trailing dot; brackets of IPv6 stay."""
+        return host_of(self.authority)
+
+    @property
+    def path(self) -> str:
+        """The path, percent-decoded once and not normalised; bytes that are not UTF-8 become lone surrogates."""
+        path = self._path
+        if path is None:
+            path = self._path = decoded_path(self.raw_path)
+        return path
+
+    @property
+    def raw_path(self) -> bytes:
+        """The path as it was sent."""
+        return self.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes:
+        """What follows the first ``?`` of the target, as it was sent."""
+        return self.target.partition(b"?")[2]
+
+    def header(self, name: str) -> str | None:
+        """The first value of the field *name* (lower case), or None. ``Host`` is not visible here."""
+        fields = self._fields
+        if fields is None:
+            fields = {}
+            for line in self.lines:
+                key, _, value = line.partition(b":")
+                key = key.lower()
+                if key not in fields and key not in HIDDEN:
+                    fields[key] = value.strip(b" \t").decode("latin-1")
+            self._fields = fields
+        return fields.get(name.encode("latin-1", "replace"))
+
+    def query_parameter(self, name: str) -> str | None:
+        """The first value of the query parameter *name*, decoded, or None."""
+        parameters = self._query_parameters
+        if parameters is None:
+            parameters = self._query_parameters = first_parameters(self.query)
+        return parameters.get(name)
+
+    def emit(self, *, target: bytes, authority: bytes, client: bytes, scheme: bytes) -> bytes:
+        """The head for the upstream: end-to-end fields as they came, our own hop's framing, and the forwarding facts.
+
+        *client* is the peer's address, appended to X-Forwarded-For; *authority* becomes Host.
+        """
+        parts = [b"%s %s HTTP/1.1\r\nhost: %s" % (self.method, target, authority)]
+        parts += self.passed
+        if self.chunked:
+            parts.append(b"transfer-encoding: chunked")
+        elif self.content_length >= 0:
+            parts.append(b"content-length: %d" % self.content_length)
+        if self.expects_continue:
+            parts.append(b"expect: 100-continue")
+        forwarded_for = b", ".join([*self.forwarded_for, client]) if self.forwarded_for else client
+        parts.append(b"x-forwarded-for: %s\r\nx-forwarded-proto: %s" % (forwarded_for, scheme))
+        if self.authority:
+            parts.append(b"x-forwarded-host: " + self.authority)
+        parts.append(b"\r\n")
+        return b"\r\n".join(parts)
+
+
+class ResponseHead:
+    """The head of one response, as a strict reader understood it."""
+
+    __slots__ = ("chunked", "content_length", "dated", "keep_alive", "minor", "passed", "server", "size", "status")
+
+    def __init__(self, status: int, minor: int = 1) -> None:
+        """A head without fields, as a proxy makes it itself; parsing fills in the rest."""
+        self.status = status
+        self.minor = minor
+        self.size = 0
+        self.content_length = -1
+        self.chunked = False
+        self.keep_alive = minor == 1
+        self.dated = False
+        self.server: bytes | None = None
+        self.passed: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}>"
+
+    @property
+    def is_informational(self) -> bool:
+        """True for 1xx: another head follows (RFC 9110 §15.2)."""
+        return self.status < 200
+
+    @property
+    def is_event_stream(self) -> bool:
+        """True for ``text/event-stream``, a response that is meant never to end."""
+        for line in self.passed:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-type":
+                return names_event_stream(value)
+        return False
+
+    def body_expected(self, request_method: bytes) -> bool:
+        """False when no body follows whatever the fields say (RFC 9112 §6.3 rule 1)."""
+        return not (request_method == b"HEAD" or self.status < 200 or has_no_body(self.status))
+
+    def emit(self, *, chunked: bool, close: bool, keep_alive_1_0: bool, server: bytes | None) -> bytes:
+        """The head for the client.
+
+        *chunked*: the body that follows is re-framed in chunks; *close*: the connection ends after this message;
+        *keep_alive_1_0*: an HTTP/1.0 client asked for persistence and gets it; *server* replaces ``Server``.
+        """
+        parts = [STATUS_LINES[self.status][:-2]]
+        parts += self.passed
+        if not self.dated and self.status >= 200:
+            parts.append(b"date: " + http_date())  # RFC 9110 §6.6.1: owed by whoever forwards a response without one
+        if chunked:
+            parts.append(b"transfer-encoding: chunked")
+        elif self.content_length >= 0:
+            parts.append(b"content-length: %d" % self.content_length)
+        if server is None:
+            server = self.server
+        if server is not None:
+            parts.append(b"server: " + server)
+        if close:
+            parts.append(b"connection: close")
+        elif keep_alive_1_0:
+            parts.append(b"connection: keep-alive")
+        parts.append(b"\r\n")
+        return b"\r\n".join(parts)
+
+
+def parse_request_head(data: bytes, max_head: int = MAX_HEAD) -> RequestHead | None:
+    """Read the request head that *data* begins with; None when it is not complete yet.
+
+    Raises :class:`MalformedMessage`: at the end of the head, or before when its first line is wrong already, LF alone
+    ends its lines, or it is over a limit.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        check_unfinished_request(data, max_head)
+        return None
+    match = _REQUEST_HEAD.match(data)
+    size = end + 4
+    if match is None:
+        raise diagnose_request(data[:size])
+    method, target, minor, block = match.groups()
+    if len(target) + len(method) > MAX_REQUEST_LINE - len("  HTTP/1.1"):
+        raise MalformedMessage(414, "request line too long")
+    if size > max_head:
+        raise MalformedMessage(431, "request headers too large")
+    lines = block.split(b"\r\n")
+    lines.pop()
+    if len(lines) > MAX_FIELDS:
+        raise MalformedMessage(431, "too many header lines")
+    head = RequestHead(method, target, 1 if minor == b"1" else 0, lines, size)
+    _read_request_fields(head)
+    head.target, authority = settled(method, target)
+    if authority is not None:
+        head.authority = authority  # RFC 9112 §3.2.2: it replaces Host
+    return head
+
+
+def _read_request_fields(head: RequestHead) -> None:
+    passed = head.passed
+    connection: list[bytes] = []
+    host: bytes | None = None
+    for line in head.lines:
+        colon = line.index(b":")
+        field = REQUEST_FIELDS[line[:colon]]
+        if field == PASS:
+            passed.append(line)
+            continue
+        value = line[colon + 1 :].strip(b" \t")
+        if field == HOST:
+            if host is not None:
+                raise MalformedMessage(400, "more than one Host")  # RFC 9112 §3.2
+            host = value
+        elif field == CONNECTION:
+            connection.append(value)
+        elif field == CONTENT_LENGTH:
+            head.content_length = _content_length(value, head.content_length)
+        elif field == TRANSFER_ENCODING:
+            check_transfer_encoding(value, already=head.chunked)
+            head.chunked = True
+        elif field == FORWARDED_FOR:
+            if value:
+                head.forwarded_for.append(value)
+        elif field == EXPECT:
+            if value.lower() != b"100-continue":
+                raise MalformedMessage(417, "unknown expectation")  # RFC 9110 §10.1.1
+            head.expects_continue = True
+    if head.chunked:
+        if head.content_length >= 0:
+            # RFC 9112 §6.1 would let us drop Content-Length; two framings are smuggling more often than not.
+            raise MalformedMessage(400, "both Transfer-Encoding and Content-Length")
+        if head.minor == 0:
+            raise MalformedMessage(400, "Transfer-Encoding in an HTTP/1.0 request")  # RFC 9112 §6.1
+    # RFC 9110 §10.1.1: an expectation of an HTTP/1.0 client, or one without a body to wait for, means nothing.
+    head.expects_continue = head.expects_continue and head.minor == 1 and head.has_body
+    if host is None:
+        if head.minor == 1:
+            raise MalformedMessage(400, "no Host")  # RFC 9112 §3.2
+    else:
+        head.authority = checked_authority(host)
+    if connection:
+        head.keep_alive, nominated = read_connection(connection, head.minor)
+        if nominated:
+            head.passed = _without(passed, nominated)
+            if b"x-forwarded-for" in nominated:
+                head.forwarded_for.clear()
+
+
+def parse_response_head(data: bytes, max_head: int = MAX_HEAD) -> ResponseHead | None:
+    """Read the response head that *data* begins with; None when it is not complete yet.
+
+    Raises :class:`MalformedMessage` (its status then has no meaning for the client).
+    """
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        check_unfinished_response(data, max_head)
+        return None
+    match = _RESPONSE_HEAD.match(data)
+    size = end + 4
+    if match is None:
+        raise MalformedMessage(502, "malformed response head")
+    if size > max_head:
+        raise MalformedMessage(502, "response headers too large")
+    minor, status, block = match.groups()
+    lines = block.split(b"\r\n")
+    lines.pop()
+    if len(lines) > MAX_FIELDS:
+        raise MalformedMessage(502, "too many response header lines")
+    head = ResponseHead(int(status), 1 if minor == b"1" else 0)
+    head.size = size
+    passed = head.passed
+    connection: list[bytes] = []
+    for line in lines:
+        colon = line.index(b":")
+        field = RESPONSE_FIELDS[line[:colon]]
+        if field == PASS:
+            passed.append(line)
+            continue
+        value = line[colon + 1 :].strip(b" \t")
+        if field == CONTENT_LENGTH:
+            head.content_length = _content_length(value, head.content_length)
+        elif field == TRANSFER_ENCODING:
+            check_transfer_encoding(value, already=head.chunked)
+            head.chunked = True
+        elif field == CONNECTION:
+            connection.append(value)
+        elif field == SERVER:
+            head.server = value
+        elif field == DATE:
+            head.dated = True
+            passed.append(line)
+    if head.chunked and (head.content_length >= 0 or head.minor == 0):
+        raise MalformedMessage(502, "conflicting response framing")  # RFC 9112 §6.3 rule 3
+    if head.status < 200 or head.status == 204:
+        # RFC 9110 §8.6 and RFC 9112 §6.1 forbid framing here; what a sloppy sender wrote must not go on.
+        head.content_length = -1
+        head.chunked = False
+    if connection:
+        head.keep_alive, nominated = read_connection(connection, head.minor)
+        if nominated:
+            head.passed = _without(passed, nominated)
+            if b"server" in nominated:
+                head.server = None
+    return head
+
+
+def names_event_stream(content_type: bytes) -> bool:
+    """True when the value of Content-Type is ``text/event-stream``, with whatever parameters."""
+    return content_type.partition(b";")[0].strip(b" \t").lower() == b"text/event-stream"
+
+
+def _content_length(value: bytes, previous: int) -> int:
+    # RFC 9112 §6.3 rule 5 allows to fold equal repetitions; refusing them is as legal and leaves nothing to interpret.
+    if previous >= 0 or not value.isdigit() or len(value) > 18:
+        raise MalformedMessage(400, "malformed Content-Length")
+    return int(value)
+
+
+def check_transfer_encoding(value: bytes, *, already: bool) -> None:
+    """Accept ``chunked``, once; *already* says that it was seen. Raises :class:`MalformedMessage`."""
+    coding = value.lower()
+    if not already and coding == b"chunked":
+        return
+    # RFC 9112 §6.1: an unknown coding is 501; chunked must come once and last.
+    if not already and coding.rpartition(b",")[2].strip(b" \t") == b"chunked" and coding.count(b"chunked") == 1:
+        raise MalformedMessage(501, "unsupported transfer coding")
+    raise MalformedMessage(400, "malformed Transfer-Encoding")
+
+
+def read_connection(values: list[bytes], minor: int) -> tuple[bool, set[bytes]]:
+    """Persistence (RFC 9112 §9.3), and the names of the fields that Connection nominates (RFC 9110 §7.6.1)."""
+    options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    return keep_alive, options - {b"close", b"keep-alive", b""}
+
+
+def _without(lines: list[bytes], names: set[bytes]) -> list[bytes]:
+    return [line for line in lines if line[: line.index(b":")].lower() not in names]
+
+
+def check_unfinished_request(data: bytes, max_head: int) -> None:
+    """Refuse early what no further byte can mend, so that garbage is not waited for."""
+    line_end = data.find(b"\n")
+    if (line_end if line_end >= 0 else len(data)) > MAX_REQUEST_LINE + 1:  # with its CR
+        raise MalformedMessage(414, "request line too long")
+    if len(data) > max_head:
+        raise MalformedMessage(431, "request headers too large")
+    if not _may_become_head(data, line_end, _REQUEST_LINE):
+        raise diagnose_request(data)
+
+
+def check_unfinished_response(data: bytes, max_head: int) -> None:
+    """The same for a response."""
+    if len(data) > max_head:
+        raise MalformedMessage(502, "response headers too large")
+    if not _may_become_head(data, data.find(b"\n"), _STATUS_LINE):
+        raise MalformedMessage(502, "malformed response head")
+
+
+def _may_become_head(data: bytes, line_end: int, first_line: re.Pattern[bytes]) -> bool:
+    """False when the first line is wrong, or when LF alone ends the head, whose proper end would then never come.
+
+    The field lines wait for the end of the head: to read them again with every byte that comes would be a gift to
+    those who send one byte at a time.
+    """
+    if line_end < 0:
+        return _UNFINISHED_LINE.fullmatch(data) is not None
+    return first_line.match(data) is not None and b"\n\n" not in data and b"\n\r\n" not in data
+
+
+def diagnose_request(head: bytes) -> MalformedMessage:
+    """The most telling reason why *head*, which may be unfinished, did not match; the slow path of a refusal."""
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        first, line_feed, _ = head.partition(b"\n")
+        if len(first) > MAX_REQUEST_LINE + 1:
+            return MalformedMessage(414, "request line too long")
+        if line_feed and not first.endswith(b"\r"):
+            return MalformedMessage(400, "bare line feed")  # RFC 9112 §2.2
+        return MalformedMessage(400, "malformed request line")
+    if line.groups() not in ((b"1", b"0"), (b"1", b"1")):
+        # RFC 9112 §2.3: a higher minor version is understood as the highest we know; such a client does not exist.
+        return MalformedMessage(505, "HTTP version not supported")
+    for text in head[line.end() :].split(b"\r\n"):
+        if text[:1] in (b" ", b"\t"):
+            return MalformedMessage(400, "folded header line")
+        if text and _FIELD_LINE.fullmatch(text) is None:
+            return MalformedMessage(400, "malformed header line")
+    return MalformedMessage(400, "malformed request head")

@@ -1,0 +1,1 @@
+"""What tests of several kinds share: ports, conditions to wait for, and real Vrata processes."""

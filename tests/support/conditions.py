@@ -1,0 +1,62 @@
+"""Waiting for something to become true, instead of sleeping and hoping."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T], timeout: float = 20.0, *, what: str, interval: float = 0.01) -> T:
+    """Poll *condition* until it is truthy and return its value.
+
+    Raises ``AssertionError`` naming *what* after *timeout* seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        time.sleep(interval)
+
+
+async def eventually_async(
+    condition: Callable[[], T], timeout: float = 20.0, *, what: str, interval: float = 0.005
+) -> T:
+    """:func:`eventually` on an event loop, which runs on meanwhile."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        await asyncio.sleep(interval)
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether a connection to *port* is accepted right now."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+async def settled(value: Callable[[], T], quiet: float = 0.25, timeout: float = 20.0) -> T:
+    """Wait until *value* has stayed the same for *quiet* seconds, and return it."""
+    deadline = time.monotonic() + timeout
+    last, since = value(), time.monotonic()
+    while (now := time.monotonic()) - since < quiet:
+        if now >= deadline:
+            raise AssertionError(f"still changing after {timeout:g} s: {last}")
+        await asyncio.sleep(0.005)
+        if (found := value()) != last:
+            last, since = found, time.monotonic()
+    return last

@@ -1,0 +1,46 @@
+"""A request as routing sees it, made by hand, that tells what was read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class FakeRequest:
+    """Implements ``RequestView``. ``read`` holds the members that were asked for, beside the path."""
+
+    def __init__(
+        self,
+        path: str = "/",
+        *,
+        method: str = "GET",
+        host: str = "example.com",
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        self.path = path
+        self._method = method
+        self._host = host
+        self._headers = dict(headers or {})
+        self._query = dict(query or {})
+        self.read: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"<{self._method} {self._host} {self.path!r} {self._headers} {self._query}>"
+
+    @property
+    def method(self) -> str:
+        self.read.add("method")
+        return self._method
+
+    @property
+    def host(self) -> str:
+        self.read.add("host")
+        return self._host
+
+    def header(self, name: str) -> str | None:
+        self.read.add("headers")
+        return self._headers.get(name)
+
+    def query_parameter(self, name: str) -> str | None:
+        self.read.add("query")
+        return self._query.get(name)

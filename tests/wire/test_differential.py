@@ -1,0 +1,360 @@
+"""Vrata against h11, an independent reader: what Vrata accepts, h11 reads as the same message.
+
+h11 is the more lenient one in most places (folded lines, lines that end in LF alone, equal Content-Lengths, control
+characters in values); that Vrata refuses more is no fault. The one thing that h11 refuses and Vrata accepts is in
+:func:`h11_is_too_strict`, with the reason; anything else fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import h11
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.transcript import RequestReader, ResponseReader
+from vrata.wire.http1.errors import MalformedMessage
+
+EXAMPLES = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MUTATIONS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+Fields = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader made of a message."""
+
+    line: tuple[object, ...]
+    """Method and target, or the status."""
+    fields: Fields
+    content: bytes
+    complete: bool
+    rest: bytes
+
+
+class Refused(Exception):  # noqa: N818 - it names what became of the message
+    """The reader does not take this for a message."""
+
+
+# -- the two readers -------------------------------------------------------------------------------------------------
+
+
+def vrata_request(data: bytes) -> Reading | None:
+    reader = RequestReader()
+    try:
+        reader.feed(data)
+    except MalformedMessage as refusal:
+        raise Refused(refusal.reason) from refusal
+    head = reader.head
+    if head is None:
+        return None
+    body = reader.body
+    return Reading((head.method, head.target), split(head.lines), body.content, body.complete, body.rest)
+
+
+def vrata_response(data: bytes, method: bytes) -> Reading | None:
+    reader = ResponseReader(method)
+    try:
+        reader.feed(data)
+    except MalformedMessage as refusal:
+        raise Refused(refusal.reason) from refusal
+    head = reader.head
+    if head is None:
+        return None
+    complete = reader.body.complete or reader.body.close()
+    return Reading((head.status,), split(head.passed), reader.body.content, complete, reader.body.rest)
+
+
+def h11_request(data: bytes) -> Reading | None:
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+    connection.receive_data(data)
+    return h11_reading(connection)
+
+
+def h11_response(data: bytes, method: bytes) -> Reading | None:
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+    connection.send(h11.Request(method=method, target=b"/", headers=[(b"host", b"a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(data)
+    return h11_reading(connection, close=True)
+
+
+def h11_reading(connection: h11.Connection, *, close: bool = False) -> Reading | None:
+    line: tuple[object, ...] = ()
+    fields: Fields = []
+    content = b""
+    complete = False
+    closed = False
+    while not complete:
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            if closed and line:
+                break  # cut off by the close that was added here
+            raise Refused(str(error)) from error
+        match event:
+            case h11.Request():
+                line, fields = (event.method, event.target), list(event.headers)
+            case h11.Response():
+                line, fields = (event.status_code,), list(event.headers)
+            case h11.InformationalResponse():
+                return Reading((event.status_code,), list(event.headers), b"", True, connection.trailing_data[0])
+            case h11.Data():
+                content += bytes(event.data)
+            case h11.EndOfMessage():
+                complete = True
+            case h11.NEED_DATA if close and not closed and line:
+                closed = True
+                connection.receive_data(b"")
+            case _:
+                break
+    return Reading(line, fields, content, complete, connection.trailing_data[0]) if line else None
+
+
+def split(lines: list[bytes]) -> Fields:
+    """Names in lower case and stripped values, as h11 gives them, which also lowers the coding."""
+    fields: Fields = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        fields.append((name, value.lower() if name == b"transfer-encoding" else value))
+    return fields
+
+
+# -- the comparison --------------------------------------------------------------------------------------------------
+
+
+def h11_is_too_strict(data: bytes) -> bool:
+    """White space before the semicolon of a chunk extension is bad, but has to be taken (RFC 9112 §7.1.1)."""
+    return re.search(rb"\r\n[0-9A-Fa-f]+[ \t]+;", data) is not None
+
+
+def assert_same_request(data: bytes) -> bool:
+    """Whatever Vrata accepts, h11 reads alike; False when Vrata does not accept it."""
+    try:
+        ours = vrata_request(data)
+    except Refused:
+        return False
+    if ours is None:
+        return False
+    try:
+        theirs = h11_request(data)
+    except Refused as refusal:
+        if h11_is_too_strict(data):
+            return True
+        raise AssertionError("only Vrata accepts this") from refusal
+    assert theirs is not None
+    method, target = theirs.line
+    assert isinstance(target, bytes)
+    assert ours.line == (method, origin_form(method, target))
+    assert ours.fields == theirs.fields
+    assert_same_content(ours, theirs)
+    return True
+
+
+def assert_same_response(data: bytes, method: bytes) -> bool:
+    """Whatever Vrata accepts, h11 reads alike; False when Vrata does not accept it."""
+    try:
+        ours = vrata_response(data, method)
+    except Refused:
+        return False
+    if ours is None:
+        return False
+    try:
+        theirs = h11_response(data, method)
+    except Refused as refusal:
+        if h11_is_too_strict(data):
+            return True
+        raise AssertionError("only Vrata accepts this") from refusal
+    assert theirs is not None
+    assert ours.line == theirs.line
+    remaining = iter(theirs.fields)
+    assert all(field in remaining for field in ours.fields), "a field that h11 does not see, or in another order"
+    assert_same_content(ours, theirs)
+    return True
+
+
+def assert_same_content(ours: Reading, theirs: Reading) -> None:
+    assert (ours.content, ours.complete) == (theirs.content, theirs.complete)
+    if ours.complete:
+        assert ours.rest == theirs.rest
+
+
+def origin_form(method: object, target: bytes) -> bytes:
+    """RFC 9112 §3.2, written apart from the parser."""
+    absolute = re.fullmatch(rb"https?://[^/?]+(/[^?]*)?(\?.*)?", target, re.IGNORECASE)
+    if absolute is None:
+        return target
+    path, query = absolute.groups(b"")
+    return b"*" if method == b"OPTIONS" and not path and not query else (path or b"/") + query
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+TOKEN = st.text("!#$%&'*+-.^_`|~09AZaz", min_size=1, max_size=8).map(str.encode)
+VALUE = st.text("".join(map(chr, [9, *range(32, 127), *range(128, 256)])), max_size=20).map(
+    lambda text: text.encode("latin-1").strip(b" \t")
+)
+SPACE = st.sampled_from([b"", b" ", b"\t", b" \t "])
+TARGET = st.sampled_from(
+    [b"/", b"/a/b?c=d", b"//", b"/%2e%2e/?", b"http://b.test/c?d", b"http://b", b"HTTPS://B:1?q", b"/a:b@c"]
+)
+MEANINGFUL = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
+
+
+@st.composite
+def fields(draw: st.DrawFn) -> list[bytes]:
+    names = TOKEN.filter(lambda name: name.lower() not in MEANINGFUL)
+    pairs = draw(st.lists(st.tuples(names, SPACE, VALUE, SPACE), max_size=5))
+    lines = [name + b":" + before + value + after for name, before, value, after in pairs]
+    if draw(st.booleans()):
+        lines.append(draw(st.sampled_from([b"Connection: close", b"connection:keep-alive", b"Connection: x-a, X-B"])))
+    return lines
+
+
+@st.composite
+def framed(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
+    """The framing fields of a body, and the body in that framing."""
+    content = draw(st.binary(max_size=30))
+    match draw(st.sampled_from(["none", "length", "chunked"])):
+        case "none":
+            return [], b""
+        case "length":
+            zeros = draw(st.sampled_from([b"", b"0", b"000"]))
+            return [b"Content-Length:" + draw(SPACE) + zeros + b"%d" % len(content) + draw(SPACE)], content
+    cuts = sorted(draw(st.sets(st.integers(1, max(1, len(content) - 1)), max_size=3)))
+    pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+    extension = st.sampled_from([b"", b"", b";a", b";a=b", b'; a="b c"', b";"])
+    chunks = [b"%x" % len(piece) + draw(extension) + b"\r\n" + piece + b"\r\n" for piece in pieces if piece]
+    trailers = draw(st.sampled_from([b"", b"X: 1\r\n", b"Length: 9\r\nY:\r\n"]))
+    coding = draw(st.sampled_from([b"Transfer-Encoding: chunked", b"transfer-encoding:\tCHUNKED "]))
+    return [coding], b"".join(chunks) + b"0" + draw(extension) + b"\r\n" + trailers + b"\r\n"
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> bytes:
+    method = draw(st.sampled_from([b"GET", b"POST", b"HEAD", b"OPTIONS", b"get", b"X-Y"]))
+    framing, body = draw(framed())
+    minor = 1 if any(b"ncoding" in line for line in framing) else draw(st.integers(0, 1))
+    host = draw(st.sampled_from([b"Host: a", b"host:[::1]:80", b"HOST: a.test:8080"]))
+    lines = draw(st.permutations([host, *draw(fields()), *framing]))
+    rest = draw(st.sampled_from([b"", b"GET /next HTTP/1.1\r\n"]))
+    line = method + b" " + draw(TARGET) + b" HTTP/1.%d" % minor
+    return b"".join(text + b"\r\n" for text in [line, *lines, b""]) + body + rest
+
+
+@st.composite
+def responses(draw: st.DrawFn) -> bytes:
+    status = draw(st.sampled_from([200, 404, 204, 304, 500, 599]))
+    framing, body = draw(framed())
+    if status in (204, 304):
+        framing, body = [], b""
+    minor = 1 if any(b"ncoding" in line for line in framing) else draw(st.integers(0, 1))
+    line = b"HTTP/1.%d %d" % (minor, status) + draw(st.sampled_from([b"", b" ", b" OK", b" Not \xe4 Found"]))
+    lines = draw(st.permutations([*draw(fields()), *framing]))
+    return b"".join(text + b"\r\n" for text in [line, *lines, b""]) + body
+
+
+SNIPPETS = [
+    *(b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b" ", b"\t", b"\x00", b"\x0b", b"\x0c", b"\x85", b"\xa0"),
+    *(b":", b",", b";", b"+", b"-", b"0", b"0x", b"_", b"#", b"@", b"*", b"/", b"\r\n ", b"\r\n\t"),
+    *(b"chunked", b", chunked", b"identity, ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"Host: b\r\n", b"Connection: close\r\n", b"0\r\n\r\n", b"HTTP/1.1", b"HTTP/1.0", b"http://"),
+]
+INSERTED = st.one_of(st.binary(min_size=1, max_size=2), st.sampled_from(SNIPPETS))
+
+
+@st.composite
+def mutated(draw: st.DrawFn, messages: st.SearchStrategy[bytes]) -> bytes:
+    """A message with a few places changed, mostly where lines begin and end."""
+    data = draw(messages)
+    for _ in range(draw(st.integers(1, 3))):
+        marks = [found.start() for found in re.finditer(rb"[\r\n:, ;]", data)]
+        at = draw(st.one_of(st.sampled_from(marks or [0]), st.integers(0, len(data))))
+        match draw(st.sampled_from(["insert", "delete", "replace", "repeat"])):
+            case "insert":
+                data = data[:at] + draw(INSERTED) + data[at:]
+            case "delete":
+                data = data[:at] + data[at + draw(st.integers(1, 3)) :]
+            case "replace":
+                new = draw(INSERTED)
+                data = data[:at] + new + data[at + len(new) :]
+            case _:
+                data = data[:at] + data[at : at + draw(st.integers(1, 40))] + data[at:]
+    return data
+
+
+# -- the properties --------------------------------------------------------------------------------------------------
+
+
+@EXAMPLES
+@given(requests())
+def test_valid_requests_are_read_alike(data: bytes) -> None:
+    assert assert_same_request(data), "a valid request is refused"
+
+
+@EXAMPLES
+@given(responses(), st.sampled_from([b"GET", b"HEAD"]))
+def test_valid_responses_are_read_alike(data: bytes, method: bytes) -> None:
+    assert assert_same_response(data, method), "a valid response is refused"
+
+
+@MUTATIONS
+@given(mutated(requests()))
+def test_what_only_one_of_two_readers_would_see_is_refused_in_requests(data: bytes) -> None:
+    assert_same_request(data)
+
+
+@MUTATIONS
+@given(mutated(responses()), st.sampled_from([b"GET", b"HEAD"]))
+def test_what_only_one_of_two_readers_would_see_is_refused_in_responses(data: bytes, method: bytes) -> None:
+    assert_same_response(data, method)
+
+
+def mutants(data: bytes) -> Iterator[bytes]:
+    """*data* with every snippet inserted and overwritten at every place, and with up to three bytes cut out."""
+    for at in range(len(data) + 1):
+        for snippet in SNIPPETS:
+            yield data[:at] + snippet + data[at:]
+            yield data[:at] + snippet + data[at + len(snippet) :]
+        for size in (1, 2, 3):
+            yield data[:at] + data[at + size :]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PUT /a?b HTTP/1.1\r\nHost: a\r\nX:1\r\nContent-Length: 5\r\n\r\nabcdeGET",
+        b"PUT http://b/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\nGET",
+    ],
+)
+def test_every_small_change_of_a_request(data: bytes) -> None:
+    assert assert_same_request(data)
+    accepted = [assert_same_request(mutant) for mutant in mutants(data)]
+    assert 0 < sum(accepted) < len(accepted) // 2
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\nX:1\r\nContent-Length: 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ],
+)
+def test_every_small_change_of_a_response(data: bytes) -> None:
+    assert assert_same_response(data, b"GET")
+    accepted = [assert_same_response(mutant, b"GET") for mutant in mutants(data)]
+    assert 0 < sum(accepted) < len(accepted)
+
+
+def test_the_one_place_where_we_accept_more() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reading = vrata_request(head + b"1 ;a\r\nb\r\n0\r\n\r\n")
+    assert reading is not None
+    assert (reading.content, reading.complete) == (b"b", True)

@@ -1,0 +1,127 @@
+"""The request head that goes to the next hop (RFC 9110 §7.6)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.request_message import accepted, emitted, message
+
+
+def test_an_emitted_head() -> None:
+    head = accepted(message(b"Accept: a", b"X:  b ", b"accept: c", b"User-Agent: d", line=b"GET /p?q HTTP/1.1"))
+    assert emitted(head) == [
+        b"GET /p?q HTTP/1.1",
+        b"host: up.test",
+        b"Accept: a",
+        b"X:  b ",
+        b"accept: c",
+        b"User-Agent: d",
+        b"x-forwarded-for: 192.0.2.1",
+        b"x-forwarded-proto: http",
+        b"x-forwarded-host: a",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Connection: keep-alive",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Connection: keep-alive",
+        b"Proxy-Authenticate: Basic",
+        b"Proxy-Authorization: Basic eA==",
+        b"TE: trailers",
+        b"Trailer: X",
+        b"Upgrade: websocket",
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Host: forged",
+        b"X-Forwarded-Client-Cert: forged",
+        b"X-Vrata-Attempt-Count: 3",
+        b"X-Request-Attempt-Count: 3",
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("spelling", [bytes, bytes.lower, bytes.upper], ids=["as is", "lower", "upper"])
+def test_fields_that_do_not_go_on(line: bytes, spelling: type[bytes]) -> None:
+    head = accepted(message(spelling(line), b"X: 1"))
+    assert emitted(head) == emitted(accepted(message(b"X: 1")))
+
+
+@pytest.mark.parametrize(
+    ("lines", "passed"),
+    [
+        ([b"Connection: x-a", b"X-A: 1", b"X-B: 2"], [b"X-B: 2"]),
+        ([b"X-A: 1", b"x-a: 2", b"Connection: X-A"], []),
+        ([b"Connection: x-a, x-b", b"X-A: 1", b"X-B: 2", b"X-C: 3"], [b"X-C: 3"]),
+        ([b"Connection: x-a", b"Connection: close ,\tX-B", b"X-A: 1", b"X-B: 2"], []),
+        ([b"Connection: x-", b"X-A: 1"], [b"X-A: 1"]),
+        ([b"Connection: *", b"X-A: 1"], [b"X-A: 1"]),
+    ],
+)
+def test_fields_that_connection_nominates_do_not_go_on(lines: list[bytes], passed: list[bytes]) -> None:
+    assert accepted(message(*lines)).passed == passed
+
+
+def test_connection_cannot_remove_what_frames_and_addresses_the_message() -> None:  # RFC 9110 §7.6.1
+    nominate = b"Connection: host, content-length, transfer-encoding, x-forwarded-host, x-forwarded-proto"
+    head = accepted(message(nominate, b"Content-Length: 3", body=b"abc"))
+    lines = emitted(head)
+    assert lines.count(b"content-length: 3") == 1
+    assert lines.count(b"host: up.test") == 1
+    assert head.authority == b"a"
+    assert b"x-forwarded-host: a" in lines
+    assert b"x-forwarded-proto: http" in lines
+    chunked = accepted(message(nominate, b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"))
+    assert emitted(chunked).count(b"transfer-encoding: chunked") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], b"192.0.2.1"),
+        ([b"X-Forwarded-For: 203.0.113.7"], b"203.0.113.7, 192.0.2.1"),
+        ([b"X-Forwarded-For: a, b", b"x-forwarded-for: c"], b"a, b, c, 192.0.2.1"),
+        ([b"X-Forwarded-For:"], b"192.0.2.1"),
+        ([b"X-Forwarded-For: a", b"Connection: X-Forwarded-For"], b"192.0.2.1"),
+    ],
+)
+def test_the_client_is_appended_to_x_forwarded_for(lines: list[bytes], expected: bytes) -> None:
+    found = [line for line in emitted(accepted(message(*lines))) if line.lower().startswith(b"x-forwarded-for:")]
+    assert found == [b"x-forwarded-for: " + expected]
+
+
+@pytest.mark.parametrize(
+    ("lines", "framing"),
+    [
+        ([], []),
+        ([b"Content-Length: 0"], [b"content-length: 0"]),
+        ([b"CONTENT-LENGTH:005"], [b"content-length: 5"]),
+        ([b"TRANSFER-ENCODING:CHUNKED"], [b"transfer-encoding: chunked"]),
+    ],
+)
+def test_framing_is_emitted_once_in_our_own_words(lines: list[bytes], framing: list[bytes]) -> None:  # RFC 9112 §6
+    found = emitted(accepted(message(*lines)))
+    assert [line for line in found if line.lower().startswith((b"content-length", b"transfer-encoding"))] == framing
+
+
+def test_a_request_without_an_authority_forwards_no_claim_of_one() -> None:
+    head = accepted(message(host=None, line=b"GET / HTTP/1.0"))
+    lines = emitted(head)
+    assert lines[:2] == [b"GET / HTTP/1.1", b"host: up.test"]
+    assert not any(line.startswith(b"x-forwarded-host") for line in lines)
+
+
+def test_an_emitted_head_can_be_read_again_to_the_same_effect() -> None:
+    head = accepted(
+        message(b"X: 1", b"Content-Length: 3", b"Expect: 100-continue", line=b"PUT /p HTTP/1.1", body=b"abc")
+    )
+    again = accepted(b"\r\n".join([*emitted(head, b"a"), b"", b"abc"]))
+    assert (again.method, again.target, again.authority) == (head.method, head.target, head.authority)
+    assert (again.content_length, again.chunked, again.expects_continue) == (3, False, True)
+    assert again.passed == head.passed
+    assert again.forwarded_for == [b"192.0.2.1"]
+
+
+def test_the_repr_says_what_is_asked() -> None:
+    assert repr(accepted(message(line=b"GET /p HTTP/1.1"))) == "<RequestHead b'GET' b'/p'>"
