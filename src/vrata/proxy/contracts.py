@@ -1,0 +1,202 @@
+"""What the stages of the proxy know of each other: the client's request, its handler, one attempt, and failures.
+
+The stages (``listener``, ``routing``, ``destination``, ``endpoint``, ``upstream``, ``action``) import this module and
+not one another; ``action.forward`` and ``compile`` put them together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Protocol
+
+from vrata.wire.http1.head import RequestHead, ResponseHead
+
+
+@unique
+class FailureClass(Enum):
+    """Why the proxy itself answers a request: the name clients see, and the status (docs/behaviour.md)."""
+
+    NO_ROUTE = ("no_route", 404, "no matching route")
+    REQUEST_HEADERS_TOO_LARGE = ("request_headers_too_large", 431, "request headers too large")
+    NO_DESTINATION = ("no_destination", 502, "no destination available")
+    NO_ENDPOINT = ("no_endpoint", 502, "no healthy endpoint")
+    CIRCUIT_OPEN = ("circuit_open", 503, "circuit breaker open")
+    TIMEOUT = ("timeout", 504, "request timeout")
+    CONNECTION_REFUSED = ("connection_refused", 502, "upstream connection refused")
+    CONNECTION_RESET = ("connection_reset", 502, "upstream connection reset")
+    DNS_FAILURE = ("dns_failure", 502, "upstream host could not be resolved")
+    TLS_HANDSHAKE_FAILURE = ("tls_handshake_failure", 502, "upstream TLS handshake failed")
+    INTERNAL = ("internal_error", 500, "the proxy failed to handle the request")
+
+    def __init__(self, label: str, status: int, message: str) -> None:
+        self.label = label
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed request: the class, and where it happened as far as it got."""
+
+    failure_class: FailureClass
+    destination: str = ""
+    """Destination ID, empty when none was chosen."""
+    endpoint: str = ""
+    """``host:port``, empty when none was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResponse:
+    """A whole response made by the proxy itself."""
+
+    status: int
+    fields: bytes
+    """Header lines, each with its CRLF; without Content-Length, which follows from the body."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTimeouts:
+    """The limits of one attempt at an upstream, in seconds; infinite where the configuration says ``0s``."""
+
+    connect: float = 5.0
+    """Name resolution and TCP connect together."""
+    dual_stack_fallback: float = 0.3
+    """Head start of an address before the next one is tried beside it (RFC 8305)."""
+    response_header: float = 10.0
+    """Request sent to response head received."""
+    expect_continue: float = 1.0
+    """How long the client's body waits for the upstream's ``100 Continue``."""
+    idle_connection: float = 90.0
+    """How long an unused connection is kept."""
+
+
+class RequestView(Protocol):
+    """The request as matchers see it; every member may be computed when first read."""
+
+    @property
+    def method(self) -> str:
+        """As received."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Authority without port, in lower case, without trailing dot, IPv6 in brackets; empty without one."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Percent-decoded once, not normalised, without the query; bytes that are not UTF-8 are surrogate escapes."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """First value of the field *name* (lower case); None when absent. ``host`` always is: it has its own member."""
+        ...
+
+    def query_parameter(self, name: str) -> str | None:
+        """First value of the parameter *name*, decoded; None when absent."""
+        ...
+
+
+class RequestHandler(Protocol):
+    """What the listener tells the action about a request it has begun."""
+
+    def on_request_body(self, content: bytes, end: bool) -> None:
+        """More of the request's content has arrived; *end* with the last of it."""
+        ...
+
+    def on_client_gone(self) -> None:
+        """The client went away before the response was complete; nothing may be sent to it any more."""
+        ...
+
+    def pause_response(self) -> None:
+        """The client reads slower than we write: send nothing until :meth:`resume_response`."""
+        ...
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        ...
+
+
+class ClientRequest(RequestView, Protocol):
+    """One request of a client, and the way back to it."""
+
+    @property
+    def head(self) -> RequestHead:
+        """The head as read from the wire."""
+        ...
+
+    @property
+    def peer(self) -> bytes:
+        """The TCP peer's address in text."""
+        ...
+
+    @property
+    def scheme(self) -> bytes:
+        """``http`` or ``https``, by the listener."""
+        ...
+
+    def handled_by(self, handler: RequestHandler) -> None:
+        """Send what follows of this request to *handler*."""
+        ...
+
+    def respond(self, response: LocalResponse) -> None:
+        """Answer with a response of our own and be done with the request."""
+        ...
+
+    def fail(self, failure: Failure) -> None:
+        """Answer with the error body that the listener's detail level asks for, or cut a response that has begun."""
+        ...
+
+    def inform(self, head: ResponseHead) -> None:
+        """Pass a 1xx response on."""
+        ...
+
+    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+        """Begin the response with an upstream's *head* and the first of its content."""
+        ...
+
+    def send_content(self, content: bytes, end: bool) -> None:
+        """Go on with the response."""
+        ...
+
+    def pause_body(self) -> None:
+        """Read no more of the request's content until :meth:`resume_body`."""
+        ...
+
+    def resume_body(self) -> None:
+        """Read on."""
+        ...
+
+
+class AttemptOwner(Protocol):
+    """What one attempt at an upstream tells the action that made it."""
+
+    def on_informational(self, head: ResponseHead) -> None:
+        """A 1xx response arrived."""
+        ...
+
+    def on_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+        """The final response has begun; *end* when it is complete already."""
+        ...
+
+    def on_response_content(self, content: bytes, end: bool) -> None:
+        """More of the response."""
+        ...
+
+    def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
+        """The attempt is over without a complete response; *detail* is for the log."""
+        ...
+
+    def on_request_sent(self) -> None:
+        """The whole request is on its way: the wait for the response head begins."""
+        ...
+
+    def on_upstream_full(self) -> None:
+        """The upstream reads slower than the client writes."""
+        ...
+
+    def on_upstream_ready(self) -> None:
+        """The upstream has caught up."""
+        ...
