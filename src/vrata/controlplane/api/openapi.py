@@ -1,0 +1,169 @@
+"""The OpenAPI 3.1 document: the framework's list of operations, with the schemas that really apply.
+
+Requests are read by the model and not by the framework, so the framework knows neither bodies nor answers. Each
+endpoint states them with :func:`takes`, :func:`returns` and :func:`errors`, by the name of a schema; :func:`document`
+adds the schemas.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from vrata.controlplane.proxies import Acknowledgement, ProxyStatus
+from vrata.model import KINDS, Entity
+
+PREFIX = "/api/v1"
+TITLE = "Vrata API"
+VERSION = "1.0"
+
+_TEMPLATE = "#/components/schemas/{model}"
+_REASONS = {
+    400: "The request is not valid",
+    404: "There is no such resource",
+    409: "The id or the name is taken",
+    413: "The body is too large",
+    503: "Not available now",
+}
+
+
+class _Fragment(dict[str, Any]):
+    """A part of an operation; joining two merges their answers."""
+
+    def __or__(self, other: dict[str, Any]) -> _Fragment:  # type: ignore[override]
+        responses = {**self.get("responses", {}), **other.get("responses", {})}
+        return _Fragment({**self, **other, "responses": responses})
+
+
+def takes(schema: str) -> _Fragment:
+    """The request's body is a document of this schema."""
+    content = {"application/json": {"schema": _reference(schema)}}
+    return _Fragment({"requestBody": {"required": True, "content": content}})
+
+
+def returns(status: int, schema: str | list[str] | None = None) -> _Fragment:
+    """Success is *status*, with a document of this schema, or an array of the one schema in a list."""
+    response: dict[str, Any] = {"description": "No content" if schema is None else "Success"}
+    if schema is not None:
+        answer = _answer(schema) if isinstance(schema, str) else {"type": "array", "items": _answer(schema[0])}
+        response["content"] = {"application/json": {"schema": answer}}
+    return _Fragment({"responses": {str(status): response}})
+
+
+def returns_event_stream() -> _Fragment:
+    """Success is a stream of ``snapshot`` events."""
+    schema = {
+        "type": "string",
+        "description": "Server-sent events named `snapshot`; the data of each is one Snapshot on one line.",
+    }
+    content = {"text/event-stream": {"schema": schema}}
+    return _Fragment({"responses": {"200": {"description": "The stream", "content": content}}})
+
+
+def errors(*statuses: int) -> _Fragment:
+    """Answers of the one error shape."""
+    return _Fragment({"responses": {str(status): _error(_REASONS[status]) for status in statuses}})
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The whole document, for all operations that *app* shows."""
+    generated = get_openapi(title=TITLE, version=VERSION, openapi_version="3.1.0", routes=app.routes)
+    paths = {path.removeprefix(PREFIX): item for path, item in generated["paths"].items()}
+    for item in paths.values():
+        for operation in item.values():
+            _complete(operation)
+    return {
+        "openapi": generated["openapi"],
+        "info": generated["info"],
+        "servers": [{"url": PREFIX}],
+        "security": [{}, {"apiKey": []}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _complete(operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    # The framework announces an answer of its own for bad parameters, which it never gives here,
+    # and an empty 200 for operations that have another success.
+    responses.pop("422", None)
+    stated_success = [status for status in responses if status.startswith("2") and status != "200"]
+    if stated_success or responses.get("200", {}).get("description") == "Successful Response":
+        responses.pop("200", None)
+    responses["401"] = _error("API keys are configured and the request carries none of them")
+    responses["500"] = _error("The store failed, or something unexpected happened")
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _reference("Error")}}}
+
+
+def _reference(schema: str) -> dict[str, Any]:
+    return {"$ref": _TEMPLATE.format(model=schema)}
+
+
+def _answer(schema: str) -> dict[str, Any]:
+    entity = next((entity for entity in KINDS.values() if entity.__name__ == schema), None)
+    return _reference(schema) if entity is None else _stored(entity)
+
+
+def _stored(entity: type[Entity]) -> dict[str, Any]:
+    """An entity in an answer: as in a request, and what is always shown is there."""
+    required = sorted({entity.model_fields[name].alias or name for name in entity.always_shown})
+    return {"allOf": [_reference(entity.__name__), {"required": required}]}
+
+
+def _schemas() -> dict[str, Any]:
+    _, entities = models_json_schema([(entity, "validation") for entity in KINDS.values()], ref_template=_TEMPLATE)
+    _, proxies = models_json_schema(
+        [(Acknowledgement, "validation"), (ProxyStatus, "validation")], ref_template=_TEMPLATE
+    )
+    schemas = {**entities["$defs"], **proxies["$defs"], **_own_schemas()}
+    for schema in schemas.values():
+        _drop_titles(schema)
+    return dict(sorted(schemas.items()))
+
+
+def _drop_titles(schema: dict[str, Any]) -> None:
+    # Generated from member names ("Maxrequestheaderskb"), they say less than the names do.
+    schema.pop("title", None)
+    for member in schema.get("properties", {}).values():
+        member.pop("title", None)
+
+
+def _own_schemas() -> dict[str, Any]:
+    text = {"type": "string"}
+    summary = {"id": text, "name": text, "createdAt": {"type": "string", "format": "date-time"}}
+    collections = {
+        entity.collection: {"type": "array", "items": _stored(entity)}
+        for kind, entity in KINDS.items()
+        if kind != "secret"
+    }
+    entities = _object(collections)
+    warning = _object({"kind": text, "id": text, "name": text, "path": text, "reason": text})
+    snapshot = _object(summary | {"snapshot": entities})
+    snapshot["properties"]["warnings"] = {"type": "array", "items": warning}
+    return {
+        "Error": _object({"error": text}),
+        "SecretSummary": _object({"id": text, "name": text}),
+        "SnapshotRequest": _object({"name": {"type": "string", "minLength": 1}}),
+        "SnapshotSummary": _object(summary | {"active": {"type": "boolean"}}),
+        "Snapshot": snapshot,
+        "StagedEntities": entities,
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }

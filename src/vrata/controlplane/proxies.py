@@ -1,0 +1,203 @@
+"""What the control plane knows of its proxies: what each acknowledged, and whether it is there.
+
+Kept in memory only. A proxy repeats its acknowledgement every ten seconds, so a restarted control plane knows all of
+them again shortly after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from vrata.controlplane.identity import timestamp
+from vrata.model.text import Id, not_blank
+
+CONNECTED_SECONDS = 30.0
+FORGOTTEN_SECONDS = 3600.0
+MOST_PROXIES = 10_000
+
+ProxyId = Annotated[Id, AfterValidator(not_blank)]
+"""What may name a proxy: what may identify an entity, as the configuration demands of ``proxy.id``."""
+
+
+class _Reported(BaseModel):
+    # Unknown members are ignored here, unlike in the rest of the API: in a rolling upgrade a newer proxy must still be
+    # seen by an older control plane.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        str_max_length=1 << 20,
+    )
+
+
+class ReportedSnapshot(_Reported):
+    """A snapshot by name."""
+
+    id: str
+    name: str = ""
+
+
+class ReportedProblem(_Reported):
+    """One entity of a snapshot that the proxy could not put into effect."""
+
+    kind: str
+    id: str
+    name: str = ""
+    reason: str
+
+
+class LastApply(_Reported):
+    """What became of the last snapshot the proxy received."""
+
+    snapshot_id: str
+    status: Literal["applied", "rejected"]
+    reason: str = ""
+    """Why it was rejected."""
+    problems: list[ReportedProblem] = Field(default_factory=list)
+    """Entities that were skipped although the snapshot was applied."""
+    seconds: float = 0.0
+    """How long it took to apply."""
+
+
+class ReportedListener(_Reported):
+    """A listener of the proxy, as it is in reality."""
+
+    id: str
+    name: str = ""
+    address: str
+    state: Literal["listening", "failed"]
+    reason: str = ""
+
+
+class ReportedWorker(_Reported):
+    """A worker process of the proxy."""
+
+    slot: int
+    pid: int
+    state: Literal["serving", "starting", "draining"]
+
+
+class Acknowledgement(_Reported):
+    """What a proxy says of itself: after every change, and every ten seconds."""
+
+    version: str
+    """The proxy's version of Vrata."""
+    active_snapshot: ReportedSnapshot | None = None
+    """What it serves with."""
+    last_apply: LastApply | None = None
+    listeners: list[ReportedListener] = Field(default_factory=list)
+    workers: list[ReportedWorker] = Field(default_factory=list)
+
+
+class ProxyStatus(Acknowledgement):
+    """One proxy: its last acknowledgement, and whether it is there."""
+
+    id: str
+    connected: bool
+    """Its stream is open, or it acknowledged within the last 30 seconds."""
+    last_seen: str
+    """When it last acknowledged or had its stream open, RFC 3339."""
+
+
+class TooManyProxiesError(Exception):
+    """More proxies than the control plane keeps account of."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {MOST_PROXIES} proxies are known already")
+
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(slots=True)
+class _Entry:
+    acknowledgement: Acknowledgement = field(default_factory=lambda: Acknowledgement(version=""))
+    acknowledged: float | None = None
+    seen: float = 0.0
+    seen_at: datetime = _NEVER
+    streams: int = 0
+
+
+class ProxyRegistry:
+    """All proxies heard of within the last hour.
+
+    *clock* gives seconds that only grow, *now* the time of day; both are passed in for tests.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._entries: dict[str, _Entry] = {}
+
+    def __repr__(self) -> str:
+        return f"<ProxyRegistry {len(self._entries)} proxies>"
+
+    def acknowledge(self, proxy_id: str, acknowledgement: Acknowledgement) -> None:
+        """Keep what the proxy said. Raises :class:`TooManyProxiesError`."""
+        entry = self._touch(proxy_id)
+        entry.acknowledgement = acknowledgement
+        entry.acknowledged = entry.seen
+
+    @contextlib.contextmanager
+    def stream_open(self, proxy_id: str) -> Iterator[None]:
+        """While inside, the proxy counts as connected. Raises :class:`TooManyProxiesError`."""
+        entry = self._touch(proxy_id)
+        entry.streams += 1
+        try:
+            yield
+        finally:
+            entry.streams -= 1
+            entry.seen, entry.seen_at = self._clock(), self._now()
+
+    def statuses(self) -> list[ProxyStatus]:
+        """Every proxy in order of its id."""
+        self._forget_silent()
+        return [self._status(proxy_id, entry) for proxy_id, entry in sorted(self._entries.items())]
+
+    def documents(self) -> list[dict[str, Any]]:
+        """The same in JSON form."""
+        return [status.model_dump(mode="json", by_alias=True) for status in self.statuses()]
+
+    def _status(self, proxy_id: str, entry: _Entry) -> ProxyStatus:
+        acknowledged = entry.acknowledged
+        is_fresh = acknowledged is not None and self._clock() - acknowledged < CONNECTED_SECONDS
+        seen_at = self._now() if entry.streams else entry.seen_at
+        return ProxyStatus(
+            **dict(entry.acknowledgement),
+            id=proxy_id,
+            connected=bool(entry.streams) or is_fresh,
+            last_seen=timestamp(seen_at),
+        )
+
+    def _touch(self, proxy_id: str) -> _Entry:
+        entry = self._entries.get(proxy_id)
+        if entry is None:
+            self._forget_silent()
+            if len(self._entries) >= MOST_PROXIES:
+                raise TooManyProxiesError
+            entry = self._entries[proxy_id] = _Entry()
+        entry.seen, entry.seen_at = self._clock(), self._now()
+        return entry
+
+    def _forget_silent(self) -> None:
+        oldest = self._clock() - FORGOTTEN_SECONDS
+        silent = [id_ for id_, entry in self._entries.items() if not entry.streams and entry.seen <= oldest]
+        for proxy_id in silent:
+            del self._entries[proxy_id]

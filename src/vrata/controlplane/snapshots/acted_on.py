@@ -1,0 +1,147 @@
+"""What this build's data plane puts into effect, as data.
+
+A positive list on purpose: a member that is not in it is refused when a snapshot is made, so a new field of the model
+cannot be accepted and then ignored by accident. When the data plane learns something, a line here changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+REASON = "this build does not act on it yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Everything below the member has its effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """The member has its effect with these values alone."""
+
+    values: tuple[Any, ...]
+
+
+Acted = Whole | Only | Mapping[str, Any]
+"""A mapping goes one level down, member by member; members it does not name have no effect."""
+
+WHOLE: Final = Whole()
+OFF: Final = Only((False,))
+ZERO: Final = Only((0,))
+EMPTY: Final = Only(([], {}))
+
+_ENTITY = {"id": WHOLE, "name": WHOLE}
+_NO_RETRY = {
+    "attempts": ZERO,
+    "perAttemptTimeout": WHOLE,
+    "on": WHOLE,
+    "retriableCodes": WHOLE,
+    "backoff": WHOLE,
+}
+
+ACTED_ON: Final[Mapping[str, Acted]] = {
+    "listener": _ENTITY
+    | {
+        "address": WHOLE,
+        "port": WHOLE,
+        "http2": OFF,
+        "serverName": WHOLE,
+        "maxRequestHeadersKB": WHOLE,
+        "timeouts": WHOLE,
+        "proxyErrors": {"detail": WHOLE},
+    },
+    "destination": _ENTITY
+    | {
+        "host": WHOLE,
+        "port": WHOLE,
+        "endpoints": WHOLE,
+        "options": {
+            "timeouts": {
+                "request": WHOLE,
+                "connect": WHOLE,
+                "dualStackFallback": WHOLE,
+                "responseHeader": WHOLE,
+                "expectContinue": WHOLE,
+                "idleConnection": WHOLE,
+            },
+            # The other members of tls say nothing when TLS is off.
+            "tls": {
+                "mode": Only(("none",)),
+                "cert": WHOLE,
+                "key": WHOLE,
+                "ca": WHOLE,
+                "sni": WHOLE,
+                "minVersion": WHOLE,
+                "maxVersion": WHOLE,
+            },
+            "endpointBalancing": {"algorithm": Only(("ROUND_ROBIN", "RANDOM"))},
+            "http2": OFF,
+            "maxConnsPerHost": ZERO,
+        },
+    },
+    "route": _ENTITY
+    | {
+        "match": {
+            "path": WHOLE,
+            "pathPrefix": WHOLE,
+            "pathRegex": WHOLE,
+            "methods": WHOLE,
+            "hostnames": WHOLE,
+            "headers": WHOLE,
+            "queryParams": WHOLE,
+            "grpc": WHOLE,
+        },
+        "forward": {
+            "destinations": WHOLE,
+            "destinationBalancing": {"algorithm": Only(("WEIGHTED_RANDOM",))},
+            "timeouts": {"request": WHOLE},
+            "retry": _NO_RETRY,
+            "rewrite": WHOLE,
+        },
+        "redirect": WHOLE,
+        "directResponse": WHOLE,
+        "middlewareIds": EMPTY,
+        "middlewareOverrides": EMPTY,
+    },
+    "group": _ENTITY
+    | {
+        "routeIds": WHOLE,
+        "pathPrefix": WHOLE,
+        "pathRegex": WHOLE,
+        "hostnames": WHOLE,
+        "headers": WHOLE,
+        "middlewareIds": EMPTY,
+        "middlewareOverrides": EMPTY,
+        "retryDefault": _NO_RETRY,
+        "includeAttemptCount": OFF,
+    },
+    # A middleware acts only where a route or group names it, and naming one is refused above.
+    "middleware": WHOLE,
+}
+
+
+def without_effect(kind: str, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Path and reason of every member of the entity that this build would ignore."""
+    return _without_effect(ACTED_ON[kind], document, "")
+
+
+def _without_effect(acted: Acted, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    match acted:
+        case Whole():
+            return
+        case Only(values):
+            if value not in values:
+                known = ", ".join(str(candidate) for candidate in values if isinstance(candidate, str))
+                yield path, f"{REASON}, only on {known}" if known else REASON
+        case _ if isinstance(value, dict):
+            for key, member in value.items():
+                below = f"{path}.{key}" if path else key
+                if key in acted:
+                    yield from _without_effect(acted[key], member, below)
+                else:
+                    yield below, REASON
+        case _:
+            yield path, REASON

@@ -1,0 +1,40 @@
+"""What a snapshot may contain but hardly anybody wants: said when it is made, and kept with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vrata.controlplane.snapshots.entities import Entities
+from vrata.controlplane.snapshots.finding import Finding, finding
+
+_EFFECT_OF_DANGLING = {
+    "route": "is left out of the group",
+    "destination": "requests that it is chosen for fail with no_destination",
+    "middleware": "the override has no effect",
+}
+
+
+def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
+    """Everything worth a warning that is not refused; *snapshot* has the new snapshot's ``id`` and ``name``."""
+    for kind, effect in (("listener", "proxies accept no connections"), ("route", "every request gets no_route")):
+        if not entities.of(kind):
+            yield finding("snapshot", snapshot, f"snapshot.{kind}s", f"is empty: {effect}")
+    yield from _dangling(entities)
+    yield from _unused(entities)
+
+
+def _dangling(entities: Entities) -> Iterator[Finding]:
+    for reference in entities.dangling:
+        effect = _EFFECT_OF_DANGLING[reference.target_kind]
+        reason = f'{reference.target_kind} "{reference.target}" does not exist: {effect}'
+        yield finding(reference.kind, reference.source, reference.path, reason)
+
+
+def _unused(entities: Entities) -> Iterator[Finding]:
+    destinations = {reference.target for reference in entities.references if reference.target_kind == "destination"}
+    for destination in entities.of("destination"):
+        if destination["id"] not in destinations:
+            yield finding("destination", destination, "", "is unused: no route or middleware refers to it")
+    for middleware in entities.of("middleware"):
+        if middleware["id"] not in entities.attached_middlewares:
+            yield finding("middleware", middleware, "", "is unused: no route or group refers to it")

@@ -1,0 +1,156 @@
+"""The list of what this build acts on: it covers the model, and what it does not name is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.controlplane.snapshots.staging import captured, destination, group, listener, middleware, route
+from vrata.controlplane.snapshots.acted_on import ACTED_ON, Only, Whole, without_effect
+from vrata.controlplane.snapshots.capture import SnapshotRefusedError
+from vrata.model import KINDS
+from vrata.model.part import Part
+
+NOT_YET = "this build does not act on it yet"
+
+
+@pytest.mark.parametrize("kind", ACTED_ON)
+def test_the_list_names_members_of_the_model_only(kind: str) -> None:
+    assert set(unknown(KINDS[kind], ACTED_ON[kind], kind)) == set()
+
+
+def unknown(part: type[Part], acted: Any, path: str) -> Iterator[str]:
+    if isinstance(acted, Whole | Only):
+        return
+    for name, below in acted.items():
+        child = part.child(name)
+        if name not in part.member_names():
+            yield f"{path}.{name}"
+        elif child is not None:
+            yield from unknown(child, below, f"{path}.{name}")
+        elif not isinstance(below, Whole | Only):
+            yield f"{path}.{name} has no members"
+
+
+def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
+    assert set(ACTED_ON) == set(KINDS) - {"secret"}
+
+
+LISTENER_TLS = {"cert": "/cert.pem", "key": "/key.pem"}
+PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
+    ("listener", {"tls": LISTENER_TLS}, "tls"),
+    ("listener", {"http2": True}, "http2"),
+    ("listener", {"metrics": {}}, "metrics"),
+    ("destination", {"options": {"timeouts": {"tlsHandshake": "1s"}}}, "options.timeouts.tlsHandshake"),
+    ("destination", {"options": {"tls": {"mode": "tls"}}}, "options.tls.mode"),
+    ("destination", {"options": {"endpointBalancing": {"algorithm": "MAGLEV"}}}, "options.endpointBalancing.algorithm"),
+    (
+        "destination",
+        {"options": {"endpointBalancing": {"algorithm": "RANDOM", "leastRequest": {"choiceCount": 3}}}},
+        "options.endpointBalancing.leastRequest",
+    ),
+    ("destination", {"options": {"circuitBreaker": {}}}, "options.circuitBreaker"),
+    ("destination", {"options": {"healthCheck": {"path": "/health"}}}, "options.healthCheck"),
+    ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
+    ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
+    ("destination", {"options": {"http2": True}}, "options.http2"),
+    ("destination", {"options": {"maxConnsPerHost": 1}}, "options.maxConnsPerHost"),
+    ("route", {"match": {"cel": "true"}}, "match.cel"),
+    ("group", {"retryDefault": {"attempts": 1}}, "retryDefault.attempts"),
+    ("group", {"includeAttemptCount": True}, "includeAttemptCount"),
+]
+FORWARD: list[tuple[dict[str, Any], str]] = [
+    ({"destinationBalancing": {"algorithm": "STICKY"}}, "forward.destinationBalancing.algorithm"),
+    ({"retry": {"attempts": 1}}, "forward.retry.attempts"),
+    ({"mirror": {"destinationId": "d1"}}, "forward.mirror"),
+    ({"maxGrpcTimeout": "1s"}, "forward.maxGrpcTimeout"),
+]
+for members, member_path in FORWARD:
+    forward = {"destinations": [{"destinationId": "d1"}]} | members
+    PATHS_NOT_ACTED_ON.append(("route", {"forward": forward}, member_path))
+for attached in ("route", "group"):
+    PATHS_NOT_ACTED_ON.append((attached, {"middlewareIds": ["m1"]}, "middlewareIds"))
+    PATHS_NOT_ACTED_ON.append((attached, {"middlewareOverrides": {"m1": {"disabled": True}}}, "middlewareOverrides"))
+
+MAKERS = {"listener": listener, "destination": destination, "route": route, "group": group, "middleware": middleware}
+
+
+@pytest.mark.parametrize(("kind", "members", "path"), PATHS_NOT_ACTED_ON)
+def test_a_snapshot_with_what_has_no_effect_is_refused(kind: str, members: dict[str, Any], path: str) -> None:
+    entities = {name + "s": [maker()] for name, maker in MAKERS.items()}
+    entity = MAKERS[kind](**members)
+    entities[kind + "s"] = [entity]
+    with pytest.raises(SnapshotRefusedError) as refused:
+        captured(**entities)
+    (found,) = refused.value.findings
+    assert (found.kind, found.id, found.name, found.path) == (kind, entity["id"], entity["name"], path)
+    assert found.reason.startswith(NOT_YET)
+    assert str(refused.value) == f"the snapshot cannot be created:\n  {found}"
+    assert str(found).startswith(f'{kind} "{entity["name"]}" ({entity["id"]}): {path}: {NOT_YET}')
+
+
+def test_everything_acted_on_makes_a_snapshot() -> None:
+    timeouts = ("request", "connect", "dualStackFallback", "responseHeader", "expectContinue", "idleConnection")
+    captured(
+        listeners=[
+            listener(
+                address="127.0.0.1",
+                http2=False,
+                serverName="vrata",
+                maxRequestHeadersKB=64,
+                timeouts={"clientHeader": "1s", "clientResponse": "0s"},
+                proxyErrors={"detail": "full"},
+            )
+        ],
+        destinations=[
+            destination(
+                endpoints=[{"host": "10.0.0.1", "port": 81}],
+                options={
+                    "timeouts": dict.fromkeys(timeouts, "1s"),
+                    "tls": {"mode": "none"},
+                    "endpointBalancing": {"algorithm": "RANDOM"},
+                    "http2": False,
+                    "maxConnsPerHost": 0,
+                },
+            )
+        ],
+        routes=[
+            route(
+                match={
+                    "pathPrefix": "/api",
+                    "methods": ["GET"],
+                    "hostnames": ["a.example"],
+                    "headers": [{"name": "x", "value": "y"}],
+                    "queryParams": [{"name": "x"}],
+                    "grpc": True,
+                },
+                forward={
+                    "destinations": [{"destinationId": "d1", "weight": 100}],
+                    "destinationBalancing": {"algorithm": "WEIGHTED_RANDOM"},
+                    "timeouts": {"request": "1s"},
+                    "retry": {"attempts": 0, "on": ["server-error"]},
+                    "rewrite": {"path": "/", "autoHost": True},
+                },
+                middlewareIds=[],
+                middlewareOverrides={},
+            ),
+            {"id": "r2", "name": "redirect", "redirect": {"host": "b.example", "code": 308}},
+            {"id": "r3", "name": "direct", "directResponse": {"status": 204}},
+        ],
+        groups=[
+            group(pathPrefix="/v1", hostnames=["a.example"], headers=[{"name": "x"}], retryDefault={"attempts": 0})
+        ],
+        middlewares=[middleware()],
+    )
+
+
+def test_a_member_that_nobody_thought_of_is_refused() -> None:
+    found = dict(without_effect("destination", {"id": "d1", "options": {"brandNew": {"a": 1}}, "newer": 0}))
+    assert found == {"options.brandNew": NOT_YET, "newer": NOT_YET}
+
+
+def test_known_values_are_named() -> None:
+    found = dict(without_effect("destination", {"options": {"endpointBalancing": {"algorithm": "MAGLEV"}}}))
+    assert found == {"options.endpointBalancing.algorithm": f"{NOT_YET}, only on ROUND_ROBIN, RANDOM"}

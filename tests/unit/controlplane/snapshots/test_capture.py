@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+
+from tests.unit.controlplane.snapshots.staging import (
+    NO_SOURCES,
+    NOTHING_ALLOWED,
+    captured,
+    captured_with,
+    destination,
+    group,
+    listener,
+    middleware,
+    route,
+    staged,
+)
+from vrata.controlplane.snapshots.capture import SnapshotCapturer, SnapshotRefusedError, capture
+from vrata.controlplane.snapshots.resolution import Sources, UnresolvedSecretsError
+from vrata.controlplane.store.base import Record
+from vrata.controlplane.store.memory import MemoryStore
+
+
+def warnings_of(**collections: list[dict[str, Any]]) -> set[str]:
+    return {str(found) for found in captured(**collections).warnings}
+
+
+def refusals_of(**collections: list[dict[str, Any]]) -> set[str]:
+    with pytest.raises(SnapshotRefusedError) as refused:
+        captured(**collections)
+    return {str(found) for found in refused.value.findings}
+
+
+def test_the_document_of_a_snapshot() -> None:
+    snapshot = captured(listeners=[listener()], destinations=[destination()], routes=[route()], groups=[group()])
+    document = json.loads(snapshot.body)
+    assert list(document) == ["id", "name", "createdAt", "snapshot"]
+    assert (document["id"], document["name"]) == (snapshot.id, "a name")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", document["createdAt"])
+    assert json.loads(snapshot.summary) == {key: document[key] for key in ("id", "name", "createdAt")}
+    assert document["snapshot"] == {
+        "listeners": [{"id": "l1", "name": "web", "address": "0.0.0.0", "port": 3000}],
+        "routes": [
+            {
+                "id": "r1",
+                "name": "all",
+                "match": {},
+                "forward": {"destinations": [{"destinationId": "d1", "weight": 0}]},
+            }
+        ],
+        "groups": [{"id": "g1", "name": "api", "routeIds": ["r1"]}],
+        "destinations": [{"id": "d1", "name": "backend", "host": "backend.example", "port": 80}],
+        "middlewares": [],
+    }
+
+
+def test_a_snapshot_of_nothing_has_five_empty_arrays_and_says_so() -> None:
+    snapshot = captured()
+    document = json.loads(snapshot.body)
+    assert document["snapshot"] == {
+        name: [] for name in ("listeners", "routes", "groups", "destinations", "middlewares")
+    }
+    assert [warning["path"] for warning in document["warnings"]] == ["snapshot.listeners", "snapshot.routes"]
+
+
+def test_secrets_are_resolved_and_not_part_of_the_snapshot() -> None:
+    sources = Sources({"s1": 'a "quoted"\nvalue\x07'}, {}, NOTHING_ALLOWED)
+    direct = {"status": 200, "body": "<{{secret:value:s1}}>"}
+    secret = {"id": "s1", "name": "s", "value": "unused here"}
+    snapshot = captured_with(sources, routes=[{"id": "r1", "name": "r", "directResponse": direct}], secrets=[secret])
+    document = json.loads(snapshot.body)
+    assert document["snapshot"]["routes"][0]["directResponse"]["body"] == '<a "quoted"\nvalue\x07>'
+    assert "secrets" not in document["snapshot"]
+
+
+def test_every_unresolved_reference_is_listed_and_nothing_else_is_checked() -> None:
+    direct = {"status": 200, "body": "{{secret:value:a}} {{secret:vault:b}}"}
+    with pytest.raises(UnresolvedSecretsError) as refused:
+        captured(
+            routes=[{"id": "r1", "name": "r", "directResponse": direct, "middlewareIds": ["gone"]}],
+            listeners=[listener(serverName="{{secret:env:X}}")],
+        )
+    assert str(refused.value) == (
+        "resolving secrets: unresolved secret references:\n"
+        '  env var "X": controlPlane.secrets.allowEnv does not allow it\n'
+        '  secret "a": secret "a": resource not found\n'
+        '  secret source "vault" of "b" is unknown: must be value, env or file'
+    )
+
+
+def test_a_secret_that_makes_an_entity_invalid_is_refused() -> None:
+    sources = Sources({"s1": "two\r\nlines"}, {}, NOTHING_ALLOWED)
+    with pytest.raises(SnapshotRefusedError) as refused:
+        captured_with(sources, listeners=[listener(serverName="{{secret:value:s1}}")])
+    (found,) = refused.value.findings
+    assert (found.kind, found.id, found.path) == ("listener", "l1", "serverName")
+
+
+def test_an_entity_that_an_older_build_let_pass_is_refused() -> None:
+    bodies = staged(listeners=[listener()])
+    bodies["listeners"] = (bodies["listeners"][0].replace(b"3000", b"70000"),)
+    with pytest.raises(SnapshotRefusedError) as refused:
+        capture("a name", bodies, NO_SOURCES)
+    assert refused.value.findings[0].path == "port"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("0.0.0.0", "0.0.0.0"), ("::1", "0:0::1"), ("localhost", "LocalHost")],
+)
+def test_two_listeners_on_one_address_and_port_are_refused(first: str, second: str) -> None:
+    found = refusals_of(listeners=[listener(address=first), listener(id="l2", name="other", address=second)])
+    assert found == {'listener "other" (l2): port: listener "web" (l1) has the same address and port'}
+
+
+def test_listeners_that_differ_in_address_or_port_are_fine() -> None:
+    captured(
+        listeners=[
+            listener(),
+            listener(id="l2", name="2", port=3001),
+            listener(id="l3", name="3", address="127.0.0.1"),
+            listener(id="l4", name="4", address="::"),
+        ]
+    )
+
+
+def test_a_missing_middleware_is_refused() -> None:
+    found = refusals_of(routes=[route(middlewareIds=["gone"])], groups=[group(middlewareIds=["gone"])])
+    assert 'route "all" (r1): middlewareIds[0]: middleware "gone" does not exist' in found
+    assert 'group "api" (g1): middlewareIds[0]: middleware "gone" does not exist' in found
+
+
+def test_an_attached_middleware_without_its_destination_is_refused() -> None:
+    authz = {"id": "m1", "name": "authz", "type": "extAuthz", "extAuthz": {"destinationId": "gone"}}
+    found = refusals_of(routes=[route(middlewareIds=["m1"])], middlewares=[authz])
+    assert 'middleware "authz" (m1): extAuthz.destinationId: destination "gone" does not exist' in found
+
+
+def test_all_refusals_are_listed_at_once() -> None:
+    found = refusals_of(
+        listeners=[listener(http2=True), listener(id="l2", name="other")],
+        destinations=[destination(options={"circuitBreaker": {}, "healthCheck": {"path": "/"}})],
+        routes=[route(middlewareIds=["gone"])],
+    )
+    assert len(found) == 6
+
+
+def test_dangling_references_are_warned_of() -> None:
+    found = warnings_of(
+        listeners=[listener()],
+        routes=[route()],
+        groups=[group(routeIds=["r1", "gone"])],
+        middlewares=[
+            {"id": "m1", "name": "authz", "type": "extAuthz", "extAuthz": {"destinationId": "gone"}, "cors": {}}
+        ],
+    )
+    assert found == {
+        'route "all" (r1): forward.destinations[0].destinationId: destination "d1" does not exist: '
+        "requests that it is chosen for fail with no_destination",
+        'group "api" (g1): routeIds[1]: route "gone" does not exist: is left out of the group',
+        'middleware "authz" (m1): extAuthz.destinationId: destination "gone" does not exist: '
+        "requests that it is chosen for fail with no_destination",
+        'middleware "authz" (m1): is unused: no route or group refers to it',
+    }
+
+
+def test_what_nothing_refers_to_is_warned_of() -> None:
+    found = warnings_of(
+        listeners=[listener()],
+        routes=[route()],
+        destinations=[destination(), destination(id="d2", name="spare")],
+        middlewares=[middleware()],
+    )
+    assert found == {
+        'destination "spare" (d2): is unused: no route or middleware refers to it',
+        'middleware "cors" (m1): is unused: no route or group refers to it',
+    }
+
+
+def test_capturing_stores_the_snapshot_and_a_refusal_stores_none() -> None:
+    async def scenario() -> None:
+        store = MemoryStore()
+        await store.create("listeners", Record("l1", "web", staged(listeners=[listener()])["listeners"][0]))
+        secret = b'{"id":"s1","name":"s","value":"X-Server"}'
+        await store.create("secrets", Record("s1", "s", secret))
+        capturer = SnapshotCapturer(store, {}, NOTHING_ALLOWED)
+        snapshot = await capturer.create("first")
+        assert await store.read("snapshots", snapshot.id) == snapshot.body
+        assert (await store.catalogue()).active_id is None
+        body = staged(listeners=[listener(serverName="{{secret:value:s1}}", http2=True)])["listeners"][0]
+        await store.replace("listeners", Record("l1", "web", body))
+        with pytest.raises(SnapshotRefusedError):
+            await capturer.create("second")
+        assert len((await store.catalogue()).summaries) == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_large_snapshot_is_made_quickly() -> None:
+    bodies = staged(
+        destinations=[destination(id=f"d{n}", name=f"backend {n}") for n in range(1000)],
+        routes=[route(id=f"r{n}", name=f"route {n}", match={"pathPrefix": f"/{n}"}) for n in range(5000)],
+    )
+    started = time.process_time()
+    snapshot = capture("large", bodies, NO_SOURCES)
+    # Takes 0.2 s; the limit only tells linear from quadratic on any machine.
+    assert time.process_time() - started < 3
+    assert len(json.loads(snapshot.body)["snapshot"]["routes"]) == 5000
