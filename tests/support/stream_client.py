@@ -77,7 +77,9 @@ class StreamClient:
             assert "content-length" not in head
             return Response(head.status, head.reason, head.headers, await self._read_chunks())
         if "content-length" in head:
-            return Response(head.status, head.reason, head.headers, await self.read_exactly(int(head["content-length"])))
+            return Response(
+                head.status, head.reason, head.headers, await self.read_exactly(int(head["content-length"]))
+            )
         return Response(head.status, head.reason, head.headers, await within(self._reader.read(), "end of response"))
 
     async def read_head(self) -> Response:

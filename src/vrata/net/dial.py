@@ -57,6 +57,9 @@ async def dial(
         raise DialError(DialStage.TIMEOUT, f"not connected within {connect_timeout} s") from error
     try:
         _, protocol = await loop.create_connection(factory, sock=sock)
+    except OSError as error:
+        sock.close()
+        raise DialError(DialStage.CONNECT, str(error)) from error
     except BaseException:
         sock.close()
         raise

@@ -1,0 +1,1 @@
+"""What a matched route does with a request: forward it, redirect it, or answer it directly."""

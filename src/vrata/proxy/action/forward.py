@@ -1,0 +1,249 @@
+"""Forward a request: choose a destination and an endpoint, make an attempt, bring the response back.
+
+:class:`ForwardAction` is the route's settings, built once per plan. :class:`Forward` is one request on its way: it
+stands between the client's request and the attempt, relays both bodies with backpressure, and keeps the time limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeAlias
+
+import structlog
+
+from vrata.net.deadlines import NEVER, DeadlineSweeper
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
+from vrata.proxy.destination.destination import Destination, DestinationSplit
+from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector
+from vrata.proxy.routing.candidate import Match
+from vrata.proxy.routing.rewriting import Rewrite
+from vrata.proxy.upstream.exchange import Exchange
+from vrata.proxy.upstream.pool import EndpointPool
+from vrata.wire.http1.head import ResponseHead
+
+PooledDestination: TypeAlias = Destination[EndpointSelector[EndpointPool]]
+
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+"""Methods that may be sent again after a connection died under them (RFC 9110 §9.2.2)."""
+
+_CONTINUE = ResponseHead(100)
+
+_log = structlog.get_logger("vrata.proxy.action")
+
+
+class ForwardAction:
+    """What one route's ``forward`` says, ready for use."""
+
+    def __init__(
+        self,
+        split: DestinationSplit[EndpointSelector[EndpointPool]],
+        sweeper: DeadlineSweeper,
+        *,
+        request_timeout: float | None,
+        rewrite: Rewrite | None,
+    ) -> None:
+        """*request_timeout* in seconds is the route's own budget; None leaves it to the destination."""
+        self.loop = asyncio.get_running_loop()
+        self._split = split
+        self.sweeper = sweeper
+        self._request_timeout = request_timeout
+        self._rewrite = rewrite
+
+    def run(self, request: ClientRequest, match: Match[Any], content: bytes, end: bool) -> None:
+        """Forward *request*, whose body begins with *content*."""
+        destination = self._split.pick()
+        if destination is None:
+            request.fail(Failure(FailureClass.NO_DESTINATION))
+            return
+        endpoint = destination.selector.pick()
+        if endpoint is None:
+            request.fail(Failure(FailureClass.NO_ENDPOINT, destination.destination_id))
+            return
+        head = request.head
+        target, authority = head.target, head.authority
+        rewrite = self._rewrite
+        if rewrite is not None:
+            target = rewrite.target(target, request.path, match)
+            authority = rewrite.authority(authority, request.header, destination.host)
+        # An HTTP/1.0 request may come without Host; the upstream must get one (RFC 9112 §3.2).
+        emitted = head.emit(
+            target=target,
+            authority=authority or destination.authority,
+            client=request.peer,
+            scheme=request.scheme,
+        )
+        budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
+        Forward(self, request, destination, endpoint, budget).start(emitted, content, end)
+
+
+class Forward:
+    """One forwarded request. Implements RequestHandler towards the client and AttemptOwner towards the upstream."""
+
+    __slots__ = (
+        "_action",
+        "_budget_deadline",
+        "_continue_deadline",
+        "_destination",
+        "_endpoint",
+        "_exchange",
+        "_first",
+        "_head_deadline",
+        "_replayable",
+        "_request",
+        "_response",
+        "deadline",
+    )
+
+    def __init__(
+        self,
+        action: ForwardAction,
+        request: ClientRequest,
+        destination: PooledDestination,
+        endpoint: Endpoint[EndpointPool],
+        budget: float,
+    ) -> None:
+        self._action = action
+        self._request = request
+        self._destination = destination
+        self._endpoint = endpoint
+        self._budget_deadline = action.loop.time() + budget
+        self._head_deadline = NEVER
+        self._continue_deadline = NEVER
+        self.deadline = self._budget_deadline
+        self._exchange: Exchange | None = None
+        self._response: ResponseHead | None = None
+        self._first = (b"", b"", True)
+        self._replayable = False
+
+    def __repr__(self) -> str:
+        return f"<Forward {self._request!r} to {self._destination.destination_id} {self._endpoint.identifier}>"
+
+    def start(self, head: bytes, content: bytes, end: bool) -> None:
+        """Make the attempt."""
+        request = self._request
+        self._first = (head, content, end)
+        self._replayable = end and request.head.method in IDEMPOTENT
+        self._action.sweeper.watch(self)
+        request.handled_by(self)
+        if request.head.expects_continue and not end:
+            self._continue_deadline = self._action.loop.time() + self._destination.timeouts.expect_continue
+            self._settle_deadline()
+        self._attempt(fresh=False)
+
+    def _attempt(self, *, fresh: bool) -> None:
+        request_head = self._request.head
+        self._exchange = Exchange(self, self._endpoint.pool, self._destination.timeouts, request_head.method)
+        head, content, end = self._first
+        self._exchange.start(head, content, end, chunked=request_head.chunked, fresh=fresh)
+
+    # -- the client's side --------------------------------------------------------------------------------------------
+
+    def on_request_body(self, content: bytes, end: bool) -> None:
+        """More of the request's content."""
+        if self._continue_deadline != NEVER:
+            self._continue_deadline = NEVER
+            self._settle_deadline()
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.send(content, end)
+
+    def on_client_gone(self) -> None:
+        """Nobody is there to answer: the upstream's work is cancelled."""
+        self._finish()
+
+    def pause_response(self) -> None:
+        """The client does not keep up."""
+        if self._exchange is not None:
+            self._exchange.pause_response()
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        if self._exchange is not None:
+            self._exchange.resume_response()
+
+    # -- the upstream's side ------------------------------------------------------------------------------------------
+
+    def on_request_sent(self) -> None:
+        """Now the upstream owes a response head."""
+        if self._response is None:
+            self._head_deadline = self._action.loop.time() + self._destination.timeouts.response_header
+            if self._head_deadline < self.deadline:
+                self.deadline = self._head_deadline
+
+    def on_informational(self, head: ResponseHead) -> None:
+        """A 1xx response goes on to the client; a ``100`` ends the wait for it."""
+        self._replayable = False
+        if head.status == 100:
+            self._continue_deadline = NEVER
+            self._settle_deadline()
+            if not self._request.head.expects_continue:
+                return
+        self._request.inform(head)
+
+    def on_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+        """The response begins."""
+        self._response = head
+        if end:
+            self._finish()
+        else:
+            self._head_deadline = self._continue_deadline = NEVER
+            self.deadline = self._budget_deadline
+        self._request.start_response(head, content, end)
+
+    def on_response_content(self, content: bytes, end: bool) -> None:
+        """The response goes on."""
+        if end:
+            self._finish()
+        self._request.send_content(content, end)
+
+    def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
+        """The attempt is over. A connection that died idle says nothing about the upstream: try once on a fresh one."""
+        exchange = self._exchange
+        if exchange is not None and exchange.reused and self._replayable and self._response is None:
+            self._attempt(fresh=True)
+            return
+        self._exchange = None
+        self._fail(failure_class, detail)
+
+    def on_upstream_full(self) -> None:
+        """The upstream does not keep up."""
+        self._request.pause_body()
+
+    def on_upstream_ready(self) -> None:
+        """The upstream has caught up."""
+        self._request.resume_body()
+
+    # -- limits of time -----------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """One of the limits has passed: which one decides what happens."""
+        now = self._action.loop.time()
+        if now >= self._continue_deadline:
+            # RFC 9110 §10.1.1 lets nobody wait for 100 for ever: let the client send its body.
+            self._continue_deadline = NEVER
+            self._settle_deadline()
+            self._request.inform(_CONTINUE)
+            return
+        if self._response is not None and self._response.is_event_stream:
+            # Such a response has no end by design; a budget for the whole exchange would cut every one of them.
+            self._budget_deadline = self.deadline = NEVER
+            return
+        limit = "response header" if now >= self._head_deadline else "request"
+        self._fail(FailureClass.TIMEOUT, f"{limit} time limit passed")
+
+    def _settle_deadline(self) -> None:
+        self.deadline = min(self._budget_deadline, self._head_deadline, self._continue_deadline)
+
+    def _fail(self, failure_class: FailureClass, detail: str) -> None:
+        destination, endpoint = self._destination.destination_id, self._endpoint.identifier
+        _log.info(
+            "upstream failed", error=failure_class.label, detail=detail, destination=destination, endpoint=endpoint
+        )
+        self._finish()
+        self._request.fail(Failure(failure_class, destination, endpoint))
+
+    def _finish(self) -> None:
+        self._action.sweeper.forget(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()

@@ -1,0 +1,146 @@
+"""Everything that one worker serves with: listeners, the plan in force, and the state that outlives plans."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from vrata.net.deadlines import DeadlineSweeper
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.compile import Compiler
+from vrata.proxy.contracts import Failure, FailureClass
+from vrata.proxy.listener.listener import Listener
+from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.plan import Plan
+from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.status import EntityProblem
+
+REMOVED_LISTENER_DRAIN = 30.0
+"""Seconds that the connections of a removed listener may take to finish."""
+
+_log = structlog.get_logger("vrata.proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyReport:
+    """What came of a snapshot that was applied."""
+
+    snapshot_id: str
+    problems: tuple[EntityProblem, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlaneStatus:
+    """What is going on right now."""
+
+    connections: int
+    in_flight: int
+
+
+class DataPlane:
+    """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
+
+    def __init__(self, tasks: TaskSupervisor) -> None:
+        self._tasks = tasks
+        self._sweeper = DeadlineSweeper(asyncio.get_running_loop())
+        self._registry = RuntimeRegistry(self._sweeper, tasks)
+        self._compiler = Compiler(self._registry, self._sweeper)
+        self._applying = asyncio.Lock()
+        self._sockets: dict[str, socket.socket] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._closing: set[Listener] = set()
+        self._plan: Plan | None = None
+        self._sweeper.start()
+
+    def __repr__(self) -> str:
+        snapshot = self._plan.snapshot_id if self._plan is not None else None
+        return f"<DataPlane snapshot {snapshot}, listeners {sorted(self._listeners)}>"
+
+    def adopt_listener(self, address: str, sock: socket.socket) -> None:
+        """Take the bound, listening *sock* for *address*; it is served from the next apply that names the address."""
+        previous = self._sockets.pop(address, None)
+        if previous is not None:
+            previous.close()
+        self._sockets[address] = sock
+
+    async def apply(self, document: Mapping[str, Any]) -> ApplyReport:
+        """Compile a snapshot document, put the plan in force, and bring the listeners in line with it.
+
+        Requests under way finish with the plan they began with. Raises
+        :class:`~vrata.proxy.compile.SnapshotRejected` and changes nothing when the document cannot be used at all;
+        single bad entities are left out and reported.
+        """
+        async with self._applying:
+            started = perf_counter()
+            plan = await self._compiler.compile(document)
+            self._plan = plan
+            self._registry.keep_only(plan.pools, plan.destination_ids)
+            await self._reconcile_listeners(plan)
+            seconds = perf_counter() - started
+            _log.info(
+                "snapshot applied", snapshot=plan.snapshot_id, problems=len(plan.problems), seconds=round(seconds, 3)
+            )
+            return ApplyReport(plan.snapshot_id, plan.problems, seconds)
+
+    async def drain(self, timeout: float) -> bool:
+        """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
+        async with self._applying:
+            listeners = list(self._listeners.values())
+            self._listeners.clear()
+            self._closing.update(listeners)
+            for listener in listeners:
+                await listener.close()
+            results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
+            self._registry.keep_only(frozenset(), frozenset())
+            self._sweeper.stop()
+            return all(results)
+
+    def status(self) -> DataPlaneStatus:
+        """Count what is going on."""
+        listeners = [*self._listeners.values(), *self._closing]
+        return DataPlaneStatus(
+            connections=sum(listener.connections for listener in listeners),
+            in_flight=sum(listener.in_flight for listener in listeners),
+        )
+
+    async def _reconcile_listeners(self, plan: Plan) -> None:
+        for address in self._listeners.keys() - plan.listeners.keys():
+            listener = self._listeners.pop(address)
+            self._closing.add(listener)
+            await listener.close()
+            self._tasks.start(self._finish_removed(listener), name=f"drain {address}")
+        for address, settings in plan.listeners.items():
+            existing = self._listeners.get(address)
+            if existing is not None:
+                existing.configure(settings)
+                continue
+            sock = self._sockets.pop(address, None)
+            if sock is None:
+                continue  # could not be bound; the supervisor reports it, tries again and applies again
+            listener = Listener(sock, settings, self._sweeper, self._handle)
+            await listener.open()
+            self._listeners[address] = listener
+
+    async def _finish_removed(self, listener: Listener) -> None:
+        await listener.drained(REMOVED_LISTENER_DRAIN)
+        self._closing.discard(listener)
+
+    def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
+        """Find the route of a request and let its action take over."""
+        try:
+            plan = self._plan
+            match = plan.table.match(request) if plan is not None else None
+            if match is None:
+                request.fail(Failure(FailureClass.NO_ROUTE))
+            else:
+                match.payload.action.run(request, match, content, end)
+        except Exception:  # noqa: BLE001 - one request must never take the worker down
+            _log.exception("request handling failed", request=repr(request))
+            request.fail(Failure(FailureClass.INTERNAL))

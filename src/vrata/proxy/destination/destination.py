@@ -1,0 +1,45 @@
+"""One destination of a plan, and the choice between the destinations of a route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Generic, TypeVar
+
+from vrata.policy.balancing.weighted_random import WeightedRandom
+from vrata.proxy.contracts import UpstreamTimeouts
+
+SelectorT = TypeVar("SelectorT")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination(Generic[SelectorT]):
+    """Immutable; what survives a swap (pools, rotation) hangs on the selector's endpoints."""
+
+    destination_id: str
+    authority: bytes
+    """``host:port`` as it stands in a Host field."""
+    host: str
+    """The configured host alone."""
+    selector: SelectorT
+    request_timeout: float
+    """Seconds for a whole proxied request unless its route says otherwise; infinite for ``0s``."""
+    timeouts: UpstreamTimeouts
+
+
+class DestinationSplit(Generic[SelectorT]):
+    """The destinations of one route by weight. Unknown ones are left out when the plan is made."""
+
+    __slots__ = ("_destinations", "_random", "_weighted")
+
+    def __init__(self, destinations: Sequence[tuple[Destination[SelectorT], int]], random: Random) -> None:
+        self._destinations = [destination for destination, _ in destinations]
+        self._weighted = WeightedRandom([weight for _, weight in destinations]) if len(destinations) > 1 else None
+        self._random: Callable[[], float] = random.random
+
+    def pick(self) -> Destination[SelectorT] | None:
+        """The destination of this request; None when the route has none that exists."""
+        if self._weighted is not None:
+            return self._destinations[self._weighted.pick(self._random)]
+        return self._destinations[0] if self._destinations else None

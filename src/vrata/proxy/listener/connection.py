@@ -1,0 +1,436 @@
+"""One client's connection: bytes to requests, responses to bytes, one request at a time (RFC 9112 §9.3).
+
+Reading and writing advance apart from each other. Reading goes head → body → (bytes of the next request are kept until
+this one is answered); writing goes response head → content → end. When both have ended, the next request begins or the
+connection closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from typing import Any, cast
+
+import structlog
+
+from vrata.net.deadlines import NEVER
+from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.listener.owner import ConnectionOwner
+from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.settings import ListenerSettings
+from vrata.wire.http1.body import LAST_CHUNK, BodyDecoder, ChunkedBody, LengthBody, encode_chunk
+from vrata.wire.http1.date import http_date
+from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head
+from vrata.wire.http1.status import STATUS_LINES, has_no_body
+
+LINGER = 2.0
+"""Seconds for which the rest of a refused request is read and dropped: closing at once would reset the connection and
+could destroy the answer before the client has read it (RFC 9112 §9.6)."""
+DRAIN_IDLE_GRACE = 0.5
+"""Seconds that an idle connection stays open after a drain began, for the request that may be on its way."""
+MAX_PIPELINED = 65536
+"""Bytes of further requests kept while one is being answered; beyond it the connection is not read."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+_log = structlog.get_logger("vrata.proxy.listener")
+
+
+class DownstreamConnection(asyncio.Protocol):
+    """The protocol object of one accepted connection."""
+
+    def __init__(self, owner: ConnectionOwner) -> None:
+        # For the connection's lifetime.
+        self._owner = owner
+        self._loop = owner.loop
+        self._transport = cast(asyncio.Transport, None)
+        self.peer = b""
+        self.deadline = NEVER
+        self.draining = False
+        self._closed = False
+        self._closing = False
+        self._write_paused = False
+        # Reading.
+        self._buffer = b""
+        self._processing = False
+        self._reading_paused = False
+        self._input_ended = False
+        # Per request.
+        self._settings: ListenerSettings = owner.settings
+        self._request: Http1Request | None = None
+        self._handler: RequestHandler | None = None
+        self._body: BodyDecoder | None = None
+        self._body_complete = True
+        self._head_deadline = NEVER
+        self._body_deadline = NEVER
+        # Per response.
+        self._keep_alive = True
+        self._response_started = False
+        self._response_chunked = False
+        self._response_has_body = True
+        self._response_expiry = NEVER
+
+    def __repr__(self) -> str:
+        if self._request is not None:
+            state = "responding" if self._response_started else "waiting for a response"
+        else:
+            state = "reading a head" if self._buffer else "idle"
+        return f"<DownstreamConnection {self.peer.decode()} {state}{' draining' if self.draining else ''}>"
+
+    @property
+    def is_idle(self) -> bool:
+        """True between requests, with not a byte of the next one read."""
+        return self._request is None and not self._buffer and not self._closing
+
+    def serves(self, request: Http1Request) -> bool:
+        """True while *request* is the one being served."""
+        return self._request is request and not self._closed
+
+    # -- transport callbacks ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has been accepted."""
+        self._transport = cast(asyncio.Transport, transport)
+        peername: Any = transport.get_extra_info("peername")
+        self.peer = peername[0].encode("ascii") if peername else b"unknown"
+        self._settings = self._owner.settings
+        self.deadline = self._loop.time() + self._settings.timeouts.client_header
+        self._owner.opened(self)
+        self._owner.sweeper.watch(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, by whichever side."""
+        self._closed = True
+        self.deadline = NEVER
+        self._owner.sweeper.forget(self)
+        handler = self._handler
+        self._handler = None
+        if self._request is not None:
+            self._request = None
+            self._owner.request_ended()
+            if handler is not None:
+                handler.on_client_gone()
+        self._owner.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._closing:
+            return
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        self._process(data)
+
+    def eof_received(self) -> bool:
+        """The client will send no more; an answer that it may still wait for is sent (RFC 9112 §9.6)."""
+        self._input_ended = True
+        return self._request is not None and self._body_complete
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        self._write_paused = True
+        if self._handler is not None:
+            self._handler.pause_response()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._write_paused = False
+        if self._handler is not None:
+            self._handler.resume_response()
+        elif self._request is None and not self._processing and not self._closing:
+            self.resume_reading()
+            self._go_on()
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def _process(self, data: bytes) -> None:
+        self._processing = True
+        try:
+            while data and not self._closed and not self._closing:
+                if self._request is None:
+                    if self._write_paused:
+                        # Who does not read answers gets no further ones, or they would pile up here.
+                        self._hold_back(data)
+                        break
+                    rest = self._read_head(data)
+                elif not self._body_complete:
+                    rest = self._read_body(data)
+                else:
+                    self._hold_back(data)
+                    break
+                if rest is None:
+                    break
+                data = rest
+        except MalformedMessage as error:
+            self._refuse(error)
+        finally:
+            self._processing = False
+
+    def _read_head(self, data: bytes) -> bytes | None:
+        """Begin the request at the start of *data* and return what follows; None when the head is unfinished."""
+        if data.startswith(b"\r\n"):
+            # RFC 9112 §2.2: at least one empty line before a request line is ignored.
+            data = data[2:]
+            if data.startswith(b"\r\n"):
+                raise MalformedMessage(400, "empty lines instead of a request")
+            if not data:
+                return None
+        if data == b"\r":
+            self._buffer = data  # half an empty line begins no request, and so no limit
+            return None
+        now = self._loop.time()
+        if self._head_deadline == NEVER:
+            # The settings of a request are those in force when its first byte came.
+            self._settings = self._owner.settings
+            self._head_deadline = now + self._settings.timeouts.client_header
+            self._body_deadline = now + self._settings.timeouts.client_request
+        settings = self._settings
+        head = parse_request_head(data, settings.max_head)
+        if head is None:
+            self._buffer = data
+            self.deadline = self._head_deadline
+            return None
+        self._head_deadline = NEVER
+        if settings.max_fields_size and head.fields_size > settings.max_fields_size:
+            raise MalformedMessage(431, "request headers too large")
+        return self._begin(head, data[head.size :])
+
+    def _begin(self, head: RequestHead, rest: bytes) -> bytes | None:
+        request = Http1Request(self, head)
+        self._request = request
+        self._owner.request_began()
+        self._handler = None
+        self._keep_alive = head.keep_alive
+        self._response_started = False
+        content = b""
+        remainder: bytes | None = rest
+        if head.has_body:
+            self._body = ChunkedBody() if head.chunked else LengthBody(head.content_length)
+            self._body_complete = False
+            self.deadline = self._body_deadline
+            if rest:
+                content, remainder = self._body.feed(rest)
+                self._body_complete = remainder is not None
+            else:
+                remainder = None
+        else:
+            self._body_complete = True
+        if self._body_complete:
+            self.deadline = NEVER
+        self._owner.handle(request, content, self._body_complete)
+        return remainder
+
+    def _read_body(self, data: bytes) -> bytes | None:
+        body = self._body
+        assert body is not None
+        content, rest = body.feed(data)
+        if rest is not None:
+            self._body_complete = True
+            self.deadline = self._response_expiry if self._response_started else NEVER
+        if self._handler is not None and (content or self._body_complete):
+            self._handler.on_request_body(content, self._body_complete)
+        return rest
+
+    def _hold_back(self, data: bytes) -> None:
+        """Keep the bytes of a pipelined request until the present one is answered (RFC 9112 §9.3.2)."""
+        self._buffer = data
+        if len(data) > MAX_PIPELINED:
+            self.pause_reading()
+
+    def _refuse(self, error: MalformedMessage) -> None:
+        """Answer bytes that are no acceptable request, and trust nothing that follows them."""
+        _log.info("request refused", peer=self.peer.decode(), status=error.status, reason=error.reason)
+        handler, self._handler = self._handler, None
+        if self._request is None:
+            self._owner.request_began()
+            self._request = Http1Request(self, _UNREADABLE)
+            self._response_started = False
+        elif handler is not None:
+            handler.on_client_gone()
+        self._keep_alive = False
+        self._body_complete = False
+        if self._response_started:
+            self.abort()
+        elif error.status == 431:
+            self.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
+        else:
+            body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (error.status, error.reason.encode())
+            self.respond(LocalResponse(error.status, b"content-type: application/json\r\n", body))
+
+    def pause_reading(self) -> None:
+        """Read nothing more from the client for now."""
+        if not self._reading_paused and not self._closed:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self._reading_paused and not self._closed:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def handled_by(self, handler: RequestHandler) -> None:
+        """Body content and the client's disappearance go to *handler*."""
+        self._handler = handler
+        if self._write_paused:
+            # An earlier, pipelined response is still on its way out.
+            handler.pause_response()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def respond(self, response: LocalResponse) -> None:
+        """Send a whole response of our own."""
+        request = self._request
+        assert request is not None
+        self._settle_persistence()
+        status, body = response.status, response.body
+        parts = [STATUS_LINES[status], response.fields, b"date: ", http_date()]
+        if not has_no_body(status):
+            parts.append(b"\r\ncontent-length: %d" % len(body))
+        server = self._settings.server
+        if server is not None:
+            parts += (b"\r\nserver: ", server)
+        if not self._keep_alive:
+            parts.append(b"\r\nconnection: close")
+        elif request.head.minor == 0:
+            parts.append(b"\r\nconnection: keep-alive")
+        parts.append(b"\r\n\r\n")
+        if request.head.method != b"HEAD" and not has_no_body(status):
+            parts.append(body)
+        self._response_started = True
+        self._transport.write(b"".join(parts))
+        self._response_ended()
+
+    def fail(self, failure: Failure) -> None:
+        """Send the error body for *failure*; a response that has begun is cut instead, so that it cannot look whole."""
+        if self._response_started:
+            self.abort()
+        else:
+            self.respond(self._settings.render_failure(failure))
+
+    def inform(self, head: ResponseHead) -> None:
+        """Pass a 1xx head on; an HTTP/1.0 client would not understand it (RFC 9110 §15.2)."""
+        request = self._request
+        assert request is not None
+        if request.head.minor == 1 and not self._response_started:
+            self._transport.write(head.emit(chunked=False, close=False, keep_alive_1_0=False, server=None))
+
+    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+        """Send the head and the first of the content in one write."""
+        request = self._request
+        assert request is not None
+        minor = request.head.minor
+        self._settle_persistence()
+        has_body = head.body_expected(request.head.method)
+        chunked = has_body and head.content_length < 0 and minor == 1
+        if has_body and head.content_length < 0 and minor == 0:
+            self._keep_alive = False  # only the close can end such a body for an HTTP/1.0 client
+        if has_no_body(head.status) and head.status == 204:
+            head.content_length = -1  # RFC 9110 §8.6
+        self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
+        self._response_has_body = has_body
+        self._response_chunked = chunked
+        self._response_started = True
+        data = head.emit(
+            chunked=chunked,
+            close=not self._keep_alive,
+            keep_alive_1_0=minor == 0 and self._keep_alive,
+            server=self._settings.server,
+        )
+        if has_body:
+            if chunked:
+                data += encode_chunk(content) + LAST_CHUNK if end else encode_chunk(content)
+            elif content:
+                data += content
+        self._transport.write(data)
+        if end:
+            self._response_ended()
+        elif self._body_complete:
+            self.deadline = self._response_expiry
+        else:
+            self.deadline = min(self._body_deadline, self._response_expiry)
+
+    def send_content(self, content: bytes, end: bool) -> None:
+        """Send more of the response."""
+        if self._response_has_body:
+            if self._response_chunked:
+                content = encode_chunk(content)
+                if end:
+                    content += LAST_CHUNK
+            if content:
+                self._transport.write(content)
+        if end:
+            self._response_ended()
+
+    def abort(self) -> None:
+        """Cut the connection so that the client cannot take what it has for a whole message."""
+        if self._closed:
+            return
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._transport.abort()
+
+    def _settle_persistence(self) -> None:
+        if self.draining or not self._body_complete:
+            # What is left of the request's body would have to be read first; see :data:`LINGER`.
+            self._keep_alive = False
+
+    def _response_ended(self) -> None:
+        self._request = None
+        self._handler = None
+        self._owner.request_ended()
+        if not self._keep_alive or not self._body_complete:
+            self._close_gracefully()
+            return
+        self._body = None
+        idle = DRAIN_IDLE_GRACE if self.draining else self._settings.timeouts.idle_between_requests
+        self.deadline = self._loop.time() + idle
+        self.resume_reading()
+        if not self._processing:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin with what was kept of the next requests; end when no more can come."""
+        if self._buffer and not self._write_paused:
+            data, self._buffer = self._buffer, b""
+            self._process(data)
+        if self._input_ended and self._request is None and not self._write_paused and not self._closing:
+            self._close_gracefully()
+
+    def _close_gracefully(self) -> None:
+        self._closing = True
+        if self._body_complete:
+            # The close waits until the client has read its answer, which it may never do.
+            self.deadline = self._loop.time() + self._settings.timeouts.client_response
+            self._transport.close()
+            return
+        self._buffer = b""
+        self.deadline = self._loop.time() + LINGER
+        self.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # -- limits of time -----------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """A limit of the listener has passed: the connection closes, without an answer (docs/behaviour.md)."""
+        self.deadline = NEVER
+        if self._request is not None or self._transport.get_write_buffer_size():
+            _log.info("client timed out", peer=self.peer.decode(), connection=repr(self))
+            self.abort()
+        else:
+            self._transport.close()
+
+    def drain(self) -> None:
+        """Finish what is being answered, then close; an idle connection closes after a short grace."""
+        self.draining = True
+        if self._request is None:
+            self.deadline = min(self.deadline, self._loop.time() + DRAIN_IDLE_GRACE)
+
+
+_UNREADABLE = RequestHead.unreadable()

@@ -1,0 +1,104 @@
+"""One listening address of a worker: accepts, hands settings to its connections, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from vrata.net.deadlines import DeadlineSweeper
+from vrata.proxy.listener.connection import DownstreamConnection
+from vrata.proxy.listener.owner import ConnectionOwner
+from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.settings import ListenerSettings
+
+BACKLOG = 4096
+
+_log = structlog.get_logger("vrata.proxy.listener")
+
+
+class Listener:
+    """Serves one listening socket, which somebody else has bound (the supervisor, for all workers)."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        settings: ListenerSettings,
+        sweeper: DeadlineSweeper,
+        handle: Callable[[Http1Request, bytes, bool], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._socket = sock
+        self._server: asyncio.Server | None = None
+        self._owner = ConnectionOwner(self._loop, sweeper, settings, handle)
+
+    def __repr__(self) -> str:
+        state = "accepting" if self._server is not None else "closed"
+        return f"<Listener {self._owner.settings.address} {state}, {self.connections} connections>"
+
+    @property
+    def connections(self) -> int:
+        """Open client connections."""
+        return len(self._owner.connections)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being answered."""
+        return self._owner.in_flight
+
+    def configure(self, settings: ListenerSettings) -> None:
+        """New settings, in force from each connection's next request on."""
+        self._owner.settings = settings
+
+    async def open(self) -> None:
+        """Begin to accept."""
+        # The server closes the socket it was given; ours stays open for what is still queued when we stop.
+        self._server = await self._loop.create_server(self._connection, sock=self._socket.dup(), backlog=BACKLOG)
+
+    async def close(self) -> None:
+        """Accept what the kernel has queued, then nothing more; open connections begin to drain."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close()
+        await self._accept_queued()
+        self._socket.close()
+        for connection in list(self._owner.connections):
+            connection.drain()
+
+    async def drained(self, timeout: float) -> bool:
+        """Wait until the last connection has ended, at most *timeout* seconds; then cut the rest.
+
+        True when nothing had to be cut.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._owner.emptied.wait()
+        cut = list(self._owner.connections)
+        for connection in cut:
+            connection.abort()
+        if cut:
+            _log.warning("drain deadline passed", listener=self._owner.settings.name, connections_cut=len(cut))
+        return not cut
+
+    async def _accept_queued(self) -> None:
+        """Connections that clients believe to be open but nobody has accepted would be reset by the close."""
+        self._socket.setblocking(False)
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                _log.warning("accepting queued connections failed", reason=str(error))
+                return
+            try:
+                await self._loop.connect_accepted_socket(self._connection, client)
+            except OSError:
+                client.close()
+
+    def _connection(self) -> DownstreamConnection:
+        return DownstreamConnection(self._owner)

@@ -1,0 +1,42 @@
+"""What a snapshot says of one listener, ready for use: replaced as a whole on a swap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vrata.proxy.contracts import Failure, LocalResponse
+from vrata.wire.http1.head import MAX_HEAD
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTimeouts:
+    """The client-side limits in seconds; infinite where the configuration says ``0s``."""
+
+    client_header: float = 10.0
+    """First byte of a request to the end of its head."""
+    client_request: float = 60.0
+    """First byte of a request to the end of its body."""
+    client_response: float = 60.0
+    """First byte of a response to its last."""
+    idle_between_requests: float = 120.0
+    """End of a response to the first byte of the next request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """Everything a connection consults."""
+
+    listener_id: str
+    name: str
+    address: str
+    """``host:port`` as bound."""
+    render_failure: Callable[[Failure], LocalResponse]
+    """Turns a failure into the answer that the listener's detail level asks for."""
+    timeouts: ListenerTimeouts = ListenerTimeouts()
+    server: bytes | None = None
+    """Value that replaces the Server field of every response."""
+    max_fields_size: int = 0
+    """Bytes of names and values over all header lines; 0 = no limit beyond :attr:`max_head`."""
+    max_head: int = MAX_HEAD
+    """Bytes of a whole request head."""

@@ -1,0 +1,48 @@
+"""A plan: one snapshot, compiled. Immutable; swapped as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.listener.settings import ListenerSettings
+from vrata.proxy.routing.candidate import Match
+from vrata.proxy.routing.table import RouteTable
+from vrata.proxy.runtime.registry import PoolKey
+from vrata.proxy.status import EntityProblem
+
+
+class Action(Protocol):
+    """What a route does with the requests that match it."""
+
+    def run(self, request: ClientRequest, match: Match[PlannedRoute], content: bytes, end: bool) -> None:
+        """Take *request* over; its body begins with *content* and is complete when *end*."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoute:
+    """One entry of the routing table: a route in one group, or on its own."""
+
+    route_id: str
+    name: str
+    group: str
+    """Name of the group, empty for a route on its own."""
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a worker serves with."""
+
+    snapshot_id: str
+    listeners: Mapping[str, ListenerSettings]
+    """By bound address."""
+    table: RouteTable[PlannedRoute]
+    pools: frozenset[PoolKey]
+    """The pools that the plan uses."""
+    destination_ids: frozenset[str]
+    problems: tuple[EntityProblem, ...]
+    """Entities that were left out."""

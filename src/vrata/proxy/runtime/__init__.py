@@ -1,0 +1,1 @@
+"""State that survives a swap of plans, keyed by identity."""

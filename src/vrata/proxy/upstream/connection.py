@@ -1,0 +1,211 @@
+"""One connection to an endpoint, and the responses read from it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from vrata.net.deadlines import NEVER
+from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, UntilCloseBody
+from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.head import ResponseHead, parse_response_head
+
+if TYPE_CHECKING:
+    from vrata.net.deadlines import DeadlineSweeper
+
+
+class ConnectionPool(Protocol):
+    """What a connection needs of the pool that it belongs to."""
+
+    sweeper: DeadlineSweeper
+
+    def lost(self, connection: UpstreamConnection) -> None:
+        """The connection is gone."""
+        ...
+
+
+class ResponseReader(Protocol):
+    """Who reads the response on a connection (an exchange)."""
+
+    method: bytes
+
+    def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None: ...  # noqa: D102
+    def on_informational(self, head: ResponseHead) -> None: ...  # noqa: D102
+    def on_content(self, content: bytes, end: bool) -> None: ...  # noqa: D102
+    def on_broken(self, detail: str) -> None: ...  # noqa: D102
+    def on_full(self) -> None: ...  # noqa: D102
+    def on_ready(self) -> None: ...  # noqa: D102
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """The protocol object of one connection. ``reader`` is set while an exchange uses it."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        # For the connection's lifetime.
+        self._pool = pool
+        self._transport = cast(asyncio.Transport, None)
+        self.deadline = NEVER
+        self.served = 0
+        self.closed = False
+        # Per response.
+        self.reader: ResponseReader | None = None
+        self._buffer = b""
+        self._body: BodyDecoder | None = None
+        self.reusable = True
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "busy" if self.reader is not None else "idle"
+        return f"<UpstreamConnection {state}, {self.served} served>"
+
+    @property
+    def can_serve_again(self) -> bool:
+        """True when the last exchange left nothing behind, neither in what was read nor in what was written."""
+        return self.reusable and not self.closed and not self._transport.get_write_buffer_size()
+
+    def begin(self, reader: ResponseReader) -> None:
+        """Use the connection for one exchange."""
+        self.reader = reader
+        self.deadline = NEVER
+        self._body = None
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the request."""
+        self._transport.write(data)
+
+    def pause_reading(self) -> None:
+        """Read nothing more for now."""
+        if not self.closed:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self.closed:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Close at once; no reader is told."""
+        self.reader = None
+        if not self.closed:
+            # Now, not in connection_lost: until then the pool would still give it away.
+            self.closed = True
+            self._transport.abort()
+
+    def expire(self) -> None:
+        """Idle for too long."""
+        self.deadline = NEVER
+        self.close()
+
+    # -- transport callbacks ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._pool.sweeper.watch(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Gone, by whichever side."""
+        self.closed = True
+        self.deadline = NEVER
+        self._pool.sweeper.forget(self)
+        self._pool.lost(self)
+        reader = self.reader
+        if reader is None:
+            return
+        self.reader = None
+        body = self._body
+        if exc is None and body is not None and body.finish():
+            reader.on_content(b"", True)
+        else:
+            reader.on_broken(str(exc) if exc is not None else "closed by the upstream")
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of a response; or bytes that nobody asked for, which end the connection (RFC 9112 §9.2)."""
+        reader = self.reader
+        if reader is None:
+            self.close()
+            return
+        try:
+            if self._body is not None:
+                content, rest = self._body.feed(data)
+                if rest is None:
+                    reader.on_content(content, False)
+                else:
+                    self._ended(rest)
+                    reader.on_content(content, True)
+            else:
+                self._read_head(reader, data)
+        except MalformedMessage as error:
+            self.close()
+            reader.on_broken(error.reason)
+
+    def eof_received(self) -> bool:
+        """The upstream will send no more, which ends a body that only a close can end."""
+        reader, body = self.reader, self._body
+        if reader is not None and body is not None and body.finish():
+            self.close()
+            reader.on_content(b"", True)
+        elif not self.closed:
+            self.closed = True
+            self._transport.abort()  # a close would first wait for the request to be read
+        return False
+
+    def pause_writing(self) -> None:
+        """The upstream does not keep up."""
+        if self.reader is not None:
+            self.reader.on_full()
+
+    def resume_writing(self) -> None:
+        """The upstream has caught up."""
+        if self.reader is not None:
+            self.reader.on_ready()
+
+    def _read_head(self, reader: ResponseReader, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            head = parse_response_head(data)
+            if head is None:
+                self._buffer = data
+                return
+            data = data[head.size :]
+            if not head.is_informational:
+                break
+            if head.status == 101:
+                raise MalformedMessage(502, "switching protocols was not asked for")
+            reader.on_informational(head)
+            if self.reader is not reader:
+                return
+            if not data:
+                return
+        self.reusable = head.keep_alive
+        if not head.body_expected(reader.method):
+            self._ended(data)
+            reader.on_head(head, b"", True)
+            return
+        body: BodyDecoder
+        if head.chunked:
+            body = ChunkedBody()
+        elif head.content_length >= 0:
+            body = LengthBody(head.content_length)
+        else:
+            body = UntilCloseBody()
+            self.reusable = False
+        if body.complete:
+            self._ended(data)
+            reader.on_head(head, b"", True)
+            return
+        self._body = body
+        content, rest = body.feed(data) if data else (b"", None)
+        if rest is None:
+            reader.on_head(head, content, False)
+        else:
+            self._ended(rest)
+            reader.on_head(head, content, True)
+
+    def _ended(self, rest: bytes) -> None:
+        """The response is complete; bytes behind it belong to no request, so the connection cannot be trusted."""
+        self._body = None
+        self.served += 1
+        if rest:
+            self.reusable = False

@@ -1,0 +1,189 @@
+"""One attempt: one request on one connection, and what came back."""
+
+from __future__ import annotations
+
+from vrata.net.dial import DialError, DialStage
+from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
+from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.pool import EndpointPool
+from vrata.wire.http1.body import LAST_CHUNK, encode_chunk
+from vrata.wire.http1.head import ResponseHead
+
+MAX_UNSENT = 65536
+"""Bytes of a request body kept while the connection is being dialled; beyond it the client is not read."""
+
+_DIAL_FAILURES = {
+    DialStage.RESOLVE: FailureClass.DNS_FAILURE,
+    DialStage.CONNECT: FailureClass.CONNECTION_REFUSED,
+    DialStage.TIMEOUT: FailureClass.TIMEOUT,
+}
+
+
+class Exchange:
+    """Sends a request and reports the response to its owner; ends exactly once, by completion, failure or cancel."""
+
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_over",
+        "_owner",
+        "_paused",
+        "_pool",
+        "_request_complete",
+        "_timeouts",
+        "_unsent",
+        "_unsent_size",
+        "method",
+        "response_started",
+        "reused",
+    )
+
+    def __init__(self, owner: AttemptOwner, pool: EndpointPool, timeouts: UpstreamTimeouts, method: bytes) -> None:
+        self._owner = owner
+        self._pool = pool
+        self._timeouts = timeouts
+        self.method = method
+        self._chunked = False
+        self._connection: UpstreamConnection | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_size = 0
+        self._request_complete = False
+        self._over = False
+        self._paused = False
+        self.response_started = False
+        """A final response head has arrived."""
+        self.reused = False
+        """The connection had served before, so it may have been closed by the upstream while idle."""
+
+    def __repr__(self) -> str:
+        state = "over" if self._over else "dialling" if self._connection is None else "running"
+        return f"<Exchange {self.method.decode()} {self._pool.host}:{self._pool.port} {state}>"
+
+    def start(self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False) -> None:
+        """Send *head* and the first of the body, on an idle connection unless *fresh*, else on a new one."""
+        self._chunked = chunked
+        self._request_complete = end
+        data = head + self._framed(content, end) if content or chunked else head
+        connection = None if fresh else self._pool.take_idle()
+        if connection is None:
+            self._unsent.append(data)
+            self._unsent_size = len(data)
+            self._pool.dial(self._timeouts, self._connected, self._dial_failed)
+            return
+        self.reused = True
+        self._connection = connection
+        connection.begin(self)
+        connection.write(data)
+        if end:
+            self._owner.on_request_sent()
+
+    def send(self, content: bytes, end: bool) -> None:
+        """More of the request body."""
+        if self._over:
+            return
+        data = self._framed(content, end)
+        self._request_complete = end
+        connection = self._connection
+        if connection is None:
+            self._unsent.append(data)
+            self._unsent_size += len(data)
+            if self._unsent_size > MAX_UNSENT:
+                self._owner.on_upstream_full()
+            return
+        if data:
+            connection.write(data)
+        if end:
+            self._owner.on_request_sent()
+
+    def cancel(self) -> None:
+        """Nobody wants the response any more. The connection cannot be used again, as the response is still due."""
+        if self._over:
+            return
+        self._over = True
+        self._unsent.clear()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def pause_response(self) -> None:
+        """The client does not keep up."""
+        self._paused = True
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        self._paused = False
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    # -- the dial's outcome -------------------------------------------------------------------------------------------
+
+    def _connected(self, connection: UpstreamConnection) -> bool:
+        if self._over:
+            return False
+        self._connection = connection
+        connection.begin(self)
+        if self._paused:
+            connection.pause_reading()
+        if self._unsent_size > MAX_UNSENT:
+            self._owner.on_upstream_ready()  # before the write, which may fill the connection at once
+        connection.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_size = 0
+        if self._request_complete:
+            self._owner.on_request_sent()
+        return True
+
+    def _dial_failed(self, error: DialError) -> None:
+        if not self._over:
+            self._over = True
+            self._owner.on_attempt_failed(_DIAL_FAILURES[error.stage], str(error))
+
+    # -- what the connection reads ------------------------------------------------------------------------------------
+
+    def on_informational(self, head: ResponseHead) -> None:
+        """A 1xx response."""
+        self._owner.on_informational(head)
+
+    def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None:
+        """The final response."""
+        self.response_started = True
+        if end:
+            self._complete()
+        self._owner.on_response(head, content, end)
+
+    def on_content(self, content: bytes, end: bool) -> None:
+        """More of the response."""
+        if end:
+            self._complete()
+        self._owner.on_response_content(content, end)
+
+    def on_broken(self, detail: str) -> None:
+        """The connection ended, or spoke nonsense, before the response was complete."""
+        if not self._over:
+            self._over = True
+            self._connection = None
+            self._owner.on_attempt_failed(FailureClass.CONNECTION_RESET, detail)
+
+    def on_full(self) -> None:
+        """The upstream reads slower than the client writes."""
+        self._owner.on_upstream_full()
+
+    def on_ready(self) -> None:
+        """The upstream has caught up."""
+        self._owner.on_upstream_ready()
+
+    def _framed(self, content: bytes, end: bool) -> bytes:
+        if not self._chunked:
+            return content
+        return encode_chunk(content) + LAST_CHUNK if end else encode_chunk(content)
+
+    def _complete(self) -> None:
+        self._over = True
+        connection, self._connection = self._connection, None
+        assert connection is not None
+        if self._request_complete and connection.can_serve_again:
+            self._pool.give_back(connection, self._timeouts.idle_connection)
+        else:
+            connection.close()
