@@ -49,7 +49,7 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-async def settled(value: Callable[[], T], quiet: float = 0.25, timeout: float = 20.0) -> T:
+async def settled(value: Callable[[], T], quiet: float = 0.2, timeout: float = 20.0) -> T:
     """Wait until *value* has stayed the same for *quiet* seconds, and return it."""
     deadline = time.monotonic() + timeout
     last, since = value(), time.monotonic()

@@ -58,6 +58,9 @@ class HandledRequest:
         self.content += content
         self.end = end
 
+    def on_tunnel_data(self, data: bytes, end: bool) -> None:
+        raise AssertionError("no tunnel was opened")
+
     def on_client_gone(self) -> None:
         self.client_gone += 1
 

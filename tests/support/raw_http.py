@@ -152,6 +152,10 @@ class Connection:
         """Wait until the peer closes, and say whether it did so without sending anything more."""
         return self.read_to_end() == b""
 
+    def finish_writing(self) -> None:
+        """Close the sending half: nothing more will come from this side."""
+        self.sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Close so that the peer sees a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

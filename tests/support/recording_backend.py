@@ -13,8 +13,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import BufferedReader
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Exchange:
     """Which connection of the backend it came on, counted from 0."""
     backend: str
     _sock: socket.socket = field(repr=False)
+    _stream: BufferedReader = field(repr=False)
     closed: bool = False
 
     def all(self, name: str) -> list[str]:
@@ -49,6 +51,10 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         self._sock.sendall(data)
+
+    def receive(self) -> bytes:
+        """Read whatever comes next, past the request; nothing when the peer has closed."""
+        return self._stream.read1(1 << 18)
 
     def finish_writing(self) -> None:
         """Say that nothing more will come; then read and drop what still arrives until the peer closes."""
@@ -170,14 +176,14 @@ class RecordingBackend:
                 if exchange.closed:
                     return
 
-    def _read(self, sock: socket.socket, stream: BinaryIO, number: int) -> Exchange | None:
+    def _read(self, sock: socket.socket, stream: BufferedReader, number: int) -> Exchange | None:
         line = stream.readline().decode("latin-1")
         if not line:
             return None
         method, target, _ = line.split(" ", 2)
         headers = _read_fields(stream)
         if not self._reads_bodies:
-            return Exchange(method, target, headers, b"", (), number, self.name, sock)
+            return Exchange(method, target, headers, b"", (), number, self.name, sock, stream)
         lowered = {name.lower(): value for name, value in headers}
         if lowered.get("expect", "").lower() == "100-continue":
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -190,10 +196,10 @@ class RecordingBackend:
             body, trailers = b"".join(parts), _read_fields(stream)
         else:
             body = _read_exactly(stream, int(lowered.get("content-length", "0")))
-        return Exchange(method, target, headers, body, trailers, number, self.name, sock)
+        return Exchange(method, target, headers, body, trailers, number, self.name, sock, stream)
 
 
-def _read_fields(stream: BinaryIO) -> tuple[tuple[str, str], ...]:
+def _read_fields(stream: BufferedReader) -> tuple[tuple[str, str], ...]:
     fields = []
     while line := stream.readline().decode("latin-1").rstrip("\r\n"):
         name, _, value = line.partition(":")
@@ -201,7 +207,7 @@ def _read_fields(stream: BinaryIO) -> tuple[tuple[str, str], ...]:
     return tuple(fields)
 
 
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+def _read_exactly(stream: BufferedReader, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
         raise ValueError("the request ended early")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.test_differential import mutants
+from tests.support.mutation import mutants
 from vrata.wire.http1 import interpreted_head
 from vrata.wire.http1.errors import MalformedMessage
 
@@ -62,7 +62,7 @@ def response(module: ModuleType, data: bytes) -> object:
     [
         b"PUT /a%20?b=1 HTTP/1.1\r\nHost: a\r\nX:1\r\nContent-Length: 5\r\n\r\nabcdeGET",
         b"PUT http://b/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3;x\r\n",
-        b"OPTIONS * HTTP/1.0\r\nHost: [::1]:80\r\nX-Forwarded-For: q\r\nConnection: keep-alive, X\r\nX: \xe4 \r\nTE:\r\n\r\n",
+        b"OPTIONS * HTTP/1.0\r\nHost: [::1]:80\r\nX-Forwarded-For: q\r\nConnection: close, X\r\nX: \xe4 \r\n\r\n",
     ],
 )
 def test_requests(data: bytes) -> None:

@@ -8,7 +8,6 @@ characters in values); that Vrata refuses more is no fault. The one thing that h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import h11
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.mutation import SNIPPETS, mutants
 from tests.support.transcript import RequestReader, ResponseReader
 from vrata.wire.http1.errors import MalformedMessage
 
@@ -261,12 +261,6 @@ def responses(draw: st.DrawFn) -> bytes:
     return b"".join(text + b"\r\n" for text in [line, *lines, b""]) + body
 
 
-SNIPPETS = [
-    *(b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b" ", b"\t", b"\x00", b"\x0b", b"\x0c", b"\x85", b"\xa0"),
-    *(b":", b",", b";", b"+", b"-", b"0", b"0x", b"_", b"#", b"@", b"*", b"/", b"\r\n ", b"\r\n\t"),
-    *(b"chunked", b", chunked", b"identity, ", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"),
-    *(b"Host: b\r\n", b"Connection: close\r\n", b"0\r\n\r\n", b"HTTP/1.1", b"HTTP/1.0", b"http://"),
-]
 INSERTED = st.one_of(st.binary(min_size=1, max_size=2), st.sampled_from(SNIPPETS))
 
 
@@ -315,16 +309,6 @@ def test_what_only_one_of_two_readers_would_see_is_refused_in_requests(data: byt
 @given(mutated(responses()), st.sampled_from([b"GET", b"HEAD"]))
 def test_what_only_one_of_two_readers_would_see_is_refused_in_responses(data: bytes, method: bytes) -> None:
     assert_same_response(data, method)
-
-
-def mutants(data: bytes) -> Iterator[bytes]:
-    """*data* with every snippet inserted and overwritten at every place, and with up to three bytes cut out."""
-    for at in range(len(data) + 1):
-        for snippet in SNIPPETS:
-            yield data[:at] + snippet + data[at:]
-            yield data[:at] + snippet + data[at + len(snippet) :]
-        for size in (1, 2, 3):
-            yield data[:at] + data[at + size :]
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,15 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import structlog
+
 INTERVAL = 0.05
 """Seconds between sweeps, hence the most by which a deadline is noticed late."""
 
 NEVER = float("inf")
+
+
+_log = structlog.get_logger("vrata.net")
 
 
 class Watched(Protocol):
@@ -57,4 +62,7 @@ class DeadlineSweeper:
         overdue = [watched for watched in self._watched if watched.deadline <= now]
         self._timer = self._loop.call_later(INTERVAL, self._sweep)
         for watched in overdue:
-            watched.expire()
+            try:
+                watched.expire()
+            except Exception:  # noqa: BLE001 - the others are due as well
+                _log.exception("expiry failed", watched=repr(watched))

@@ -93,6 +93,7 @@ class _Compilation:
         self._destinations: dict[str, PooledDestination] = {}
         self._pools: set[PoolKey] = set()
         self._builder = RouteTableBuilder[PlannedRoute]()
+        self._grouped: set[str] = set()
         self._table: RouteTable[PlannedRoute] | None = None
 
     def plan(self) -> Plan:
@@ -150,6 +151,9 @@ class _Compilation:
                 except InvalidEntity as error:
                     name = str(document.get("name", "")) if isinstance(document, dict) else ""
                     self._problems.append(EntityProblem(kind.kind, identity, name, str(error)))
+                    if kind is RouteGroup:
+                        # On their own they would serve without the group's conditions.
+                        self._grouped.update(_route_ids_of(document))
                     yield None
                     continue
             assert isinstance(entity, kind)
@@ -185,17 +189,16 @@ class _Compilation:
 
     def _add_entries(self, groups: list[RouteGroup], routes: dict[str, Route]) -> Iterator[None]:
         """Table entries in build order: groups by ID with their routes in order, then the routes of no group."""
-        grouped: set[str] = set()
         for group in groups:
             for route_id in group.route_ids:
                 yield
-                grouped.add(route_id)
+                self._grouped.add(route_id)
                 route = routes.get(route_id)
                 if route is not None:
                     self._add_entry(route, group)
         for route_id, route in routes.items():
             yield
-            if route_id not in grouped:
+            if route_id not in self._grouped:
                 self._add_entry(route, None)
 
     def _add_entry(self, route: Route, group: RouteGroup | None) -> None:
@@ -232,6 +235,12 @@ class _Compilation:
 def _id_of(document: Any) -> str:
     identity = document.get("id") if isinstance(document, dict) else None
     return identity if isinstance(identity, str) else ""
+
+
+def _route_ids_of(document: Any) -> set[str]:
+    """What *document*, a group that could not be read, says of its routes as far as that can be understood."""
+    route_ids = document.get("routeIds") if isinstance(document, dict) else None
+    return {each for each in route_ids if isinstance(each, str)} if isinstance(route_ids, list) else set()
 
 
 def _limit(seconds: float) -> float:

@@ -106,6 +106,10 @@ class RequestHandler(Protocol):
         """More of the request's content has arrived; *end* with the last of it."""
         ...
 
+    def on_tunnel_data(self, data: bytes, end: bool) -> None:
+        """Bytes of the client's side of a tunnel; *end* when the client has closed its side."""
+        ...
+
     def on_client_gone(self) -> None:
         """The client went away before the response was complete; nothing may be sent to it any more."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -94,8 +94,9 @@ class DataPlane:
         async with self._applying:
             listeners = list(self._listeners.values())
             self._listeners.clear()
+            self._close_sockets(self._sockets)
             self._closing.update(listeners)
-            for listener in listeners:
+            for listener in list(self._closing):
                 await listener.close()
             results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
             self._registry.keep_only(frozenset(), frozenset())
@@ -114,8 +115,11 @@ class DataPlane:
         for address in self._listeners.keys() - plan.listeners.keys():
             listener = self._listeners.pop(address)
             self._closing.add(listener)
-            await listener.close()
-            self._tasks.start(self._finish_removed(listener), name=f"drain {address}")
+            try:
+                await listener.close()
+            finally:
+                self._tasks.start(self._finish_removed(listener), name=f"drain {address}")
+        self._close_sockets(self._sockets.keys() - plan.listeners.keys())
         for address, settings in plan.listeners.items():
             existing = self._listeners.get(address)
             if existing is not None:
@@ -125,8 +129,13 @@ class DataPlane:
             if sock is None:
                 continue  # could not be bound; the supervisor reports it, tries again and applies again
             listener = Listener(sock, settings, self._sweeper, self._handle)
-            await listener.open()
             self._listeners[address] = listener
+            await listener.open()
+
+    def _close_sockets(self, addresses: Iterable[str]) -> None:
+        """Give up adopted sockets that nobody serves: clients are to be refused there, not left in a queue."""
+        for address in list(addresses):
+            self._sockets.pop(address).close()
 
     async def _finish_removed(self, listener: Listener) -> None:
         await listener.drained(REMOVED_LISTENER_DRAIN)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
+
 from vrata.net.deadlines import INTERVAL, NEVER, DeadlineSweeper
 
 
@@ -71,3 +73,26 @@ def test_a_stopped_sweeper_expires_nothing() -> None:
         running.stop()
 
     asyncio.run(scenario())
+
+
+def test_an_expiry_that_fails_is_logged_and_keeps_none_of_the_others() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        sweeper = DeadlineSweeper(loop)
+
+        class Broken(Alarm):
+            def expire(self) -> None:
+                super().expire()
+                raise RuntimeError("broken")
+
+        alarms = [Broken(loop.time()), Alarm(loop.time()), Broken(loop.time())]
+        for alarm in alarms:
+            sweeper.watch(alarm)
+        sweeper.start()
+        for alarm in alarms:
+            await asyncio.wait_for(alarm.rang.wait(), 5)
+        sweeper.stop()
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [entry["event"] for entry in logs] == ["expiry failed"] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -67,7 +68,7 @@ def test_a_stream_byte_by_byte_with_empty_chunks_between(name: str) -> None:
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=8))
 def test_any_bytes_mean_the_same_however_they_are_cut(stream: bytes, cuts: list[int]) -> None:
     borders = [0, *sorted(cuts), len(stream)]
-    pieces = [stream[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(borders)]
     assert events_of(*pieces) == events_of(stream)
 
 

@@ -9,7 +9,7 @@ from vrata.controlplane.snapshots.finding import Finding, finding
 
 _EFFECT_OF_DANGLING = {
     "route": "is left out of the group",
-    "destination": "requests that it is chosen for fail with no_destination",
+    "destination": "it is left out; requests fail with no_destination where it is the only one",
     "middleware": "the override has no effect",
 }
 

@@ -132,7 +132,9 @@ class Forward:
 
     def _attempt(self, *, fresh: bool) -> None:
         request_head = self._request.head
-        self._exchange = Exchange(self, self._endpoint.pool, self._destination.timeouts, request_head.method)
+        self._exchange = Exchange(
+            self, self._endpoint.pool, self._destination.timeouts, request_head.method, upgrade=request_head.upgrade
+        )
         head, content, end = self._first
         self._exchange.start(head, content, end, chunked=request_head.chunked, fresh=fresh)
 
@@ -146,6 +148,11 @@ class Forward:
         exchange = self._exchange
         if exchange is not None:
             exchange.send(content, end)
+
+    def on_tunnel_data(self, data: bytes, end: bool) -> None:
+        """Bytes of the client's side of the tunnel."""
+        if self._exchange is not None:
+            self._exchange.tunnel(data, end)
 
     def on_client_gone(self) -> None:
         """Nobody is there to answer: the upstream's work is cancelled."""
@@ -187,6 +194,9 @@ class Forward:
             self._finish()
         else:
             self._head_deadline = self._continue_deadline = NEVER
+            if head.status == 101:
+                # A tunnel lasts as long as it is used; the listener watches that.
+                self._budget_deadline = NEVER
             self.deadline = self._budget_deadline
         self._request.start_response(head, content, end)
 
@@ -200,6 +210,8 @@ class Forward:
         """The attempt is over. A connection that died idle says nothing about the upstream: try once on a fresh one."""
         exchange = self._exchange
         if exchange is not None and exchange.reused and self._replayable and self._response is None:
+            self._head_deadline = NEVER
+            self._settle_deadline()
             self._attempt(fresh=True)
             return
         self._exchange = None

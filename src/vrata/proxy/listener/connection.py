@@ -72,6 +72,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._response_chunked = False
         self._response_has_body = True
         self._response_expiry = NEVER
+        self._tunnel = False
 
     def __repr__(self) -> str:
         if self._request is not None:
@@ -100,6 +101,8 @@ class DownstreamConnection(asyncio.Protocol):
         self.deadline = self._loop.time() + self._settings.timeouts.client_header
         self._owner.opened(self)
         self._owner.sweeper.watch(self)
+        if self._owner.draining:
+            self.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whichever side."""
@@ -119,6 +122,9 @@ class DownstreamConnection(asyncio.Protocol):
         """Bytes from the client."""
         if self._closing:
             return
+        if self._tunnel:
+            self._tunnel_data(data, end=False)
+            return
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -127,6 +133,8 @@ class DownstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The client will send no more; an answer that it may still wait for is sent (RFC 9112 §9.6)."""
         self._input_ended = True
+        if self._tunnel:
+            self._tunnel_data(b"", end=True)
         return self._request is not None and self._body_complete
 
     def pause_writing(self) -> None:
@@ -234,6 +242,21 @@ class DownstreamConnection(asyncio.Protocol):
             self._handler.on_request_body(content, self._body_complete)
         return rest
 
+    def _tunnel_data(self, data: bytes, *, end: bool) -> None:
+        self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
+        if self._handler is not None:
+            self._handler.on_tunnel_data(data, end)
+
+    def _open_tunnel(self) -> None:
+        """A 101 response was sent: whatever the client sends from here on is not HTTP (RFC 9110 §7.8)."""
+        self._tunnel = True
+        self._keep_alive = False
+        self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
+        data, self._buffer = self._buffer, b""
+        self.resume_reading()
+        if data:
+            self._tunnel_data(data, end=False)
+
     def _hold_back(self, data: bytes) -> None:
         """Keep the bytes of a pipelined request until the present one is answered (RFC 9112 §9.3.2)."""
         self._buffer = data
@@ -324,12 +347,10 @@ class DownstreamConnection(asyncio.Protocol):
         assert request is not None
         minor = request.head.minor
         self._settle_persistence()
-        has_body = head.body_expected(request.head.method)
-        chunked = has_body and head.content_length < 0 and minor == 1
+        has_body = head.body_expected(request.head.method) or head.status == 101
+        chunked = has_body and head.content_length < 0 and minor == 1 and head.status != 101
         if has_body and head.content_length < 0 and minor == 0:
             self._keep_alive = False  # only the close can end such a body for an HTTP/1.0 client
-        if has_no_body(head.status) and head.status == 204:
-            head.content_length = -1  # RFC 9110 §8.6
         self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
         self._response_has_body = has_body
         self._response_chunked = chunked
@@ -346,7 +367,9 @@ class DownstreamConnection(asyncio.Protocol):
             elif content:
                 data += content
         self._transport.write(data)
-        if end:
+        if head.status == 101:
+            self._open_tunnel()
+        elif end:
             self._response_ended()
         elif self._body_complete:
             self.deadline = self._response_expiry
@@ -355,6 +378,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def send_content(self, content: bytes, end: bool) -> None:
         """Send more of the response."""
+        if self._tunnel:
+            self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
         if self._response_has_body:
             if self._response_chunked:
                 content = encode_chunk(content)
@@ -420,7 +445,8 @@ class DownstreamConnection(asyncio.Protocol):
     def expire(self) -> None:
         """A limit of the listener has passed: the connection closes, without an answer (docs/behaviour.md)."""
         self.deadline = NEVER
-        if self._request is not None or self._transport.get_write_buffer_size():
+        unfinished = self._request is not None and not self._tunnel
+        if unfinished or self._transport.get_write_buffer_size():
             _log.info("client timed out", peer=self.peer.decode(), connection=repr(self))
             self.abort()
         else:

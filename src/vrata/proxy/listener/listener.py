@@ -56,18 +56,33 @@ class Listener:
     async def open(self) -> None:
         """Begin to accept."""
         # The server closes the socket it was given; ours stays open for what is still queued when we stop.
-        self._server = await self._loop.create_server(self._connection, sock=self._socket.dup(), backlog=BACKLOG)
+        self._server = await self._loop.create_server(
+            self._connection, sock=self._socket.dup(), backlog=BACKLOG, start_serving=False
+        )
+        await self._server.start_serving()
 
     async def close(self) -> None:
         """Accept what the kernel has queued, then nothing more; open connections begin to drain."""
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
-        await self._accept_queued()
-        self._socket.close()
-        for connection in list(self._owner.connections):
-            connection.drain()
+        self._owner.draining = True
+        try:
+            # asyncio's own loop loses a connection whose server is closed in the turns between its being accepted and
+            # made known to us, so first it has to stop accepting; uvloop knows no such reader.
+            for sock in server.sockets:
+                self._loop.remove_reader(sock.fileno())
+            for _ in range(3):
+                await asyncio.sleep(0)
+            server.close()
+            await self._accept_queued()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        finally:
+            server.close()
+            self._socket.close()
+            for connection in list(self._owner.connections):
+                connection.drain()
 
     async def drained(self, timeout: float) -> bool:
         """Wait until the last connection has ended, at most *timeout* seconds; then cut the rest.

@@ -41,6 +41,8 @@ class ConnectionOwner:
         self.emptied = asyncio.Event()
         self.emptied.set()
         self.in_flight = 0
+        self.draining = False
+        """Connections that are accepted from now on drain from the start."""
 
     def opened(self, connection: OwnedConnection) -> None:
         """A connection was accepted."""

@@ -28,6 +28,7 @@ class ResponseReader(Protocol):
     """Who reads the response on a connection (an exchange)."""
 
     method: bytes
+    upgrade: bool
 
     def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None: ...  # noqa: D102
     def on_informational(self, head: ResponseHead) -> None: ...  # noqa: D102
@@ -72,6 +73,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Send bytes of the request."""
         self._transport.write(data)
 
+    def end_input(self) -> None:
+        """Nothing more will be written, and the upstream may know it: half of a tunnel is closed."""
+        if not self.closed and self._transport.can_write_eof():
+            self._transport.write_eof()
+
     def pause_reading(self) -> None:
         """Read nothing more for now."""
         if not self.closed:
@@ -100,7 +106,6 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast(asyncio.Transport, transport)
-        self._pool.sweeper.watch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, by whichever side."""
@@ -169,15 +174,21 @@ class UpstreamConnection(asyncio.Protocol):
                 self._buffer = data
                 return
             data = data[head.size :]
-            if not head.is_informational:
+            if not head.is_informational or head.status == 101:
                 break
-            if head.status == 101:
-                raise MalformedMessage(502, "switching protocols was not asked for")
             reader.on_informational(head)
             if self.reader is not reader:
                 return
             if not data:
                 return
+        if head.status == 101:
+            if not reader.upgrade:
+                raise MalformedMessage(502, "switching protocols was not asked for")
+            # From here on the bytes belong to the protocol in the tunnel, until one side closes.
+            self.reusable = False
+            self._body = UntilCloseBody()
+            reader.on_head(head, data, False)
+            return
         self.reusable = head.keep_alive
         if not head.body_expected(reader.method):
             self._ended(data)

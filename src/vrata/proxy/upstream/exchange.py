@@ -36,13 +36,23 @@ class Exchange:
         "method",
         "response_started",
         "reused",
+        "upgrade",
     )
 
-    def __init__(self, owner: AttemptOwner, pool: EndpointPool, timeouts: UpstreamTimeouts, method: bytes) -> None:
+    def __init__(
+        self,
+        owner: AttemptOwner,
+        pool: EndpointPool,
+        timeouts: UpstreamTimeouts,
+        method: bytes,
+        *,
+        upgrade: bool = False,
+    ) -> None:
         self._owner = owner
         self._pool = pool
         self._timeouts = timeouts
         self.method = method
+        self.upgrade = upgrade
         self._chunked = False
         self._connection: UpstreamConnection | None = None
         self._unsent: list[bytes] = []
@@ -94,6 +104,15 @@ class Exchange:
             connection.write(data)
         if end:
             self._owner.on_request_sent()
+
+    def tunnel(self, data: bytes, end: bool) -> None:
+        """Bytes of the client's side of a tunnel, which a 101 response has opened."""
+        connection = self._connection
+        if connection is not None:
+            if data:
+                connection.write(data)
+            if end:
+                connection.end_input()
 
     def cancel(self) -> None:
         """Nobody wants the response any more. The connection cannot be used again, as the response is still due."""

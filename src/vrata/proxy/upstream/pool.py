@@ -61,7 +61,8 @@ class EndpointPool:
     ) -> None:
         """Open a connection and give it to *connected*, which says whether it wants it; or call *failed*."""
         self._dialling += 1
-        self._tasks.start(self._dial(timeouts, connected, failed), name=f"dial {self.host}:{self.port}")
+        dialling = self._tasks.start(self._dial(timeouts, connected, failed), name=f"dial {self.host}:{self.port}")
+        dialling.add_done_callback(self._dialled)  # a task that is cancelled before its first step runs no finally
 
     def give_back(self, connection: UpstreamConnection, idle_timeout: float) -> None:
         """An exchange is done with *connection*, which can serve another one."""
@@ -85,6 +86,9 @@ class EndpointPool:
             connection.close()
         self._idle.clear()
 
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        self._dialling -= 1
+
     async def _dial(
         self,
         timeouts: UpstreamTimeouts,
@@ -100,10 +104,9 @@ class EndpointPool:
                 fallback_delay=timeouts.dual_stack_fallback,
             )
         except DialError as error:
-            self._dialling -= 1
             failed(error)
             return
-        self._dialling -= 1
         self._connections.add(connection)
+        self.sweeper.watch(connection)
         if not connected(connection):
             self.give_back(connection, timeouts.idle_connection)

@@ -66,7 +66,7 @@ class LengthBody:
 
 
 class UntilCloseBody:
-    """A response body that the close of the connection ends (RFC 9112 §6.3 rule 8)."""
+    """A response body that the close of the connection ends (RFC 9112 §6.3 rule 8); also what a tunnel carries."""
 
     __slots__ = ("complete",)
 

@@ -28,6 +28,7 @@ cdef class RequestHead(_Head):
     cdef public bytes target
     cdef public bytes authority
     cdef readonly bint expects_continue
+    cdef readonly bint upgrade
     cdef str _path
     cdef dict _query_parameters
 
@@ -103,9 +104,9 @@ cdef class RequestHead(_Head):
         cdef Py_ssize_t client_size = PyBytes_GET_SIZE(client)
         cdef Py_ssize_t scheme_size = PyBytes_GET_SIZE(scheme)
         cdef Py_ssize_t own_size = PyBytes_GET_SIZE(self.authority)
-        # Every line that goes on is in *size*, X-Forwarded-For with its separators as well; 192 covers our own names.
+        # Every line that goes on is in *size*, X-Forwarded-For with its separators as well; 256 covers our own names.
         cdef Py_ssize_t room = (
-            self.size + method_size + target_size + authority_size + client_size + scheme_size + own_size + 192
+            self.size + method_size + target_size + authority_size + client_size + scheme_size + own_size + 256
         )
         cdef char stack[4096]
         cdef char* buffer = &stack[0] if room <= 4096 else <char*>malloc(room)
@@ -128,6 +129,8 @@ cdef class RequestHead(_Head):
             out = put_length(out, self.content_length)
         if self.expects_continue:
             out = put(out, b"expect: 100-continue\r\n", 22)
+        if self.upgrade:
+            out = put(out, b"connection: upgrade\r\nupgrade: websocket\r\n", 41)
         out = put(out, b"x-forwarded-for: ", 17)
         for i in range(self.count):
             field = &self.fields[i]
@@ -155,7 +158,7 @@ cdef class RequestHead(_Head):
         cdef bint expects = False
         for i in range(self.count):
             field = &self.fields[i]
-            if field.code == PASS or field.code == DROP or field.code == CONNECTION or field.code == FORWARDED_FOR:
+            if field.code in (PASS, DROP, CONNECTION, FORWARDED_FOR, UPGRADE):
                 continue
             if field.code == HOST:
                 if host != NULL:
@@ -184,10 +187,13 @@ cdef class RequestHead(_Head):
             if not plain_authority(base + host.value_start, host.value_end - host.value_start):
                 target_rules.checked_authority(self.authority)
         nominated = self.read_connection()
-        if nominated is not None and b"x-forwarded-for" in nominated:
-            for i in range(self.count):
-                if self.fields[i].code == FORWARDED_FOR:
-                    self.fields[i].code = DROP
+        if nominated is not None:
+            protocols = [self.value(&self.fields[i]) for i in range(self.count) if self.fields[i].code == UPGRADE]
+            self.upgrade = interpreted.asks_for_websocket(protocols, nominated, self.minor) and not self.has_body
+            if b"x-forwarded-for" in nominated:
+                for i in range(self.count):
+                    if self.fields[i].code == FORWARDED_FOR:
+                        self.fields[i].code = DROP
         return 0
 
 
@@ -272,7 +278,9 @@ cdef class ResponseHead(_Head):
                     out, PyBytes_AS_STRING(self.raw) + field.value_start, field.value_end - field.value_start
                 )
                 out = put(out, b"\r\n", 2)
-        if close:
+        if self.status == 101:
+            out = put(out, b"connection: upgrade\r\nupgrade: websocket\r\n", 41)
+        elif close:
             out = put(out, b"connection: close\r\n", 19)
         elif keep_alive_1_0:
             out = put(out, b"connection: keep-alive\r\n", 24)

@@ -26,6 +26,7 @@ FORWARDED_FOR: Final = 6
 EXPECT: Final = 7
 SERVER: Final = 8
 DATE: Final = 9
+UPGRADE: Final = 10
 
 # `te` goes too: "trailers" would promise the upstream that we relay trailers, which this build does not.
 _HOP_BY_HOP = (
@@ -34,7 +35,6 @@ _HOP_BY_HOP = (
     b"proxy-authenticate",
     b"te",
     b"trailer",
-    b"upgrade",
 )
 
 _REQUEST_FIELDS: dict[bytes, int] = {
@@ -53,6 +53,7 @@ _REQUEST_FIELDS: dict[bytes, int] = {
     b"transfer-encoding": TRANSFER_ENCODING,
     b"x-forwarded-for": FORWARDED_FOR,
     b"expect": EXPECT,
+    b"upgrade": UPGRADE,
 }
 
 _RESPONSE_FIELDS: dict[bytes, int] = {
@@ -62,6 +63,7 @@ _RESPONSE_FIELDS: dict[bytes, int] = {
     b"transfer-encoding": TRANSFER_ENCODING,
     b"server": SERVER,
     b"date": DATE,
+    b"upgrade": UPGRADE,
 }
 
 

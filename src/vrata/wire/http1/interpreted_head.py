@@ -25,6 +25,7 @@ from vrata.wire.http1.fields import (
     RESPONSE_FIELDS,
     SERVER,
     TRANSFER_ENCODING,
+    UPGRADE,
 )
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
 from vrata.wire.http1.target import checked_authority, decoded_path, first_parameters, host_of, settled
@@ -75,6 +76,7 @@ class RequestHead:
         "passed",
         "size",
         "target",
+        "upgrade",
     )
 
     def __init__(self, method: bytes, target: bytes, minor: int, lines: list[bytes], size: int) -> None:
@@ -88,6 +90,8 @@ class RequestHead:
         self.chunked = False
         self.keep_alive = minor == 1
         self.expects_continue = False
+        self.upgrade = False
+        """The client asks for a WebSocket, and so does what goes on (RFC 6455 §4.1)."""
         self.forwarded_for: list[bytes] = []
         self.passed: list[bytes] = []
         self._path: str | None = None
@@ -169,6 +173,8 @@ class RequestHead:
             parts.append(b"content-length: %d" % self.content_length)
         if self.expects_continue:
             parts.append(b"expect: 100-continue")
+        if self.upgrade:
+            parts.append(b"connection: upgrade\r\nupgrade: websocket")
         forwarded_for = b", ".join([*self.forwarded_for, client]) if self.forwarded_for else client
         parts.append(b"x-forwarded-for: %s\r\nx-forwarded-proto: %s" % (forwarded_for, scheme))
         if self.authority:
@@ -233,7 +239,9 @@ class ResponseHead:
             server = self.server
         if server is not None:
             parts.append(b"server: " + server)
-        if close:
+        if self.status == 101:
+            parts.append(b"connection: upgrade\r\nupgrade: websocket")
+        elif close:
             parts.append(b"connection: close")
         elif keep_alive_1_0:
             parts.append(b"connection: keep-alive")
@@ -275,6 +283,7 @@ def parse_request_head(data: bytes, max_head: int = MAX_HEAD) -> RequestHead | N
 def _read_request_fields(head: RequestHead) -> None:
     passed = head.passed
     connection: list[bytes] = []
+    protocols: list[bytes] = []
     host: bytes | None = None
     for line in head.lines:
         colon = line.index(b":")
@@ -301,6 +310,8 @@ def _read_request_fields(head: RequestHead) -> None:
             if value.lower() != b"100-continue":
                 raise MalformedMessage(417, "unknown expectation")  # RFC 9110 §10.1.1
             head.expects_continue = True
+        elif field == UPGRADE:
+            protocols.append(value)
     if head.chunked:
         if head.content_length >= 0:
             # RFC 9112 §6.1 would let us drop Content-Length; two framings are smuggling more often than not.
@@ -317,6 +328,7 @@ def _read_request_fields(head: RequestHead) -> None:
     if connection:
         head.keep_alive, nominated = read_connection(connection, head.minor)
         if nominated:
+            head.upgrade = asks_for_websocket(protocols, nominated, head.minor) and not head.has_body
             head.passed = _without(passed, nominated)
             if b"x-forwarded-for" in nominated:
                 head.forwarded_for.clear()
@@ -408,6 +420,15 @@ def read_connection(values: list[bytes], minor: int) -> tuple[bool, set[bytes]]:
     options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
     keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     return keep_alive, options - {b"close", b"keep-alive", b""}
+
+
+def asks_for_websocket(protocols: list[bytes], nominated: set[bytes], minor: int) -> bool:
+    """True for an upgrade (RFC 9110 §7.8) to WebSocket and nothing else.
+
+    Other protocols do not go on. An upstream that switched to HTTP/2 would take requests through the tunnel that no
+    route has seen.
+    """
+    return minor == 1 and b"upgrade" in nominated and [each.lower() for each in protocols] == [b"websocket"]
 
 
 def _without(lines: list[bytes], names: set[bytes]) -> list[bytes]:

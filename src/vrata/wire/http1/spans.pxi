@@ -14,6 +14,7 @@ cdef enum:
     EXPECT = 7
     SERVER = 8
     DATE = 9
+    UPGRADE = 10
 
 cdef enum:
     MOST_FIELDS = 100
@@ -70,7 +71,8 @@ cdef uint8_t request_code(const char* p, Py_ssize_t n) noexcept nogil:
     elif n == 6:
         if same(p, b"expect", 6): return EXPECT
     elif n == 7:
-        if same(p, b"trailer", 7) or same(p, b"upgrade", 7): return DROP
+        if same(p, b"upgrade", 7): return UPGRADE
+        if same(p, b"trailer", 7): return DROP
     elif n == 10:
         if same(p, b"connection", 10): return CONNECTION
         if same(p, b"keep-alive", 10): return DROP
@@ -104,7 +106,8 @@ cdef uint8_t response_code(const char* p, Py_ssize_t n) noexcept nogil:
     elif n == 6:
         if same(p, b"server", 6): return SERVER
     elif n == 7:
-        if same(p, b"trailer", 7) or same(p, b"upgrade", 7): return DROP
+        if same(p, b"upgrade", 7): return UPGRADE
+        if same(p, b"trailer", 7): return DROP
     elif n == 10:
         if same(p, b"connection", 10): return CONNECTION
         if same(p, b"keep-alive", 10): return DROP

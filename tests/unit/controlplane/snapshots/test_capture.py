@@ -161,10 +161,10 @@ def test_dangling_references_are_warned_of() -> None:
     )
     assert found == {
         'route "all" (r1): forward.destinations[0].destinationId: destination "d1" does not exist: '
-        "requests that it is chosen for fail with no_destination",
+        "it is left out; requests fail with no_destination where it is the only one",
         'group "api" (g1): routeIds[1]: route "gone" does not exist: is left out of the group',
         'middleware "authz" (m1): extAuthz.destinationId: destination "gone" does not exist: '
-        "requests that it is chosen for fail with no_destination",
+        "it is left out; requests fail with no_destination where it is the only one",
         'middleware "authz" (m1): is unused: no route or group refers to it',
     }
 

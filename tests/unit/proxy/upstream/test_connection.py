@@ -27,6 +27,8 @@ class RecordingPool:
 class RecordingReader:
     """Implements ``ResponseReader``; every call becomes one entry of ``events``."""
 
+    upgrade = False
+
     def __init__(self, method: bytes = b"GET") -> None:
         self.method = method
         self.events: list[tuple[object, ...]] = []

@@ -1,0 +1,71 @@
+"""The proxy as a process: fork server, supervisor, sync, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import import_module
+
+import structlog
+
+from vrata.app.stop_request import StopRequest
+from vrata.config import Settings
+from vrata.net.event_loop import new_event_loop
+from vrata.observability import logging, process
+from vrata.observability.tasks import TaskSupervisor
+
+_log = structlog.get_logger("vrata.proxy")
+
+
+def run(settings: Settings, *, local: bool = False) -> int:
+    """Run a proxy until it is asked to stop, and return the exit code. Its fork server may have been started already.
+
+    *local*: the control plane is the one that *settings* describe, on this machine.
+    """
+    process.set_name("vrata-proxy")
+    logging.configure(settings.log.format, settings.log.level)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(_run(settings, local))
+
+
+async def _run(settings: Settings, local: bool) -> int:
+    from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
+    from vrata.proxy.worker import WorkerSettings
+
+    worker = WorkerSettings(
+        slot=0,
+        drain_timeout=settings.proxy.drain_timeout,
+        log_format=settings.log.format,
+        log_level=settings.log.level,
+    )
+    tasks = TaskSupervisor()
+    changed = asyncio.Event()
+    supervisor = Supervisor(
+        SupervisorSettings(settings.proxy.workers, worker, settings.proxy.state_path), tasks, changed.set
+    )
+    drain_timeout = settings.proxy.drain_timeout
+    stop = StopRequest(
+        on_insist=supervisor.kill,
+        on_hangup=lambda: tasks.start(supervisor.replace_workers(drain_timeout), name="replace workers"),
+    )
+    supervisor.start()
+
+    # The cached snapshot comes first, the control plane second: what that needs is imported beside the loop.
+    for name in ("vrata.app.control_plane_link", "vrata.proxy.sync.acknowledgement", "vrata.proxy.sync.stream"):
+        await asyncio.to_thread(import_module, name)
+    from vrata.app.control_plane_link import link_to
+    from vrata.proxy.sync.acknowledgement import Acknowledger
+    from vrata.proxy.sync.stream import SnapshotStream
+
+    link = link_to(settings, local=local)
+    acknowledger = Acknowledger(link, supervisor.status, changed)
+    stream = SnapshotStream(link, settings.proxy.reconnect_interval, supervisor.submit, changed.set)
+    streaming = tasks.start(stream.run(), name="snapshot stream")
+    tasks.start(acknowledger.run(), name="acknowledgements")
+
+    await stop.wait()
+    _log.info("draining", timeout=drain_timeout)
+    streaming.cancel()
+    await supervisor.drain(drain_timeout)
+    await tasks.stop()
+    _log.info("proxy stopped")
+    return 0

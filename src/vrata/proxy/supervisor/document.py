@@ -1,0 +1,122 @@
+"""Snapshot documents: one configuration as it was received, ready to be handed to workers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from vrata.model.errors import InvalidEntity
+from vrata.model.listener import Listener
+from vrata.proxy import memory_file
+from vrata.proxy.status import EntityProblem, SnapshotIdentity
+
+COLLECTIONS = ("listeners", "routes", "groups", "destinations", "middlewares")
+
+
+class MalformedSnapshot(Exception):  # noqa: N818 - named after what it reports
+    """Bytes that are no snapshot document; the text says why. ``snapshot_id`` is empty when even that is unknown."""
+
+    def __init__(self, reason: str, snapshot_id: str = "") -> None:
+        self.snapshot_id = snapshot_id
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerEntry:
+    """What the supervisor needs to know of a listener: who it is, and where it wants to listen."""
+
+    id: str
+    name: str
+    address: str
+    """``host:port``, an IPv6 host in brackets."""
+
+
+class SnapshotDocument:
+    """One snapshot, its text held in a sealed memory file.
+
+    The file can be passed to other processes: it is the same memory for all, and nobody can change it.
+    """
+
+    def __init__(self, content: bytes, identity: SnapshotIdentity, listeners: tuple[ListenerEntry, ...]) -> None:
+        self.identity = identity
+        self.listeners = listeners
+        self.addresses = frozenset(listener.address for listener in listeners)
+        self.digest = hashlib.sha256(content).digest()
+        self.descriptor = memory_file.create("vrata-snapshot", content)
+
+    def __repr__(self) -> str:
+        return f"<SnapshotDocument {self.identity.id!r} {self.identity.name!r}>"
+
+    @classmethod
+    def read(cls, content: bytes) -> SnapshotDocument:
+        """Check the shape of *content* and keep it. What the entities say is for the data plane to judge.
+
+        Raises :class:`MalformedSnapshot`.
+        """
+        try:
+            document = json.loads(content)
+        except ValueError as error:
+            raise MalformedSnapshot(f"not JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise MalformedSnapshot("not an object")
+        identity = SnapshotIdentity(_text(document, "id"), _text(document, "name"))
+        entities = document.get("snapshot")
+        if not isinstance(entities, dict):
+            raise MalformedSnapshot("snapshot: must be an object", identity.id)
+        for collection in COLLECTIONS:
+            if not isinstance(entities.get(collection), list):
+                raise MalformedSnapshot(f"snapshot.{collection}: must be an array", identity.id)
+        return cls(content, identity, _listener_entries(entities["listeners"]))
+
+    @classmethod
+    def empty(cls) -> SnapshotDocument:
+        """Return the document that a proxy serves before it ever received one: nothing."""
+        entities: dict[str, list[Any]] = {collection: [] for collection in COLLECTIONS}
+        content = json.dumps({"id": "", "name": "", "snapshot": entities}).encode()
+        return cls(content, SnapshotIdentity("", ""), ())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is the document before the first."""
+        return not self.identity.id
+
+    def is_same_as(self, other: SnapshotDocument) -> bool:
+        """Whether both are the same bytes."""
+        return self.digest == other.digest
+
+    def addresses_of(self, problems: Iterable[EntityProblem]) -> set[str]:
+        """Return the addresses of the listeners among *problems*: nobody serves those."""
+        broken = {problem.id for problem in problems if problem.kind == Listener.kind}
+        return {listener.address for listener in self.listeners if listener.id in broken}
+
+    def content(self) -> bytes:
+        """Return the bytes as received."""
+        return memory_file.read(self.descriptor)
+
+    def close(self) -> None:
+        """Free the memory, as far as this process holds it."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def _text(document: dict[str, Any], member: str) -> str:
+    value = document.get(member)
+    if not isinstance(value, str) or not value:
+        raise MalformedSnapshot(f"{member}: must be a non-empty string")
+    return value
+
+
+def _listener_entries(documents: list[Any]) -> tuple[ListenerEntry, ...]:
+    entries: list[ListenerEntry] = []
+    for document in documents:
+        try:
+            listener = Listener.parse(document)
+        except InvalidEntity:
+            continue  # the data plane reports it, as every entity it cannot use
+        entries.append(ListenerEntry(listener.id, listener.name, listener.bind_address))
+    return tuple(entries)

@@ -1,0 +1,195 @@
+"""A worker process as its supervisor sees it: start, edition, drain, death."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Collection
+from typing import assert_never
+
+import structlog
+
+from vrata.proxy import worker
+from vrata.proxy.channel import (
+    AdoptListener,
+    Applied,
+    Apply,
+    Channel,
+    Drain,
+    Drained,
+    Event,
+    Message,
+    Rejected,
+    TerminationRequested,
+)
+from vrata.proxy.status import WorkerState, WorkerStatus
+from vrata.proxy.supervisor import fork_server
+from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.sockets import BoundAddress
+from vrata.proxy.worker import WorkerSettings
+
+_log = structlog.get_logger("vrata.proxy")
+
+APPLY_TIMEOUT = 120.0
+"""Seconds a worker may take to apply a document; one that takes longer hangs, and is ended."""
+
+_EXIT_CODE_WAIT = 0.2
+"""Seconds to wait for the fork server to report the exit code of a process known to be dead."""
+
+
+class WorkerExited(Exception):  # noqa: N818 - an outcome, not a fault of the caller
+    """The worker ended before it answered."""
+
+
+class WorkerProcess:
+    """One worker, from its start to its end.
+
+    *on_exit* is called once, from the event loop, when the process has ended for whatever reason;
+    *on_termination_requested* when somebody asked the process itself to end.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        on_exit: Callable[[WorkerProcess], None],
+        on_termination_requested: Callable[[WorkerProcess], None],
+    ) -> None:
+        self.slot = settings.slot
+        self.state = WorkerState.STARTING
+        self.edition: Edition | None = None
+        self.exit_code: int | None = None
+        self.settling = asyncio.Lock()
+        """Held while it is brought to the edition that is wanted."""
+        self._on_exit = on_exit
+        self._on_termination_requested = on_termination_requested
+        self._loop = asyncio.get_running_loop()
+        self._exited: asyncio.Future[None] = self._loop.create_future()
+        # What it holds and what it owes.
+        self._adopted: dict[str, BoundAddress] = {}
+        self._answers: dict[int, asyncio.Future[Applied | Rejected]] = {}
+        # The process.
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = fork_server.context.Process(target=worker.main, args=(theirs, settings), daemon=True)
+            try:
+                self._process.start()
+            except (OSError, EOFError):
+                ours.close()
+                raise
+        self.pid = self._process.pid or 0
+        self._channel = Channel(ours, self._on_message, self._on_channel_closed)
+        self._watch()
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess slot={self.slot} pid={self.pid} {self.state} {self.edition}>"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return not self._exited.done()
+
+    def status(self) -> WorkerStatus:
+        """Return what is acknowledged of it."""
+        return WorkerStatus(self.slot, self.pid, self.state)
+
+    async def reconcile(self, edition: Edition, bound: Collection[BoundAddress]) -> Applied | Rejected:
+        """Hand over the sockets of *edition* it does not have yet, and have it applied.
+
+        Raises :class:`WorkerExited`. A worker that does not answer is ended.
+        """
+        if not self.is_running:
+            raise WorkerExited
+        for listening in bound:
+            address = listening.address
+            if address in edition.document.addresses and self._adopted.get(address) is not listening:
+                self._adopted[address] = listening
+                self._channel.send(AdoptListener(address), listening.sockets[self.slot].fileno())
+        # A worker carries commands out in order, so this is what it holds from here on.
+        released = {name: self._adopted.pop(name) for name in self._adopted.keys() - edition.document.addresses}
+        assert edition.number not in self._answers, f"{self} is asked for {edition} twice"
+        answer: asyncio.Future[Applied | Rejected] = self._loop.create_future()
+        self._answers[edition.number] = answer
+        self._channel.send(Apply(edition.number), edition.document.descriptor)
+        try:
+            async with asyncio.timeout(APPLY_TIMEOUT):
+                verdict = await answer
+        except TimeoutError:
+            _log.error("worker does not answer: ending it", slot=self.slot, pid=self.pid, seconds=APPLY_TIMEOUT)
+            self.kill()
+            raise WorkerExited from None
+        finally:
+            self._answers.pop(edition.number, None)
+        match verdict:
+            case Applied():
+                self.edition = edition
+                for address in edition.document.addresses_of(verdict.problems):
+                    self._adopted.pop(address, None)
+            case Rejected():
+                # It serves what it had, but also holds the sockets it was given for this edition.
+                self.edition = None
+                self._adopted |= released
+            case _:
+                assert_never(verdict)
+        return verdict
+
+    def drain(self, timeout: float) -> None:
+        """Have it stop accepting, finish and exit."""
+        self.state = WorkerState.DRAINING
+        self._channel.send(Drain(timeout))
+
+    def kill(self) -> None:
+        """End it now; :meth:`exited` follows."""
+        if self.is_running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    async def exited(self) -> None:
+        """Return when the process has ended."""
+        await asyncio.shield(self._exited)
+
+    def _watch(self) -> None:
+        # Not Process.sentinel: that one also fires when the fork server dies, with the worker alive and well.
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            self._pidfd = -1
+            self._loop.call_soon(self._on_death)
+        else:
+            self._loop.add_reader(self._pidfd, self._on_death)
+
+    def _on_death(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._channel.receive()  # what it said before it died
+        self._channel.close()
+        self._process.join(_EXIT_CODE_WAIT)
+        self.exit_code = self._process.exitcode
+        if self.exit_code is not None:
+            self._process.close()
+        self._exited.set_result(None)
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(WorkerExited())
+        self._on_exit(self)
+
+    def _on_message(self, message: Message, descriptor: int | None) -> None:
+        assert isinstance(message, Event), message
+        match message:
+            case Applied() | Rejected():
+                answer = self._answers.get(message.edition)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+            case Drained():
+                if not message.complete:
+                    _log.warning("worker cut requests at the drain deadline", slot=self.slot, pid=self.pid)
+            case TerminationRequested():
+                self._on_termination_requested(self)
+            case _:
+                assert_never(message)
+
+    def _on_channel_closed(self) -> None:
+        """Its end is closed, as the process ends; the rest follows with its death."""

@@ -1,0 +1,290 @@
+"""The supervisor itself: documents in, editions out to every worker, one status back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from vrata import __version__
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.channel import Applied, Rejected
+from vrata.proxy.status import (
+    ApplyOutcome,
+    EntityProblem,
+    ListenerState,
+    ListenerStatus,
+    ProxyStatus,
+    Verdict,
+)
+from vrata.proxy.supervisor.cache import SnapshotCache
+from vrata.proxy.supervisor.document import ListenerEntry, MalformedSnapshot, SnapshotDocument
+from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
+from vrata.proxy.supervisor.slot import WorkerSlot
+from vrata.proxy.supervisor.sockets import BoundAddress, ListeningSockets
+from vrata.proxy.worker import WorkerSettings
+
+_log = structlog.get_logger("vrata.proxy")
+
+FIRST_BIND_RETRY, MAX_BIND_RETRY = 1.0, 30.0
+"""Seconds until an address that could not be bound is tried again, doubled each time; jitter takes up to half."""
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSettings:
+    """How many workers of what kind, and where the last good snapshot is kept."""
+
+    workers: int
+    worker: WorkerSettings
+    """Its slot is filled in for each worker."""
+    state_path: Path
+
+
+class Supervisor:
+    """Keeps workers serving the newest document that all of them can apply.
+
+    Documents are applied one at a time; of those that arrive meanwhile only the newest is kept. One that a worker
+    rejects is given up for all, and the last good one goes on.
+
+    *on_change* is called whenever :meth:`status` would answer something else.
+    """
+
+    def __init__(self, settings: SupervisorSettings, tasks: TaskSupervisor, on_change: Callable[[], None]) -> None:
+        self._tasks = tasks
+        self._on_change = on_change
+        self._cache = SnapshotCache(settings.state_path)
+        # What is served.
+        self._sockets = ListeningSockets(settings.workers)
+        self._edition = Edition(0, SnapshotDocument.empty())
+        self._last_edition_number = 0
+        self._served: frozenset[str] = frozenset()  # addresses; those a worker could not use are left out
+        self._good_outcome: ApplyOutcome | None = None
+        self._last_outcome: ApplyOutcome | None = None
+        # Who serves it.
+        self._slots = [
+            WorkerSlot(settings.worker, index, self, tasks, self._on_worker_change) for index in range(settings.workers)
+        ]
+        self._workers_changed = asyncio.Event()
+        # What is to be done.
+        self._waiting: SnapshotDocument | None = None
+        self._wake = asyncio.Event()
+        self._applying: asyncio.Task[None] | None = None
+        # Listeners that could not be bound.
+        self._bind_retries = 0
+        self._bind_retry: asyncio.TimerHandle | None = None
+        self._is_bind_due = False
+
+    def __repr__(self) -> str:
+        return f"<Supervisor {self._edition}, waiting {self._waiting}, {self._sockets}, {self._slots}>"
+
+    # what every worker is to serve (supervisor.slot.Wanted)
+
+    @property
+    def edition(self) -> Edition:
+        """The last good edition."""
+        return self._edition
+
+    @property
+    def bound(self) -> Collection[BoundAddress]:
+        """Every address listened on."""
+        return self._sockets.bound
+
+    # life
+
+    def start(self) -> None:
+        """Start the workers and have them apply the cached snapshot, if there is a sound one."""
+        for slot in self._slots:
+            slot.start()
+        self._waiting = self._cache.load()
+        if self._waiting is not None:
+            _log.info("cached snapshot found", snapshot=self._waiting.identity.id, name=self._waiting.identity.name)
+            self._wake.set()
+        self._applying = self._tasks.start(self._apply_forever(), name="apply snapshots")
+
+    def submit(self, content: bytes) -> None:
+        """Have the document in *content* applied as soon as possible, instead of any that waits."""
+        try:
+            document = SnapshotDocument.read(content)
+        except MalformedSnapshot as error:
+            self._conclude(ApplyOutcome(error.snapshot_id, Verdict.REJECTED, 0.0, reason=str(error)))
+            return
+        if self._waiting is not None:
+            self._waiting.close()
+        self._waiting = document
+        self._wake.set()
+
+    async def replace_workers(self, drain_timeout: float) -> None:
+        """Replace every worker, one slot after the other, without losing a request."""
+        for slot in self._slots:
+            if not await slot.replace_worker(drain_timeout):
+                _log.error("worker was not replaced", slot=self._slots.index(slot))
+
+    async def drain(self, timeout: float) -> None:
+        """Stop listening, let the workers finish for at most *timeout* seconds, and return when all have ended."""
+        if self._applying is not None:
+            self._applying.cancel()
+        if self._bind_retry is not None:
+            self._bind_retry.cancel()
+        draining = [self._tasks.start(slot.drain(timeout), name="drain slot") for slot in self._slots]
+        # The workers have sockets of their own to finish the queues with.
+        self._sockets.close_except(())
+        self._on_change()
+        await asyncio.gather(*draining)
+
+    def kill(self) -> None:
+        """End every worker at once."""
+        for slot in self._slots:
+            slot.kill()
+
+    def status(self) -> ProxyStatus:
+        """Return what the proxy acknowledges."""
+        document = self._edition.document
+        return ProxyStatus(
+            version=__version__,
+            active_snapshot=None if document.is_empty else document.identity,
+            last_apply=self._last_outcome,
+            listeners=tuple(self._listener_status(listener) for listener in document.listeners),
+            workers=tuple(status for slot in self._slots for status in slot.statuses()),
+        )
+
+    def _listener_status(self, listener: ListenerEntry) -> ListenerStatus:
+        reason = self._sockets.failures.get(listener.address, "")
+        for problem in self._good_outcome.problems if self._good_outcome is not None else ():
+            if problem.kind == "listener" and problem.id == listener.id:
+                reason = problem.reason
+        state = ListenerState.FAILED if reason else ListenerState.LISTENING
+        return ListenerStatus(listener.id, listener.name, listener.address, state, reason)
+
+    # applying
+
+    async def _apply_forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            document, self._waiting = self._waiting, None
+            try:
+                if document is not None:
+                    await self._apply(document)
+                elif self._is_bind_due:
+                    await self._bind_again()
+            except Exception as error:  # noqa: BLE001 - the next document must find somebody who takes it
+                _log.exception("applying failed")
+                if document is not None:
+                    self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
+
+    async def _apply(self, document: SnapshotDocument) -> None:
+        if document.is_same_as(self._edition.document) and self._good_outcome is not None:
+            document.close()
+            self._conclude(self._good_outcome)
+            return
+        began = asyncio.get_running_loop().time()
+        await self._sockets.open(document.addresses)
+        edition = self._next_edition(document)
+        verdict = await self._publish(edition)
+        seconds = asyncio.get_running_loop().time() - began
+        if isinstance(verdict, Rejected):
+            outcome = ApplyOutcome(document.identity.id, Verdict.REJECTED, seconds, reason=verdict.reason)
+            document.close()
+        else:
+            outcome = ApplyOutcome(document.identity.id, Verdict.APPLIED, seconds, problems=verdict)
+            previous, self._edition = self._edition, edition
+            self._served = document.addresses - document.addresses_of(verdict)
+            self._good_outcome = outcome
+            self._bind_retries = 0
+            previous.document.close()
+        await self._settle()
+        self._sockets.close_except(self._served)
+        self._retry_failed_binds()
+        self._conclude(outcome)
+        if self._edition is edition:
+            await asyncio.to_thread(self._cache.store, document)
+
+    async def _publish(self, edition: Edition) -> tuple[EntityProblem, ...] | Rejected:
+        """Have every worker apply *edition*; return the problems they met, or the first rejection.
+
+        A worker that dies meanwhile is no verdict: its successor gets the outcome. Only when all of them die, twice,
+        is it the document's fault.
+        """
+        for _ in range(2):
+            workers = await self._running_workers()
+            answers = await asyncio.gather(*(self._ask(worker, edition) for worker in workers))
+            for answer in answers:
+                if isinstance(answer, Rejected):
+                    return answer
+            applied = [answer for answer in answers if isinstance(answer, Applied)]
+            if applied:
+                return _distinct(problem for answer in applied for problem in answer.problems)
+        return Rejected(edition.number, "every worker died while applying it")
+
+    async def _ask(self, worker: WorkerProcess, edition: Edition) -> Applied | Rejected | None:
+        try:
+            return await worker.reconcile(edition, self._sockets.bound)
+        except WorkerExited:
+            return None
+
+    async def _settle(self) -> None:
+        """Bring every worker to the last good edition: those that took a rejected one, those that came meanwhile."""
+        await asyncio.gather(*(slot.settle(worker) for slot in self._slots for worker in slot.workers))
+
+    async def _running_workers(self) -> list[WorkerProcess]:
+        while True:
+            workers = [worker for slot in self._slots for worker in slot.workers]
+            if workers:
+                return workers
+            self._workers_changed.clear()
+            await self._workers_changed.wait()
+
+    def _next_edition(self, document: SnapshotDocument) -> Edition:
+        self._last_edition_number += 1
+        return Edition(self._last_edition_number, document)
+
+    def _conclude(self, outcome: ApplyOutcome) -> None:
+        if outcome is not self._last_outcome:
+            self._last_outcome = outcome
+            _report(outcome)
+        self._on_change()
+
+    def _on_worker_change(self) -> None:
+        self._workers_changed.set()
+        self._on_change()
+
+    # listeners that could not be bound
+
+    def _retry_failed_binds(self) -> None:
+        if self._bind_retry is not None:
+            self._bind_retry.cancel()
+            self._bind_retry = None
+        if self._sockets.failures:
+            delay = min(MAX_BIND_RETRY, FIRST_BIND_RETRY * 2.0**self._bind_retries)
+            self._bind_retries += 1
+            jittered = delay * random.uniform(0.5, 1.0)
+            self._bind_retry = asyncio.get_running_loop().call_later(jittered, self._bind_is_due)
+
+    def _bind_is_due(self) -> None:
+        self._is_bind_due = True
+        self._wake.set()
+
+    async def _bind_again(self) -> None:
+        self._is_bind_due = False
+        if await self._sockets.open(self._served):
+            self._edition = self._next_edition(self._edition.document)
+            await self._settle()
+        self._retry_failed_binds()
+        self._on_change()
+
+
+def _distinct(problems: Iterable[EntityProblem]) -> tuple[EntityProblem, ...]:
+    return tuple(dict.fromkeys(problems))
+
+
+def _report(outcome: ApplyOutcome) -> None:
+    seconds = round(outcome.seconds, 4)
+    if outcome.verdict is Verdict.APPLIED:
+        _log.info("snapshot applied", snapshot=outcome.snapshot_id, seconds=seconds, problems=len(outcome.problems))
+    else:
+        _log.error("snapshot rejected", snapshot=outcome.snapshot_id, seconds=seconds, reason=outcome.reason)

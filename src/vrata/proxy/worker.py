@@ -1,0 +1,185 @@
+"""The worker: the process that serves traffic, told by its supervisor on what sockets and with which snapshot.
+
+It holds no state that could not be rebuilt: killed at any moment, its successor adopts the same sockets and applies
+the same document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, assert_never
+
+import structlog
+
+from vrata.net.event_loop import new_event_loop
+from vrata.observability import logging, process
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy import memory_file
+from vrata.proxy.channel import (
+    AdoptListener,
+    Applied,
+    Apply,
+    Channel,
+    Command,
+    Drain,
+    Drained,
+    Message,
+    Rejected,
+    TerminationRequested,
+)
+from vrata.proxy.status import EntityProblem
+
+_log = structlog.get_logger("vrata.proxy")
+
+MAX_PROBLEMS = 100
+"""Problems named in one message; the rest is counted."""
+MAX_REASON = 300
+"""Characters of one problem's reason in a message."""
+
+
+class Report(Protocol):
+    """What a data plane says of an apply that went well."""
+
+    @property
+    def problems(self) -> tuple[EntityProblem, ...]:
+        """The entities that were left out."""
+        ...
+
+
+class ServesTraffic(Protocol):
+    """The data plane as the worker drives it."""
+
+    def adopt_listener(self, address: str, sock: socket.socket) -> None:
+        """Own the listening *sock*; it serves *address* from the next apply on."""
+        ...
+
+    async def apply(self, document: Mapping[str, Any]) -> Report:
+        """Serve with *document*, or raise and change nothing."""
+        ...
+
+    async def drain(self, timeout: float) -> bool:
+        """Stop accepting and finish what is in flight; true if nothing was cut."""
+        ...
+
+
+DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
+
+
+def build_data_plane(tasks: TaskSupervisor) -> ServesTraffic:
+    """Return the data plane that workers serve with, unless a test has them use another."""
+    # Imported by the worker alone: the supervisor passes this function on without paying for it.
+    from vrata.proxy.dataplane import DataPlane
+
+    return DataPlane(tasks)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker is started with. It travels to the new process, so the factory must be a module's own name."""
+
+    slot: int
+    drain_timeout: float
+    """Seconds to drain when the supervisor is gone and cannot say."""
+    data_plane: DataPlaneFactory = build_data_plane
+    log_format: str = "console"
+    log_level: str = "info"
+
+
+def main(sock: socket.socket, settings: WorkerSettings) -> None:
+    """Run a worker until it has drained; the entry point of its process. *sock* is its end of the channel."""
+    # A terminal sends these to the whole process group; what they mean is for the supervisor to decide.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process.set_name(f"vrata-worker-{settings.slot}")
+    logging.configure(settings.log_format, settings.log_level, worker=settings.slot)
+    # What the fork server imported stays for ever: keep the collector from walking (and so copying) those pages.
+    gc.freeze()
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(Worker(settings).run(sock))
+
+
+class Worker:
+    """Carries out the supervisor's commands one after the other."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._commands: asyncio.Queue[tuple[Command, int | None]] = asyncio.Queue()
+
+    async def run(self, sock: socket.socket) -> None:
+        """Serve until told to drain or until the supervisor is gone; then drain and return."""
+        tasks = TaskSupervisor()
+        data_plane = self._settings.data_plane(tasks)
+        channel = Channel(sock, self._on_message, self._on_supervisor_gone)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.send, TerminationRequested())
+        try:
+            drain = await self._carry_out_until_drain(data_plane, channel)
+            complete = await data_plane.drain(drain.timeout)
+            channel.send(Drained(complete))
+        finally:
+            await tasks.stop()
+            channel.close()
+
+    async def _carry_out_until_drain(self, data_plane: ServesTraffic, channel: Channel) -> Drain:
+        while True:
+            command, descriptor = await self._commands.get()
+            match command:
+                case AdoptListener(address=address):
+                    assert descriptor is not None
+                    data_plane.adopt_listener(address, socket.socket(fileno=descriptor))
+                case Apply(edition=edition):
+                    assert descriptor is not None
+                    channel.send(await _apply(data_plane, edition, descriptor))
+                case Drain():
+                    return command
+                case _:
+                    assert_never(command)
+
+    def _on_message(self, message: Message, descriptor: int | None) -> None:
+        assert isinstance(message, Command), message
+        self._commands.put_nowait((message, descriptor))
+
+    def _on_supervisor_gone(self) -> None:
+        _log.warning("the supervisor is gone: draining")
+        self._commands.put_nowait((Drain(self._settings.drain_timeout), None))
+
+
+async def _apply(data_plane: ServesTraffic, edition: int, descriptor: int) -> Applied | Rejected:
+    try:
+        document = json.loads(memory_file.read(descriptor))
+        report = await data_plane.apply(document)
+    except Exception as error:  # noqa: BLE001 - whatever a document does, the worker goes on with the last good one
+        if not _is_verdict(error):
+            _log.exception("applying a snapshot failed")
+        return Rejected(edition, _cut(str(error) or type(error).__name__))
+    finally:
+        os.close(descriptor)
+    return Applied(edition, _portable(report.problems))
+
+
+def _is_verdict(error: Exception) -> bool:
+    """Whether *error* says that the document is bad, and not that we are: then it is of a class of ours."""
+    return type(error).__module__.startswith("vrata.")
+
+
+def _portable(problems: tuple[EntityProblem, ...]) -> tuple[EntityProblem, ...]:
+    """Return as many problems as fit in one message."""
+    # Listeners first: the supervisor has to know which of their sockets nobody serves.
+    ordered = sorted(problems, key=lambda problem: problem.kind != "listener")
+    named = tuple(
+        EntityProblem(problem.kind, _cut(problem.id), _cut(problem.name), _cut(problem.reason))
+        for problem in ordered[:MAX_PROBLEMS]
+    )
+    if len(problems) > MAX_PROBLEMS:
+        named += (EntityProblem("", "", "", f"and {len(problems) - MAX_PROBLEMS} more, see the proxy's log"),)
+    return named
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_REASON else text[: MAX_REASON - 1] + "…"
