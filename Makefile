@@ -1,0 +1,70 @@
+# Vrata's tasks. `make run` and `make test` work on a fresh clone; each prepares what it needs.
+
+# Override with `make PYTHON=/path/to/python3.12 ...`; empty means: .ci/find-python picks one.
+PYTHON ?=
+VENV ?= .venv
+# Arguments for `make run`, for example RUN_ARGS="--config config.yaml".
+RUN_ARGS ?= --demo
+# Arguments for pytest, for example TEST_ARGS="tests/unit -x".
+TEST_ARGS ?=
+# Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
+BENCH_ARGS ?=
+
+BIN := $(VENV)/bin
+# What an installation depends on: the requirements, and the sources that are compiled.
+INSTALLED := pyproject.toml $(wildcard setup.py) $(shell find src -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd')
+RUN_STAMP := $(VENV)/.vrata-run
+TEST_STAMP := $(VENV)/.vrata-test
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint format bench bench-quick soak scale clean apt-packages
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+
+# A stamp is newer than all of these exactly when what they ask for is installed.
+$(RUN_STAMP): $(INSTALLED)
+	@.ci/make-venv $(VENV) $@ "" $(PYTHON)
+
+$(TEST_STAMP): $(INSTALLED)
+	@.ci/make-venv $(VENV) $@ "test,lint" $(PYTHON)
+	@touch $(RUN_STAMP)
+
+build: $(RUN_STAMP) ## prepare the virtual environment
+
+run: $(RUN_STAMP) ## start Vrata with two demo backends; Ctrl-C ends it
+	@exec $(BIN)/vrata serve $(RUN_ARGS)
+
+apt-packages: ## install the Debian packages the tests need, if any is missing
+	@.ci/apt-install
+
+lint: $(TEST_STAMP) ## style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(TEST_STAMP) ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: apt-packages $(TEST_STAMP) lint ## lint, every test, and the wire once more without the compiled modules
+	$(BIN)/pytest $(TEST_ARGS)
+	VRATA_INTERPRETED=1 $(BIN)/pytest -q tests/wire
+
+bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
+	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
+
+bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 minutes
+	$(BIN)/python -m bench.comparison --quick $(BENCH_ARGS)
+
+soak: apt-packages $(TEST_STAMP) ## a minute of load while a snapshot is activated every second
+	$(BIN)/python -m bench.soak
+
+scale: apt-packages $(TEST_STAMP) ## 5,000 routes and 1,000 destinations: time until they act, memory
+	$(BIN)/python -m bench.scale
+
+clean: ## remove what the other targets made; ./data stays
+	rm -rf $(VENV) .venv-envoy build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src -name '*.so' -delete
+	for source in $$(find src -name '*.pyx'); do rm -f "$${source%.pyx}.c"; done
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,44 @@
+"""Real processes for the black-box tests: one Vrata for the session, backends, an nginx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.gateway import Gateway
+from tests.support.ports import free_port
+from tests.support.recording_backend import RecordingBackend
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A Vrata with two workers that all tests share; each configures what it needs.
+
+    When the session ends it must stop in order, and must not have failed inside.
+    """
+    with Gateway(tmp_path_factory.mktemp("gateway"), log={"format": "json"}) as running:
+        yield running
+        assert running.process.terminate(40) == 0
+        log = running.process.text()
+        assert "Traceback" not in log, log
+        assert "background task failed" not in log, log
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    """The port of the listener that most tests use."""
+    return free_port()
+
+
+@pytest.fixture
+def backend() -> Iterator[RecordingBackend]:
+    with RecordingBackend() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[RecordingBackend]:
+    """A second backend."""
+    with RecordingBackend("other") as running:
+        yield running

@@ -1,0 +1,74 @@
+"""The examples of the documentation, run as they stand (only the ports are others)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import guide
+from tests.support.conditions import accepts, eventually
+from tests.support.gateway import Gateway
+from tests.support.ports import free_port
+from tests.support.processes import VrataProcess
+from tests.support.raw_http import fetch
+from tests.support.recording_backend import RecordingBackend
+
+Ports = dict[int, int]
+"""From the ports that the documentation names to those of the test."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """The ports of a running demo."""
+    ports = {documented: free_port() for documented in (8080, 3000, 9101, 9102)}
+    arguments = ("--demo", "--demo-ports", ",".join(str(port) for port in ports.values()))
+    with VrataProcess("serve", *arguments, directory=tmp_path_factory.mktemp("demo")) as process:
+        process.wait_for_text("Ctrl-C ends it", 60)
+        yield ports
+        assert process.terminate(40) == 0
+
+
+def test_the_first_steps_of_the_readme(demo: Ports, tmp_path: Path) -> None:
+    output = guide.run(guide.examples("README.md"), demo, tmp_path)
+    assert output.count('"backend"') == 2
+    assert output.endswith("Hello!\n")
+    assert '"error"' not in output
+
+
+def test_the_getting_started_page(demo: Ports, tmp_path: Path) -> None:
+    output = guide.run(guide.examples("docs/guide/getting-started.md"), demo, tmp_path)
+    assert '"error"' not in output
+    assert re.findall(r'"backend": "(\w+)"', output)[-1] == "green"
+
+
+def test_the_rest_api_tour(tmp_path: Path, backend: RecordingBackend, other: RecordingBackend) -> None:
+    with Gateway(tmp_path) as gateway:
+        ports = {8080: gateway.configuration.api_port, 3001: free_port(), 9001: backend.port, 9002: other.port}
+        output = guide.run(guide.examples("docs/guide/rest-api.md"), ports, tmp_path)
+        # There is one example of an error.
+        (error,) = re.findall(r'"error": ?"([^\n]*)"', output)
+        assert "port" in error
+        assert '"bodySize"' in output
+        eventually(lambda: accepts(ports[3001]), what="the listener of the tour")
+        assert [found["name"] for found in gateway.call("GET", "/snapshots") if found["active"]] == ["first"]
+        assert fetch(ports[3001], "/tenant/up", host="tenant.example").body == b'{"up": true}'
+
+
+def test_the_destination_of_the_product_documentation(gateway: Gateway, tmp_path: Path) -> None:
+    # The published documentation of the product creates a destination with exactly this call.
+    script = """
+        curl -X POST localhost:8080/api/v1/destinations \\
+          -H 'Content-Type: application/json' \\
+          -d '{
+            "name": "api-service",
+            "host": "api-svc.default.svc.cluster.local",
+            "port": 80
+          }'
+    """
+    created = json.loads(guide.run(script, {8080: gateway.configuration.api_port}, tmp_path))
+    assert gateway.call("GET", f"/destinations/{created['id']}") == created
+    assert created["host"] == "api-svc.default.svc.cluster.local"
