@@ -1,0 +1,61 @@
+"""Checks, before anything is measured, that a proxy does what the workload means."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+
+from bench.comparison.program import UnavailableError
+from bench.comparison.proxies.proxy import Proxy
+from bench.comparison.workload import Workload
+
+
+def check(proxy: Proxy, workload: Workload) -> None:
+    """Request the first and the last path once.
+
+    Raises :class:`UnavailableError` when an answer is not as it should be.
+    """
+    paths = workload.paths()
+    for path in {paths[0], paths[-1]}:
+        status, body = _fetch(proxy, workload.method, path, b"x" * workload.body_bytes)
+        if status != 200 or body != b"x" * workload.answer_bytes:
+            raise UnavailableError(
+                f"{workload.method} {path} was answered with {status} and {len(body)} bytes: {body[:200]!r}"
+            )
+
+
+def forwarded_differences(proxy: Proxy) -> list[str]:
+    """How the X-Forwarded fields that reach the backend differ from what they are to be.
+
+    Only for a site with the catch-all route; the fields do not depend on the route.
+    """
+    status, body = _fetch(proxy, "GET", "/forwarded", b"")
+    if status != 200:
+        raise UnavailableError(f"GET /forwarded was answered with {status}")
+    seen = dict(line.split("=", 1) for line in body.decode("latin-1").splitlines())
+    differences = [
+        f"{proxy.name} sends X-Forwarded-{name.capitalize()} {seen.get(name, '')!r} instead of {value!r}"
+        for name, value in {"proto": proxy.setup.site.scheme, "host": f"127.0.0.1:{proxy.port}"}.items()
+        if seen.get(name) != value
+    ]
+    # Any address will do: for a client on loopback Envoy names the machine's own.
+    if not seen.get("for"):
+        differences.append(f"{proxy.name} sends no X-Forwarded-For")
+    return differences
+
+
+def _fetch(proxy: Proxy, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    connection: http.client.HTTPConnection
+    if proxy.setup.site.tls:
+        context = ssl.create_default_context(cafile=str(proxy.setup.certificate.chain))
+        connection = http.client.HTTPSConnection("127.0.0.1", proxy.port, timeout=10, context=context)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)
+    try:
+        connection.request(method, path, body or None)
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise UnavailableError(f"{method} {path} got no answer: {error!r}") from error
+    finally:
+        connection.close()

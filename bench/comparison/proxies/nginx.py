@@ -1,0 +1,54 @@
+"""nginx: a master and one worker."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bench.comparison.nginx_file import nginx
+from bench.comparison.program import Program, find, output_of
+from bench.comparison.proxies.proxy import ProgramProxy
+from bench.comparison.usage import children
+
+
+class Nginx(ProgramProxy):
+    """One ``location`` per route."""
+
+    name: ClassVar[str] = "nginx"
+
+    @classmethod
+    def version(cls) -> str:
+        return output_of(find("nginx"), "-v").strip().rpartition("/")[2]
+
+    def program(self) -> Program:
+        site, certificate = self.setup.site, self.setup.certificate
+        locations = "\n".join(
+            f"        location {prefix} {{ proxy_pass http://backend; }}" for prefix in site.prefixes()
+        )
+        tls = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};" if site.tls else ""
+        # No temporary files: a body of 1 MB would otherwise go to disk whenever the client is slower than the backend.
+        content = f"""
+    upstream backend {{
+        server 127.0.0.1:{self.setup.backend_port};
+        keepalive 256;
+        keepalive_requests 1000000000;
+        keepalive_timeout 300s;
+    }}
+    server {{
+        listen 127.0.0.1:{self.port}{" ssl" if site.tls else ""} backlog=4096;
+        {tls}
+        proxy_http_version 1.1;
+        proxy_max_temp_file_size 0;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+{locations}
+    }}"""
+        return nginx(self.name, content, self.directory, self.setup.cores.proxy)
+
+    def data_path(self) -> tuple[int, ...]:
+        return children(self.pid)
+
+    def control_path(self) -> tuple[int, ...]:
+        return (self.pid,)
