@@ -20,38 +20,35 @@ def _regex_problems(value: str, is_regex: bool) -> Iterator[Problem]:
             yield Problem("value", str(error))
 
 
-class HeaderMatcher(Part):
+class ValueMatcher(Part):
+    """A condition on the first value that goes by a name."""
+
+    name: NonEmpty
+    """The name."""
+    value: str = ""
+    """The value, or a regular expression to be found in it; empty = presence is enough."""
+    regex: bool = False
+    """Read `value` as a regular expression."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if problems := [*_regex_problems(self.value, self.regex)]:
+            raise broken(*problems)
+        return self
+
+
+class HeaderMatcher(ValueMatcher):
     """A condition on the first value of a request header."""
 
     name: HeaderName
     """Name of the header, in any case."""
-    value: str = ""
-    """The value, or a regular expression to be found in it; empty = the header is present."""
-    regex: bool = False
-    """Read `value` as a regular expression."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if problems := [*_regex_problems(self.value, self.regex)]:
-            raise broken(*problems)
-        return self
 
 
-class QueryMatcher(Part):
+class QueryMatcher(ValueMatcher):
     """A condition on the first value of a query parameter."""
 
     name: NonEmpty
     """Name of the parameter."""
-    value: str = ""
-    """The value, or a regular expression to be found in it; empty = the parameter is present."""
-    regex: bool = False
-    """Read `value` as a regular expression."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if problems := [*_regex_problems(self.value, self.regex)]:
-            raise broken(*problems)
-        return self
 
 
 class Match(Part):
