@@ -48,7 +48,16 @@ class Child:
         is_first = True
         while not self._stopping.is_set():
             began = loop.time()
-            self._process = process = await self._start()
+            try:
+                self._process = process = await self._start()
+            except OSError as error:
+                # Out of processes, memory or descriptors: others may give some back.
+                delay = self._pace.delay_after(0.0)
+                _log.error("program cannot be started", program=self.name, reason=str(error), restart_in=delay)
+                await asyncio.sleep(delay)
+                continue
+            if self._stopping.is_set():
+                self.send(signal.SIGTERM)  # it was not there yet when everybody was told
             code = await process.wait()
             if self._stopping.is_set():
                 return

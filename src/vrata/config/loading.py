@@ -160,7 +160,7 @@ def _control_plane(section: ControlPlaneSection, tls: ServerTLS | None, key: byt
 
 def _proxy(section: ProxySection, tls: ClientTLS | None, control_plane: ControlPlaneSection) -> ProxySettings:
     return ProxySettings(
-        control_plane_url=section.control_plane_url.rstrip("/") or None,
+        control_plane_url=_normal_url(section.control_plane_url) or None,
         reconnect_interval=section.reconnect_interval.seconds,
         cel_body_max_size=section.cel_body_max_size,
         tls=tls,
@@ -170,6 +170,12 @@ def _proxy(section: ProxySection, tls: ClientTLS | None, control_plane: ControlP
         workers=section.workers or len(os.sched_getaffinity(0)),
         drain_timeout=section.drain_timeout.seconds,
     )
+
+
+def _normal_url(url: str) -> str:
+    """*url* with its scheme in lower case, by which TLS is decided, and without a slash at its end."""
+    scheme, separator, rest = url.partition("://")
+    return scheme.lower() + separator + rest.rstrip("/")
 
 
 def _log(section: LogSection) -> LogSettings:
@@ -187,7 +193,7 @@ def _warnings(sections: FileSections) -> Iterator[str]:
         yield f'log.level: "{sections.log.level}" is unknown, "{log.level}" is used'
     if sections.session_store.type:
         yield f'sessionStore.type: "{sections.session_store.type}" is unknown, no session store is used'
-    if sections.proxy.tls is not None and sections.proxy.control_plane_url.startswith("http:"):
+    if sections.proxy.tls is not None and _normal_url(sections.proxy.control_plane_url).startswith("http:"):
         yield "proxy.tls: has no effect, because proxy.controlPlaneUrl begins with http:"
 
 

@@ -210,7 +210,13 @@ class Channel:
     def _send_more(self) -> None:
         while self._unsent:
             packet, descriptor = self._unsent[0]
-            if not self._send_now(packet, descriptor):
+            try:
+                if not self._send_now(packet, descriptor):
+                    return
+            except OSError:
+                # The order of messages is broken for good; the other end takes the close for our death.
+                self.close()
+                self._on_closed()
                 return
             self._unsent.popleft()
             if descriptor is not None:

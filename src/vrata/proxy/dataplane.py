@@ -82,12 +82,10 @@ class DataPlane:
             plan = await self._compiler.compile(document)
             self._plan = plan
             self._registry.keep_only(plan.pools, plan.destination_ids)
-            await self._reconcile_listeners(plan)
+            problems = (*plan.problems, *await self._reconcile_listeners(plan))
             seconds = perf_counter() - started
-            _log.info(
-                "snapshot applied", snapshot=plan.snapshot_id, problems=len(plan.problems), seconds=round(seconds, 3)
-            )
-            return ApplyReport(plan.snapshot_id, plan.problems, seconds)
+            _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
+            return ApplyReport(plan.snapshot_id, problems, seconds)
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
@@ -111,7 +109,9 @@ class DataPlane:
             in_flight=sum(listener.in_flight for listener in listeners),
         )
 
-    async def _reconcile_listeners(self, plan: Plan) -> None:
+    async def _reconcile_listeners(self, plan: Plan) -> list[EntityProblem]:
+        """Close, configure and open listeners as *plan* says; returns the ones that could not be opened."""
+        problems: list[EntityProblem] = []
         for address in self._listeners.keys() - plan.listeners.keys():
             listener = self._listeners.pop(address)
             self._closing.add(listener)
@@ -129,8 +129,18 @@ class DataPlane:
             if sock is None:
                 continue  # could not be bound; the supervisor reports it, tries again and applies again
             listener = Listener(sock, settings, self._sweeper, self._handle)
+            try:
+                await listener.open()
+            except OSError as error:
+                sock.close()
+                reason = f"cannot accept connections: {error}"
+                problems.append(EntityProblem("listener", settings.listener_id, settings.name, reason))
+                continue
+            except BaseException:
+                self._sockets[address] = sock  # cancelled: the next apply finds it where this one did
+                raise
             self._listeners[address] = listener
-            await listener.open()
+        return problems
 
     def _close_sockets(self, addresses: Iterable[str]) -> None:
         """Give up adopted sockets that nobody serves: clients are to be refused there, not left in a queue."""

@@ -452,3 +452,9 @@ class TestSecretSources:
         assert not sources.allows_file(Path("/etc/tokens-of-others/a"))
         sources = loaded(tmp_path, "controlPlane: {secrets: {allowFile: []}}").control_plane.secret_sources
         assert not sources.allows_file(Path("/run/secrets/a"))
+
+
+def test_the_scheme_of_the_control_plane_is_one_whatever_its_case(tmp_path: Path) -> None:
+    # What decides by the scheme whether there is TLS must not be deceived by its spelling.
+    settings = loaded(tmp_path, "mode: proxy\nproxy: {controlPlaneUrl: 'HTTPS://CP.example:8443/'}", "proxy")
+    assert settings.proxy.control_plane_url == "https://CP.example:8443"

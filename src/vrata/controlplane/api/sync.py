@@ -45,14 +45,20 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if not scope.get(IS_HEAD):
-            await self._send_events(receive, send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with contextlib.ExitStack() as presence:
+            if self._proxy_id is not None:
+                try:
+                    presence.enter_context(self._registry.stream_open(self._proxy_id))
+                except TooManyProxiesError as error:
+                    await JsonResponse({"error": str(error)}, 503)(scope, receive, send)
+                    return
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if not scope.get(IS_HEAD):
+                await self._send_events(receive, send)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_events(self, receive: Receive, send: Send) -> None:
-        presence = contextlib.nullcontext() if self._proxy_id is None else self._registry.stream_open(self._proxy_id)
-        with presence, self._feed.subscribe() as subscription:
+        with self._feed.subscribe() as subscription:
             departure = self._tasks.start(_end_with_client(receive, subscription), name="stream departure")
             try:
                 async for piece in self._feed.stream(subscription):
@@ -75,7 +81,7 @@ def sync_router(feed: SnapshotFeed, registry: ProxyRegistry, tasks: TaskSupervis
     @router.get(
         "/sync/snapshot",
         summary="Stream the active snapshot, now and after each activation",
-        openapi_extra=returns_event_stream() | errors(400),
+        openapi_extra=returns_event_stream() | errors(400, 503),
     )
     async def stream(x_vrata_proxy: Annotated[str | None, Header()] = None) -> Response:
         proxy_id = None if x_vrata_proxy is None else _checked_proxy_id(x_vrata_proxy, "X-Vrata-Proxy")

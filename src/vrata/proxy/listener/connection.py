@@ -69,6 +69,7 @@ class DownstreamConnection(asyncio.Protocol):
         # Per response.
         self._keep_alive = True
         self._response_started = False
+        self._response: ResponseHead | None = None
         self._response_chunked = False
         self._response_has_body = True
         self._response_expiry = NEVER
@@ -298,9 +299,6 @@ class DownstreamConnection(asyncio.Protocol):
     def handled_by(self, handler: RequestHandler) -> None:
         """Body content and the client's disappearance go to *handler*."""
         self._handler = handler
-        if self._write_paused:
-            # An earlier, pipelined response is still on its way out.
-            handler.pause_response()
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -353,6 +351,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._keep_alive = False  # only the close can end such a body for an HTTP/1.0 client
         self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
         self._response_has_body = has_body
+        self._response = head
         self._response_chunked = chunked
         self._response_started = True
         data = head.emit(
@@ -407,6 +406,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _response_ended(self) -> None:
         self._request = None
+        self._response = None
         self._handler = None
         self._owner.request_ended()
         if not self._keep_alive or not self._body_complete:
@@ -445,6 +445,8 @@ class DownstreamConnection(asyncio.Protocol):
     def expire(self) -> None:
         """A limit of the listener has passed: the connection closes, without an answer (docs/behaviour.md)."""
         self.deadline = NEVER
+        if self._response is not None and self._response.is_event_stream and self._body_complete:
+            return  # such a response is not meant to end
         unfinished = self._request is not None and not self._tunnel
         if unfinished or self._transport.get_write_buffer_size():
             _log.info("client timed out", peer=self.peer.decode(), connection=repr(self))

@@ -56,10 +56,20 @@ class Listener:
     async def open(self) -> None:
         """Begin to accept."""
         # The server closes the socket it was given; ours stays open for what is still queued when we stop.
-        self._server = await self._loop.create_server(
-            self._connection, sock=self._socket.dup(), backlog=BACKLOG, start_serving=False
-        )
-        await self._server.start_serving()
+        duplicate = self._socket.dup()
+        try:
+            server = await self._loop.create_server(
+                self._connection, sock=duplicate, backlog=BACKLOG, start_serving=False
+            )
+        except BaseException:
+            duplicate.close()
+            raise
+        try:
+            await server.start_serving()
+        except BaseException:
+            server.close()
+            raise
+        self._server = server
 
     async def close(self) -> None:
         """Accept what the kernel has queued, then nothing more; open connections begin to drain."""

@@ -59,7 +59,7 @@ class SnapshotDocument:
         """
         try:
             document = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MalformedSnapshot(f"not JSON: {error}") from None
         if not isinstance(document, dict):
             raise MalformedSnapshot("not an object")

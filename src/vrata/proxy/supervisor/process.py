@@ -102,24 +102,29 @@ class WorkerProcess:
         """
         if not self.is_running:
             raise WorkerExited
-        for listening in bound:
-            address = listening.address
-            if address in edition.document.addresses and self._adopted.get(address) is not listening:
-                self._adopted[address] = listening
-                self._channel.send(AdoptListener(address), listening.sockets[self.slot].fileno())
-        # A worker carries commands out in order, so this is what it holds from here on.
-        released = {name: self._adopted.pop(name) for name in self._adopted.keys() - edition.document.addresses}
         assert edition.number not in self._answers, f"{self} is asked for {edition} twice"
         answer: asyncio.Future[Applied | Rejected] = self._loop.create_future()
         self._answers[edition.number] = answer
-        self._channel.send(Apply(edition.number), edition.document.descriptor)
         try:
+            for listening in bound:
+                address = listening.address
+                if address in edition.document.addresses and self._adopted.get(address) is not listening:
+                    self._adopted[address] = listening
+                    self._channel.send(AdoptListener(address), listening.sockets[self.slot].fileno())
+            # A worker carries commands out in order, so this is what it holds from here on.
+            released = {name: self._adopted.pop(name) for name in self._adopted.keys() - edition.document.addresses}
+            self._channel.send(Apply(edition.number), edition.document.descriptor)
             async with asyncio.timeout(APPLY_TIMEOUT):
                 verdict = await answer
         except TimeoutError:
             _log.error("worker does not answer: ending it", slot=self.slot, pid=self.pid, seconds=APPLY_TIMEOUT)
             self.kill()
             raise WorkerExited from None
+        except OSError as error:
+            # What it holds is not known any more; its successor starts afresh.
+            _log.error("worker cannot be told: ending it", slot=self.slot, pid=self.pid, reason=str(error))
+            self.kill()
+            raise WorkerExited from error
         finally:
             self._answers.pop(edition.number, None)
         match verdict:
@@ -164,7 +169,10 @@ class WorkerProcess:
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
             os.close(self._pidfd)
-        self._channel.receive()  # what it said before it died
+        try:
+            self._channel.receive()  # what it said before it died
+        except Exception:  # noqa: BLE001 - whatever it was, its death must not go unnoticed
+            _log.exception("last words of a worker not understood", slot=self.slot, pid=self.pid)
         self._channel.close()
         self._process.join(_EXIT_CODE_WAIT)
         self.exit_code = self._process.exitcode

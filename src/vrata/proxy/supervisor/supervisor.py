@@ -175,6 +175,9 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - the next document must find somebody who takes it
                 _log.exception("applying failed")
                 if document is not None:
+                    await self._settle()
+                    self._sockets.close_except(self._served)
+                    self._retry_failed_binds()
                     self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
 
     async def _apply(self, document: SnapshotDocument) -> None:

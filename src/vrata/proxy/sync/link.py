@@ -47,8 +47,8 @@ class ControlPlaneLink:
         return httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(read_timeout, connect=CONNECT_TIMEOUT),
-            # Without TLS, to spare the client loading the authorities of the world.
-            verify=self.tls() if self.tls is not None else False,
+            # Not verified is only what has no TLS at all, to spare the client loading the authorities of the world.
+            verify=self.tls() if self.tls is not None else not self.url.startswith("http://"),
             # Proxies and .netrc of the environment are not meant for us; the latter would replace our key.
             trust_env=False,
         )

@@ -34,7 +34,6 @@ class Exchange:
         "_unsent",
         "_unsent_size",
         "method",
-        "response_started",
         "reused",
         "upgrade",
     )
@@ -60,10 +59,8 @@ class Exchange:
         self._request_complete = False
         self._over = False
         self._paused = False
-        self.response_started = False
-        """A final response head has arrived."""
         self.reused = False
-        """The connection had served before, so it may have been closed by the upstream while idle."""
+        """The connection came from the pool, so the upstream may have closed it while it was idle."""
 
     def __repr__(self) -> str:
         state = "over" if self._over else "dialling" if self._connection is None else "running"
@@ -167,7 +164,6 @@ class Exchange:
 
     def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None:
         """The final response."""
-        self.response_started = True
         if end:
             self._complete()
         self._owner.on_response(head, content, end)
@@ -202,6 +198,8 @@ class Exchange:
         self._over = True
         connection, self._connection = self._connection, None
         assert connection is not None
+        if self._paused:
+            connection.resume_reading()  # the pause was this exchange's, not the connection's
         if self._request_complete and connection.can_serve_again:
             self._pool.give_back(connection, self._timeouts.idle_connection)
         else:

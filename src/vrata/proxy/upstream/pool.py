@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.net.dial import DialError, dial
+from vrata.net.dial import DialError, DialStage, dial
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.connection import UpstreamConnection
+
+_log = structlog.get_logger("vrata.proxy.upstream")
 
 MAX_IDLE = 256
 """Idle connections kept for one endpoint by one worker."""
@@ -105,6 +109,10 @@ class EndpointPool:
             )
         except DialError as error:
             failed(error)
+            return
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+            _log.exception("dial failed unexpectedly", host=self.host, port=self.port)
+            failed(DialError(DialStage.CONNECT, str(error)))
             return
         self._connections.add(connection)
         self.sweeper.watch(connection)

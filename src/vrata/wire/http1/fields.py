@@ -42,8 +42,11 @@ _REQUEST_FIELDS: dict[bytes, int] = {
     b"proxy-authorization": DROP,
     b"http2-settings": DROP,
     # Claims about the connection to the client: the proxy makes them itself, so a client's copies are lies.
+    b"forwarded": DROP,
     b"x-forwarded-proto": DROP,
     b"x-forwarded-host": DROP,
+    b"x-forwarded-port": DROP,
+    b"x-forwarded-server": DROP,
     b"x-forwarded-client-cert": DROP,
     b"x-vrata-attempt-count": DROP,
     b"x-request-attempt-count": DROP,

@@ -50,7 +50,20 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: " + _TEXT + rb")?\r\n
 _UNFINISHED_LINE = re.compile(_TEXT + rb"\r?")
 _FIELD_LINE = re.compile(_TOKEN + rb":" + _TEXT)
 
-HIDDEN = frozenset({b"host", b"x-forwarded-client-cert", b"x-vrata-attempt-count", b"x-request-attempt-count"})
+HIDDEN = frozenset(
+    {
+        b"host",
+        b"forwarded",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-server",
+        b"x-forwarded-client-cert",
+        b"x-vrata-attempt-count",
+        b"x-request-attempt-count",
+    }
+)
+"""What no matcher sees: the host has a member of its own, and the others are claims that do not go on."""
 
 
 class RequestHead:

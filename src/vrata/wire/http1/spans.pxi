@@ -73,6 +73,8 @@ cdef uint8_t request_code(const char* p, Py_ssize_t n) noexcept nogil:
     elif n == 7:
         if same(p, b"upgrade", 7): return UPGRADE
         if same(p, b"trailer", 7): return DROP
+    elif n == 9:
+        if same(p, b"forwarded", 9): return DROP
     elif n == 10:
         if same(p, b"connection", 10): return CONNECTION
         if same(p, b"keep-alive", 10): return DROP
@@ -83,11 +85,12 @@ cdef uint8_t request_code(const char* p, Py_ssize_t n) noexcept nogil:
         if same(p, b"x-forwarded-for", 15): return FORWARDED_FOR
     elif n == 16:
         if same(p, b"proxy-connection", 16) or same(p, b"x-forwarded-host", 16): return DROP
+        if same(p, b"x-forwarded-port", 16): return DROP
     elif n == 17:
         if same(p, b"transfer-encoding", 17): return TRANSFER_ENCODING
         if same(p, b"x-forwarded-proto", 17): return DROP
     elif n == 18:
-        if same(p, b"proxy-authenticate", 18): return DROP
+        if same(p, b"proxy-authenticate", 18) or same(p, b"x-forwarded-server", 18): return DROP
     elif n == 19:
         if same(p, b"proxy-authorization", 19): return DROP
     elif n == 21:

@@ -149,3 +149,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
     old.close()
     new.close()
+
+
+def test_nesting_without_end_is_malformed() -> None:
+    with pytest.raises(MalformedSnapshot, match="not JSON"):
+        SnapshotDocument.read(b"[" * 200_000)

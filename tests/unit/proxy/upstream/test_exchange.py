@@ -20,6 +20,7 @@ from vrata.proxy.upstream import pool as pool_module
 from vrata.proxy.upstream.connection import UpstreamConnection
 from vrata.proxy.upstream.exchange import MAX_UNSENT, Exchange
 from vrata.proxy.upstream.pool import EndpointPool
+from vrata.wire.http1.head import ResponseHead
 
 HEAD = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -475,5 +476,31 @@ def test_a_pause_during_the_dial_holds_when_the_connection_is_there() -> None:
         connection.send(OK)
         await asyncio.sleep(0.02)
         assert owner.status == 0
+
+    run(scenario)
+
+
+class SlowClientAttempt(RecordingAttempt):
+    """Pauses its attempt when an interim answer comes."""
+
+    exchange: Exchange
+
+    def on_informational(self, head: ResponseHead) -> None:
+        super().on_informational(head)
+        self.exchange.pause_response()
+
+
+def test_a_pause_ends_with_its_exchange() -> None:
+    async def scenario(endpoint: Endpoint) -> None:
+        connection = await endpoint.served()
+        owner = SlowClientAttempt()
+        owner.exchange = Exchange(owner, endpoint.pool, TIMEOUTS, b"GET")
+        owner.exchange.start(HEAD, b"", True, chunked=False)
+        # The final answer stands in the same segment as the interim one.
+        await endpoint.complete(connection, owner, b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK)
+        following, exchange = endpoint.attempt()
+        assert exchange.reused
+        await asyncio.wait_for(endpoint.complete(connection, following), 5)
+        assert following.content == b"ok"
 
     run(scenario)
