@@ -116,13 +116,21 @@ class TestBackends:
             assert json.loads(fetch(port, "/next").body)["target"] == "/next"
 
     def test_bytes_that_come_while_the_connection_is_idle(self, port: int, backend: RecordingBackend) -> None:
+        # Bytes that arrive together with the next request could not be told from its answer, by anybody: so the next
+        # request waits until the proxy has closed the connection.
+        closed = threading.Event()
+
         def answer_and_babble(exchange: Exchange) -> None:
             exchange.respond(body=b"ok")
             exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned")
+            exchange.await_end()
+            closed.set()
 
         for _ in range(20):
+            closed.clear()
             backend.script = answer_and_babble
             assert fetch(port).body == b"ok"
+            assert closed.wait(10)
             backend.forget()
             assert json.loads(fetch(port, "/next").body)["target"] == "/next"
 

@@ -22,6 +22,7 @@ from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.forward import ForwardAction, PooledDestination
 from vrata.proxy.action.redirect import RedirectAction
+from vrata.proxy.action.unavailable import UnavailableAction
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.destination.destination import Destination, DestinationSplit
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector, RandomSelector, RoundRobinSelector
@@ -204,12 +205,17 @@ class _Compilation:
     def _add_entry(self, route: Route, group: RouteGroup | None) -> None:
         group_name = group.name if group is not None else ""
         try:
-            planned = PlannedRoute(route.id, route.name, group_name, self._action(route))
+            planned = PlannedRoute(route.id, route.name, group_name, self._action(route, group))
             self._builder.add(match_conditions(route, group), planned)
         except ValueError as error:
             self._problems.append(EntityProblem(route.kind, route.id, route.name, str(error)))
 
-    def _action(self, route: Route) -> Action:
+    def _action(self, route: Route, group: RouteGroup | None) -> Action:
+        if route.middleware_ids or (group is not None and group.middleware_ids):
+            # The control plane refuses this; a newer one may not. Whatever they are to keep out stays out.
+            reason = "this build has no middlewares: its requests are answered with 500"
+            self._problems.append(EntityProblem(route.kind, route.id, route.name, reason))
+            return UnavailableAction()
         if route.direct_response is not None:
             return DirectResponseAction(route.direct_response)
         if route.redirect is not None:

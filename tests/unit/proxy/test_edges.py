@@ -69,3 +69,22 @@ async def test_an_event_stream_outlives_the_limit_of_responses(proxy: InProcessP
         finish.set()
         assert await reader.readuntil(b"0\r\n\r\n") == b"9\r\ndata: 2\n\n\r\n0\r\n\r\n"
         writer.close()
+
+
+@on_each_loop
+async def test_a_route_whose_middlewares_cannot_run_serves_nobody(proxy: InProcessProxy) -> None:
+    routes: list[Document] = [
+        {"id": name, "name": name, "match": {"path": f"/{name}"}, "directResponse": {"status": 200, "body": name}}
+        for name in ("guarded", "grouped", "open")
+    ]
+    routes[0]["middlewareIds"] = ["jwt"]
+    group = {"id": "g", "name": "g", "routeIds": ["grouped"], "middlewareIds": ["jwt"]}
+    report = await proxy.apply(*routes, groups=[group])
+    assert sorted(problem.id for problem in report.problems) == ["grouped", "guarded"]
+    for name, status in (("guarded", 500), ("grouped", 500), ("open", 200)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(f"GET /{name} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert answer.endswith(b'{"error":"middleware unavailable"}\n') == (status == 500)
+        writer.close()
