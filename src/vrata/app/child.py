@@ -12,13 +12,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.app.stop_request import LIFELINE
 from vrata.policy.restart import RestartPace
 
 _log = structlog.get_logger("vrata.serve")
 
-EXIT_UNUSABLE = 2
-"""Exit code of a program that cannot start with the configuration it was given."""
 
 LONG_LIFE, FIRST_DELAY, MAX_DELAY = 10.0, 0.5, 30.0
 """The pace at which a program that keeps ending is started again, in seconds."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import structlog
 
+from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.app.stop_request import StopRequest
 from vrata.config import Settings
 from vrata.controlplane.api.application import build
@@ -26,8 +27,6 @@ from vrata.controlplane.tls import ServerContext, TlsMaterialError
 from vrata.net.event_loop import new_event_loop
 from vrata.observability.logging import configure
 from vrata.observability.tasks import TaskSupervisor
-
-EXIT_UNUSABLE = 2
 
 _log = structlog.get_logger("vrata.controlplane")
 

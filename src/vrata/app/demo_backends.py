@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from vrata.app.child import EXIT_UNUSABLE
 from vrata.app.demo import HOST
+from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.observability import process
 
 MAX_BYTES = 1 << 30

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import structlog
 
-from vrata.app.child import EXIT_UNUSABLE, Child
+from vrata.app.child import Child
+from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.app.stop_request import StopRequest
 from vrata.config import Settings
 from vrata.observability import logging, process

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from vrata.app.exit_code import EXIT_UNUSABLE
+
 if TYPE_CHECKING:
     from vrata.config import Settings
-
-EXIT_UNUSABLE = 2
-"""Configuration or command line cannot be used, or a program cannot start with it."""
 
 ConfigOption = Annotated[
     Path | None,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from vrata.config import Pem, ServerTLS
+from vrata.net.pem_file import as_file
 
 CHECK_SECONDS = 10.0
 
@@ -95,7 +92,7 @@ def _context(settings: ServerTLS, material: _Material) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        with _as_file(material.cert) as cert, _as_file(material.key) as key:
+        with as_file(material.cert) as cert, as_file(material.key) as key:
             context.load_cert_chain(cert, key)
         if material.ca is not None:
             context.load_verify_locations(cadata=material.ca)
@@ -109,12 +106,3 @@ def _context(settings: ServerTLS, material: _Material) -> ssl.SSLContext:
 
 def _files(settings: ServerTLS) -> list[Pem]:
     return [pem for pem in (settings.cert, settings.key, settings.ca) if pem is not None and pem.path is not None]
-
-
-@contextlib.contextmanager
-def _as_file(text: str) -> Iterator[Path]:
-    # The ssl module loads a certificate's key from files only. The file is readable by this user alone.
-    with tempfile.NamedTemporaryFile("w", prefix="vrata-", suffix=".pem") as file:
-        file.write(text)
-        file.flush()
-        yield Path(file.name)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vrata.config.tls import ClientTLS, Pem
+from vrata.net.pem_file import as_file
 
 _CERTIFICATE_END = "-----END CERTIFICATE-----"
 
@@ -46,13 +46,5 @@ def _show_certificate(context: ssl.SSLContext, tls: ClientTLS | None) -> None:
             context.load_cert_chain(certificate, key)
 
 
-@contextlib.contextmanager
-def _as_file(pem: Pem) -> Iterator[Path]:
-    """The ssl module loads certificates with keys from files only; text goes to one that only we can read."""
-    if pem.path is not None:
-        yield pem.path
-        return
-    with tempfile.NamedTemporaryFile("w", prefix="vrata-", suffix=".pem") as file:
-        file.write(pem.read())
-        file.flush()
-        yield Path(file.name)
+def _as_file(pem: Pem) -> AbstractContextManager[Path]:
+    return contextlib.nullcontext(pem.path) if pem.path is not None else as_file(pem.read())

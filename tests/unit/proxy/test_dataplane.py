@@ -6,44 +6,17 @@ import asyncio
 import json
 import socket
 import time
-from typing import Any
 
 import pytest
 
 from tests.support.conditions import accepts, eventually_async
 from tests.support.gateway import destination, forward, route
+from tests.support.held_response import Held, begin, says
 from tests.support.in_process_proxy import Document, InProcessProxy, on_each_loop, snapshot_document
 from tests.support.staged_backend import StagedBackend, StagedConnection
-from tests.support.stream_client import StreamClient, request, within
+from tests.support.stream_client import StreamClient, request
 from vrata.proxy.compile import SnapshotRejected
 from vrata.proxy.listener.connection import DRAIN_IDLE_GRACE
-
-
-def says(text: str, **match: Any) -> Document:
-    """A route that answers *text*, at any path unless *match* says otherwise."""
-    return route(f"says-{text}", match, directResponse={"status": 200, "body": text})
-
-
-class Held:
-    """A script that answers each request with a head and ``ab``, and with ``cd`` once it is released."""
-
-    def __init__(self) -> None:
-        self.release = asyncio.Event()
-
-    async def __call__(self, connection: StagedConnection) -> None:
-        while True:
-            await connection.read_request()
-            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
-            await within(self.release.wait(), "the test releases the response")
-            connection.send(b"cd")
-
-
-async def begin(client: StreamClient, line: str = "GET /held") -> None:
-    """Send a request to a :class:`Held` backend, and read what it answers at once."""
-    client.send(request(line))
-    assert (await client.read_head()).status == 200
-    assert await client.read_exactly(2) == b"ab"
-
 
 # -- swapping ---------------------------------------------------------------------------------------------------------
 
