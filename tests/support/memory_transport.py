@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.manual_loop import ManualLoop
 
 HIGH_WATER = 65536
+
+
+class ConnectionProtocol(Protocol):
+    """The callbacks of a connection, which the event loops call without asking for asyncio's own base class."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
 
 
 class MemoryTransport(asyncio.Transport):
@@ -15,7 +26,7 @@ class MemoryTransport(asyncio.Transport):
     kept, ``close`` waits until the peer has read it, and ``connection_lost`` comes a moment after the end.
     """
 
-    def __init__(self, loop: ManualLoop, protocol: asyncio.Protocol, *, peer: tuple[str, int] = ("192.0.2.1", 4711)):
+    def __init__(self, loop: ManualLoop, protocol: ConnectionProtocol, *, peer: tuple[str, int] = ("192.0.2.1", 4711)):
         super().__init__()
         self._loop = loop
         self._protocol = protocol

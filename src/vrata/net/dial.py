@@ -6,13 +6,13 @@ import asyncio
 import socket
 from collections.abc import Callable
 from enum import Enum, unique
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import aiohappyeyeballs
 
 from vrata.net.deadlines import NEVER
 
-ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
+ProtocolT = TypeVar("ProtocolT")
 
 
 @unique
@@ -56,14 +56,15 @@ async def dial(
     except TimeoutError as error:
         raise DialError(DialStage.TIMEOUT, f"not connected within {connect_timeout} s") from error
     try:
-        _, protocol = await loop.create_connection(factory, sock=sock)
+        # Both event loops ask of a protocol that it has the methods, not that it inherits them.
+        _, protocol = await loop.create_connection(cast(Callable[[], asyncio.BaseProtocol], factory), sock=sock)
     except OSError as error:
         sock.close()
         raise DialError(DialStage.CONNECT, str(error)) from error
     except BaseException:
         sock.close()
         raise
-    return protocol
+    return cast(ProtocolT, protocol)
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:

@@ -29,13 +29,23 @@ class FailureClass(Enum):
     TLS_HANDSHAKE_FAILURE = ("tls_handshake_failure", 502, "upstream TLS handshake failed")
     INTERNAL = ("internal_error", 500, "the proxy failed to handle the request")
 
-    def __init__(self, label: str, status: int, message: str) -> None:
-        self.label = label
-        self.status = status
-        self.message = message
+    @property
+    def label(self) -> str:
+        """The name that clients see."""
+        return self.value[0]
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the answer."""
+        return self.value[1]
+
+    @property
+    def message(self) -> str:
+        """One clause for clients, free of anything that came from the system or a peer."""
+        return self.value[2]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """One failed request: the class, and where it happened as far as it got."""
 
@@ -46,7 +56,7 @@ class Failure:
     """``host:port``, empty when none was chosen."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LocalResponse:
     """A whole response made by the proxy itself."""
 
@@ -56,7 +66,7 @@ class LocalResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UpstreamTimeouts:
     """The limits of one attempt at an upstream, in seconds; infinite where the configuration says ``0s``."""
 

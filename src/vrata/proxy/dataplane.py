@@ -27,7 +27,7 @@ REMOVED_LISTENER_DRAIN = 30.0
 _log = structlog.get_logger("vrata.proxy")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ApplyReport:
     """What came of a snapshot that was applied."""
 
@@ -36,7 +36,7 @@ class ApplyReport:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataPlaneStatus:
     """What is going on right now."""
 

@@ -22,7 +22,7 @@ class Action(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PlannedRoute:
     """One entry of the routing table: a route in one group, or on its own."""
 
@@ -33,7 +33,7 @@ class PlannedRoute:
     action: Action
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Everything a worker serves with."""
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import structlog
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper
-from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
+from vrata.proxy.contracts import AttemptOwner, ClientRequest, Failure, FailureClass, RequestHandler
 from vrata.proxy.destination.destination import Destination, DestinationSplit
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector
 from vrata.proxy.routing.candidate import Match
@@ -76,7 +76,7 @@ class ForwardAction:
         Forward(self, request, destination, endpoint, budget).start(emitted, content, end)
 
 
-class Forward:
+class Forward(RequestHandler, AttemptOwner):
     """One forwarded request. Implements RequestHandler towards the client and AttemptOwner towards the upstream."""
 
     __slots__ = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
 
@@ -13,19 +12,32 @@ from vrata.proxy.contracts import UpstreamTimeouts
 SelectorT = TypeVar("SelectorT")
 
 
-@dataclass(frozen=True, slots=True)
 class Destination(Generic[SelectorT]):
-    """Immutable; what survives a swap (pools, rotation) hangs on the selector's endpoints."""
+    """Never changes; what survives a swap (pools, rotation) hangs on the selector's endpoints."""
 
-    destination_id: str
-    authority: bytes
-    """``host:port`` as it stands in a Host field."""
-    host: str
-    """The configured host alone."""
-    selector: SelectorT
-    request_timeout: float
-    """Seconds for a whole proxied request unless its route says otherwise; infinite for ``0s``."""
-    timeouts: UpstreamTimeouts
+    __slots__ = ("authority", "destination_id", "host", "request_timeout", "selector", "timeouts")
+
+    def __init__(
+        self,
+        destination_id: str,
+        authority: bytes,
+        host: str,
+        selector: SelectorT,
+        request_timeout: float,
+        timeouts: UpstreamTimeouts,
+    ) -> None:
+        self.destination_id = destination_id
+        self.authority = authority
+        """``host:port`` as it stands in a Host field."""
+        self.host = host
+        """The configured host alone."""
+        self.selector = selector
+        self.request_timeout = request_timeout
+        """Seconds for a whole proxied request unless its route says otherwise; infinite for ``0s``."""
+        self.timeouts = timeouts
+
+    def __repr__(self) -> str:
+        return f"<Destination {self.destination_id}>"
 
 
 class DestinationSplit(Generic[SelectorT]):

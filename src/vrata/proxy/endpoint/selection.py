@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
@@ -12,13 +11,18 @@ from vrata.policy.balancing.rotation import Rotation
 PoolT = TypeVar("PoolT")
 
 
-@dataclass(frozen=True, slots=True)
 class Endpoint(Generic[PoolT]):
-    """One backend: its identifier and its connections, which outlive any snapshot."""
+    """One backend: its identifier and its connections, which outlive any snapshot. Never changes."""
 
-    identifier: str
-    """``host:port``, IPv6 hosts in brackets."""
-    pool: PoolT
+    __slots__ = ("identifier", "pool")
+
+    def __init__(self, identifier: str, pool: PoolT) -> None:
+        self.identifier = identifier
+        """``host:port``, IPv6 hosts in brackets."""
+        self.pool = pool
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.identifier}>"
 
 
 class EndpointSelector(Protocol[PoolT]):
@@ -29,7 +33,7 @@ class EndpointSelector(Protocol[PoolT]):
         ...
 
 
-class RoundRobinSelector(Generic[PoolT]):
+class RoundRobinSelector(EndpointSelector[PoolT]):
     """Each endpoint in turn; *rotation* is shared with earlier and later snapshots of the same destination."""
 
     def __init__(self, endpoints: Sequence[Endpoint[PoolT]], rotation: Rotation) -> None:
@@ -42,7 +46,7 @@ class RoundRobinSelector(Generic[PoolT]):
         return self._endpoints[self._next(self._count)] if self._count else None
 
 
-class RandomSelector(Generic[PoolT]):
+class RandomSelector(EndpointSelector[PoolT]):
     """Any endpoint, each as likely as the others."""
 
     def __init__(self, endpoints: Sequence[Endpoint[PoolT]], random: Random) -> None:

@@ -18,7 +18,7 @@ import structlog
 from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import Http1Request, ServingConnection
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.wire.http1.body import LAST_CHUNK, BodyDecoder, ChunkedBody, LengthBody, encode_chunk
 from vrata.wire.http1.date import http_date
@@ -39,7 +39,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
-class DownstreamConnection(asyncio.Protocol):
+class DownstreamConnection(ServingConnection):
     """The protocol object of one accepted connection."""
 
     def __init__(self, owner: ConnectionOwner) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import cast
 
 import structlog
 
@@ -125,5 +126,6 @@ class Listener:
             except OSError:
                 client.close()
 
-    def _connection(self) -> DownstreamConnection:
-        return DownstreamConnection(self._owner)
+    def _connection(self) -> asyncio.BaseProtocol:
+        # Both event loops ask of a protocol that it has the methods, not that it inherits them.
+        return cast(asyncio.BaseProtocol, DownstreamConnection(self._owner))

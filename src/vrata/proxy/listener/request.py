@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
+from vrata.proxy.contracts import ClientRequest, Failure, LocalResponse, RequestHandler
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
 
@@ -24,38 +24,49 @@ class ServingConnection(Protocol):
     def resume_reading(self) -> None: ...  # noqa: D102
 
 
-class Http1Request:
+class Http1Request(ClientRequest):
     """Implements :class:`vrata.proxy.contracts.ClientRequest` on a connection.
 
     Once the response has ended the connection serves the next request, so every call here first checks that this
     request is still the one being served: a late upstream event must never write into another response.
     """
 
-    __slots__ = ("_connection", "head", "header", "query_parameter")
+    __slots__ = ("_connection", "_head")
 
     def __init__(self, connection: ServingConnection, head: RequestHead) -> None:
         self._connection = connection
-        self.head = head
-        self.header = head.header
-        self.query_parameter = head.query_parameter
+        self._head = head
 
     def __repr__(self) -> str:
-        return f"<Http1Request {self.head.method.decode()} {self.head.target.decode()}>"
+        return f"<Http1Request {self._head.method.decode()} {self._head.target.decode()}>"
+
+    @property
+    def head(self) -> RequestHead:
+        """As read from the wire."""
+        return self._head
 
     @property
     def method(self) -> str:
         """As received."""
-        return self.head.method.decode("ascii")
+        return self._head.method.decode("ascii")
 
     @property
     def host(self) -> str:
         """Authority without port, in lower case, without trailing dot."""
-        return self.head.host
+        return self._head.host
 
     @property
     def path(self) -> str:
         """Percent-decoded, without the query."""
-        return self.head.path
+        return self._head.path
+
+    def header(self, name: str) -> str | None:
+        """First value of the field *name*."""
+        return self._head.header(name)
+
+    def query_parameter(self, name: str) -> str | None:
+        """First value of the parameter *name*."""
+        return self._head.query_parameter(name)
 
     @property
     def peer(self) -> bytes:

@@ -9,7 +9,7 @@ from vrata.proxy.contracts import Failure, LocalResponse
 from vrata.wire.http1.head import MAX_HEAD
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListenerTimeouts:
     """The client-side limits in seconds; infinite where the configuration says ``0s``."""
 
@@ -23,7 +23,7 @@ class ListenerTimeouts:
     """End of a response to the first byte of the next request."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListenerSettings:
     """Everything a connection consults."""
 

@@ -38,7 +38,7 @@ class ResponseReader(Protocol):
     def on_ready(self) -> None: ...  # noqa: D102
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """The protocol object of one connection. ``reader`` is set while an exchange uses it."""
 
     def __init__(self, pool: ConnectionPool) -> None:

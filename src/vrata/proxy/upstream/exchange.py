@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
-from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.connection import ResponseReader, UpstreamConnection
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.wire.http1.body import LAST_CHUNK, encode_chunk
 from vrata.wire.http1.head import ResponseHead
@@ -19,7 +19,7 @@ _DIAL_FAILURES = {
 }
 
 
-class Exchange:
+class Exchange(ResponseReader):
     """Sends a request and reports the response to its owner; ends exactly once, by completion, failure or cancel."""
 
     __slots__ = (

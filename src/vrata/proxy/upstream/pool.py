@@ -15,7 +15,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.contracts import UpstreamTimeouts
-from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.connection import ConnectionPool, UpstreamConnection
 
 _log = structlog.get_logger("vrata.proxy.upstream")
 
@@ -23,7 +23,7 @@ MAX_IDLE = 256
 """Idle connections kept for one endpoint by one worker."""
 
 
-class EndpointPool:
+class EndpointPool(ConnectionPool):
     """Connections of one worker to one endpoint. Survives swaps; carries no setting of its own."""
 
     def __init__(self, host: str, port: int, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:

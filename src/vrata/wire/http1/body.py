@@ -39,7 +39,7 @@ class BodyDecoder(Protocol):
         ...
 
 
-class LengthBody:
+class LengthBody(BodyDecoder):
     """A body of a known number of bytes (RFC 9112 §6.3 rule 6)."""
 
     __slots__ = ("complete", "remaining")
@@ -65,7 +65,7 @@ class LengthBody:
         return self.complete
 
 
-class UntilCloseBody:
+class UntilCloseBody(BodyDecoder):
     """A response body that the close of the connection ends (RFC 9112 §6.3 rule 8); also what a tunnel carries."""
 
     __slots__ = ("complete",)
@@ -83,7 +83,7 @@ class UntilCloseBody:
         return True
 
 
-class ChunkedBody:
+class ChunkedBody(BodyDecoder):
     """The chunked transfer coding (RFC 9112 §7.1). Extensions and trailers are checked and left behind."""
 
     __slots__ = ("_pending", "_remaining", "_trailers_size", "complete")
