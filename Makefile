@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 # What an installation depends on: the requirements, and the sources that are compiled.
-INSTALLED := pyproject.toml $(wildcard setup.py) $(shell find src -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd')
+INSTALLED := pyproject.toml setup.py hot-modules.txt $(shell cat hot-modules.txt; find src -name '*.pyx' -o -name '*.pxi')
 RUN_STAMP := $(VENV)/.vrata-run
 TEST_STAMP := $(VENV)/.vrata-test
 
@@ -48,6 +48,7 @@ format: $(TEST_STAMP) ## rewrite the sources in the house format
 	$(BIN)/ruff format .
 
 test: apt-packages $(TEST_STAMP) lint ## lint, every test, and the wire once more without the compiled modules
+	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep -x "data path compiled"
 	$(BIN)/pytest $(TEST_ARGS)
 	VRATA_INTERPRETED=1 $(BIN)/pytest -q tests/wire
 
@@ -66,5 +67,6 @@ scale: apt-packages $(TEST_STAMP) ## 5,000 routes and 1,000 destinations: time u
 clean: ## remove what the other targets made; ./data stays
 	rm -rf $(VENV) .venv-envoy build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src -name '*.so' -delete
+	rm -f src/vrata/compiled.json
 	for source in $$(find src -name '*.pyx'); do rm -f "$${source%.pyx}.c"; done
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,18 +1,64 @@
 """The compiled modules. Everything else about the package is in pyproject.toml.
 
-Each extension is optional: without a C compiler the install still works, and its interpreted twin is used.
+Two kinds: extensions written in Cython, and the modules listed in ``hot-modules.txt``, which mypyc compiles as they
+stand. All of them are optional: without a C compiler the install still works, and the interpreted sources are used.
+``vrata.compilation`` reads the record that is written here, and decides at import which of the two run.
 """
 
-from setuptools import Extension, setup
+import json
+import logging
+import sysconfig
+from importlib.util import source_hash
+from pathlib import Path
 
-setup(
-    ext_modules=[
-        Extension(
-            "vrata.wire.http1.compiled_head",
-            ["src/vrata/wire/http1/compiled_head.pyx"],
-            depends=["src/vrata/wire/http1/spans.pxi"],
-            extra_compile_args=["-O2"],
-            optional=True,
-        )
-    ]
-)
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCES = Path("src")
+HOT_MODULES = Path("hot-modules.txt").read_text(encoding="utf-8").split()
+CYTHON = {"vrata.wire.http1.compiled_head": ["vrata/wire/http1/compiled_head.pyx", "vrata/wire/http1/spans.pxi"]}
+GROUP = "vrata.data_path"
+"""The library that holds the code of all hot modules; what stands beside each source only leads there."""
+
+
+def hot_extensions() -> list[Extension]:
+    """What mypyc makes of the hot modules; nothing where it cannot."""
+    # mypy's settings in pyproject.toml are for developers: whoever installs need not have every library's types.
+    arguments = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent", *HOT_MODULES]
+    try:
+        from mypyc.build import mypycify
+
+        return mypycify(arguments, group_name=GROUP, opt_level="2")
+    except (ImportError, SystemExit) as error:  # the latter is how mypyc says that it met what it cannot compile
+        logging.warning("vrata: the hot modules are not compiled and will run interpreted: %s", error)
+        return []
+
+
+class BuildExtensions(build_ext):
+    """Records what each compiled module was made from."""
+
+    def run(self) -> None:
+        """Build, then record what all that is there was built from; nothing when something is missing."""
+        super().run()
+        root = Path(self.get_ext_fullpath("vrata.compilation")).parent
+        missing = [e.name for e in self.extensions if not Path(self.get_ext_fullpath(e.name)).exists()]
+        record = root / "compiled.json"
+        record.unlink(missing_ok=True)
+        if missing:
+            logging.warning("vrata: not compiled, so nothing compiled will be used: %s", ", ".join(missing))
+            return
+        sources = [source for each in CYTHON.values() for source in each]
+        sources += [str(Path(path).relative_to(SOURCES)) for path in HOT_MODULES]
+        digests = {each: source_hash((SOURCES / each).read_bytes()).hex() for each in sources}
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        record.write_text(json.dumps({"suffix": suffix, "sources": digests}), encoding="utf-8")
+
+
+extensions = [
+    Extension(name, [str(SOURCES / sources[0])], depends=[str(SOURCES / each) for each in sources[1:]])
+    for name, sources in CYTHON.items()
+] + hot_extensions()
+for extension in extensions:
+    extension.optional = True
+
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildExtensions})

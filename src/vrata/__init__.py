@@ -5,4 +5,8 @@ and pushes the active one to every proxy. The *proxy* compiles a snapshot into a
 with it, by a *supervisor* and its *workers*. A snapshot is the only thing that passes from one to the other.
 """
 
+from vrata import compilation
+
 __version__ = "0.1.0"
+
+compilation.settle()

@@ -14,7 +14,7 @@ ROOT = "vrata"
 Rule = Callable[[Tree], Iterator[str]]
 """A check: takes the tree, yields one sentence per breach."""
 
-TIER_0 = frozenset({"model", "config", "expressions", "wire", "net", "observability"})
+TIER_0 = frozenset({"compilation", "model", "config", "expressions", "wire", "net", "observability"})
 """Know nothing of the two planes."""
 
 TIER_1 = frozenset({"policy"})
@@ -24,6 +24,7 @@ TIER_2 = frozenset({"proxy", "controlplane", "discovery", "controller", "console
 """The planes. They meet only in ``app``."""
 
 MAY_IMPORT: dict[str, frozenset[str]] = {
+    "": frozenset({"compilation"}),
     **dict.fromkeys(TIER_0, TIER_0),
     **dict.fromkeys(TIER_1, TIER_0 | TIER_1),
     **{package: TIER_0 | TIER_1 | {package} for package in TIER_2},
@@ -32,7 +33,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "__main__": frozenset({"cli"}),
 }
 """For each part directly under the root: the parts whose modules it may import. The root's own ``__init__`` holds
-the version, imports nothing of Vrata, and may be imported by all."""
+the version, imports only what settles which modules run compiled, and may be imported by all."""
 
 PROXY = f"{ROOT}.proxy"
 

@@ -29,12 +29,7 @@ class Vrata(Proxy):
         said = output_of(sys.executable, "-m", "vrata", "--version").splitlines()
         if not said or not said[0].startswith("vrata "):
             raise UnavailableError(f"vrata --version says {said}")
-        # What follows names the modules that may be compiled, one per line.
-        compiled, interpreted = (
-            sum(line.endswith(f" {word}") for line in said) for word in ("compiled", "interpreted")
-        )
-        build = "compiled" if not interpreted else "partly compiled" if compiled else "interpreted"
-        return f"{said[0].split()[1]} ({build})"
+        return f"{said[0].split()[1]} ({said[-1].removeprefix('data path ')})"
 
     @property
     def gateway(self) -> Gateway:

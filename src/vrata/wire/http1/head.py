@@ -1,27 +1,16 @@
-"""Message heads, by the compiled implementation where there is one, else by the interpreted one.
-
-``VRATA_INTERPRETED`` in the environment asks for the interpreted one, which is how the tests run over both.
-"""
+"""Message heads, by the compiled implementation where it may run (:mod:`vrata.compilation`), else by the other."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
+from vrata.compilation import INTERPRETED
 from vrata.wire.http1.interpreted_head import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE
 
-if TYPE_CHECKING or os.environ.get("VRATA_INTERPRETED"):
+if TYPE_CHECKING or INTERPRETED:
     from vrata.wire.http1.interpreted_head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 else:
-    try:
-        from vrata.wire.http1.compiled_head import RequestHead, ResponseHead, parse_request_head, parse_response_head
-    except ImportError:
-        from vrata.wire.http1.interpreted_head import (
-            RequestHead,
-            ResponseHead,
-            parse_request_head,
-            parse_response_head,
-        )
+    from vrata.wire.http1.compiled_head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 
 __all__ = [
     "MAX_FIELDS",
