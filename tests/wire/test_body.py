@@ -5,13 +5,39 @@ from __future__ import annotations
 import pytest
 
 from tests.support.transcript import BodyReader, Transcript
-from vrata.wire.http1.body import LAST_CHUNK, ChunkedBody, LengthBody, UntilCloseBody, encode_chunk
+from vrata.wire.http1.body import (
+    LAST_CHUNK,
+    ChunkedBody,
+    LengthBody,
+    UntilCloseBody,
+    encode_chunk,
+    encode_last_chunk,
+)
 
 NEXT = b"GET /next HTTP/1.1\r\n"
 
 
 def chunked() -> BodyReader:
     return BodyReader(ChunkedBody())
+
+
+class TrailersReader(BodyReader):
+    """The same, but its result is what of the trailers goes on, once the body is complete."""
+
+    def __init__(self) -> None:
+        super().__init__(ChunkedBody())
+
+    def result(self) -> tuple[object, ...]:
+        return self.complete, self.trailers, self.rest
+
+
+def trailers_of(lines: bytes) -> bytes:
+    """What goes on of the trailer *lines*, the same however the bytes are cut."""
+    complete, trailers, rest = Transcript(b"1\r\na\r\n0\r\n" + lines + b"\r\n" + NEXT).read(TrailersReader)
+    assert complete is True
+    assert rest == NEXT
+    assert isinstance(trailers, bytes)
+    return trailers
 
 
 # -- lengths (RFC 9112 §6.3 rule 6) ----------------------------------------------------------------------------------
@@ -164,15 +190,50 @@ def test_a_close_before_the_last_chunk_is_a_truncation(cut: int) -> None:  # RFC
 @pytest.mark.parametrize(
     "trailers",
     [
+        b"",
         b"X: 1\r\n",
         b"X: 1\r\nY:\r\nz:\t\xe4 \r\n",
-        b"X-Content-Length: 5\r\nTransfer-Encodings: chunked\r\nHost: b\r\n",
+        b"x:1\r\nX: 2\r\nx:  3\r\n",
+        b"X-Content-Length: 5\r\nTransfer-Encodings: chunked\r\nHosts: b\r\n",
+        b"Grpc-Status: 0\r\nGrpc-Message: \r\n",
+        b'ETag: "a"\r\nContent-Digest: sha-256=:YQ==:\r\nServer-Timing: a;dur=1\r\n',
+        b"Authentication-Info: a=b\r\n",
         b"X: " + b"x" * 8000 + b"\r\n",
+        b"X: 1\r\n" * 100,
     ],
     ids=lambda value: repr(value[:40]),
 )
-def test_trailers_are_left_behind(trailers: bytes) -> None:
+def test_trailers_are_kept_as_they_came(trailers: bytes) -> None:  # RFC 9110 §6.5
+    assert trailers_of(trailers) == trailers
     assert Transcript(b"1\r\na\r\n0\r\n" + trailers + b"\r\n" + NEXT).read(chunked) == (b"a", True, NEXT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Host", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Method-Override"),
+        *("Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade", "HTTP2-Settings"),
+        *("Cache-Control", "Expect", "Max-Forwards", "Pragma", "Range"),
+        *("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range"),
+        *("Authorization", "Proxy-Authorization", "WWW-Authenticate", "Proxy-Authenticate", "Cookie", "Set-Cookie"),
+        *("Age", "Date", "Expires", "Location", "Retry-After", "Vary", "Warning", "Server"),
+        *("Content-Encoding", "Content-Type", "Content-Range"),
+        *("Forwarded", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port"),
+        *("X-Forwarded-Client-Cert", "X-Forwarded-Server", "X-Real-IP", "X-Client-IP", "True-Client-IP"),
+        *("X-Request-Id", "X-Vrata-Attempt-Count", "X-Request-Attempt-Count"),
+    ],
+)
+def test_what_would_mean_something_in_a_head_does_not_go_on(name: str) -> None:  # RFC 9110 §6.5.1
+    for spelling in (name, name.lower(), name.upper()):
+        line = spelling.encode() + b": 1\r\n"
+        assert trailers_of(line) == b""
+        assert trailers_of(b"X: 1\r\n" + line + b"Y: 2\r\n" + line) == b"X: 1\r\nY: 2\r\n"
+
+
+def test_there_are_none_without_chunks() -> None:
+    for decoder in (LengthBody(1), UntilCloseBody(), ChunkedBody()):
+        decoder.feed(b"1\r\n")
+        assert decoder.trailers == b""
 
 
 @pytest.mark.parametrize(
@@ -203,7 +264,7 @@ def test_a_malformed_trailer(trailers: bytes) -> None:
 
 @pytest.mark.parametrize(
     "trailers",
-    [b"X: " + b"x" * 8190 + b"\r\n", b"X: " + b"x" * 8190, b"x" * 8193, b"X: 12345\r\n" * 1100, b"X: 12345\r\n" * 1025],
+    [b"X: " + b"x" * 8190 + b"\r\n", b"X: " + b"x" * 8190, b"x" * 8193, b"Host: " + b"x" * 8190, b"X: 1\r\n" * 101],
     ids=lambda value: repr(value[:12]) + str(len(value)),
 )
 def test_trailers_over_the_limit(trailers: bytes) -> None:
@@ -217,6 +278,12 @@ def test_trailers_over_the_limit(trailers: bytes) -> None:
 def test_what_is_encoded_can_be_decoded(pieces: list[bytes]) -> None:
     data = b"".join(encode_chunk(piece) for piece in pieces) + LAST_CHUNK
     assert Transcript(data + NEXT).read(chunked) == (b"".join(pieces), True, NEXT)
+
+
+@pytest.mark.parametrize("trailers", [b"", b"X: 1\r\n", b"X: 1\r\nx:\r\n"])
+def test_encoded_trailers_can_be_decoded(trailers: bytes) -> None:  # RFC 9112 §7.1.2
+    data = encode_chunk(b"a") + encode_last_chunk(trailers)
+    assert Transcript(data + NEXT).read(TrailersReader) == (True, trailers, NEXT)
 
 
 def test_an_empty_chunk_would_end_the_body() -> None:

@@ -17,8 +17,9 @@ def test_an_emitted_head() -> None:
         b"accept: c",
         b"User-Agent: d",
         b"x-forwarded-for: 192.0.2.1",
-        b"x-forwarded-proto: http",
         b"x-forwarded-host: a",
+        b"x-forwarded-proto: http",
+        b"x-forwarded-port: 8080",
     ]
 
 
@@ -30,7 +31,7 @@ def test_an_emitted_head() -> None:
         b"Proxy-Connection: keep-alive",
         b"Proxy-Authenticate: Basic",
         b"Proxy-Authorization: Basic eA==",
-        b"TE: trailers",
+        b"TE: gzip",
         b"Trailer: X",
         b"Upgrade: websocket",
         b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
@@ -86,7 +87,8 @@ def test_connection_cannot_remove_what_frames_and_addresses_the_message() -> Non
         ([b"X-Forwarded-For: 203.0.113.7"], b"203.0.113.7, 192.0.2.1"),
         ([b"X-Forwarded-For: a, b", b"x-forwarded-for: c"], b"a, b, c, 192.0.2.1"),
         ([b"X-Forwarded-For:"], b"192.0.2.1"),
-        ([b"X-Forwarded-For: a", b"Connection: X-Forwarded-For"], b"192.0.2.1"),
+        # A proxy before us may pass Connection on: its client must not be able to take out what that proxy appended.
+        ([b"X-Forwarded-For: a", b"Connection: X-Forwarded-For"], b"a, 192.0.2.1"),
     ],
 )
 def test_the_client_is_appended_to_x_forwarded_for(lines: list[bytes], expected: bytes) -> None:
@@ -106,6 +108,79 @@ def test_the_client_is_appended_to_x_forwarded_for(lines: list[bytes], expected:
 def test_framing_is_emitted_once_in_our_own_words(lines: list[bytes], framing: list[bytes]) -> None:  # RFC 9112 §6
     found = emitted(accepted(message(*lines)))
     assert [line for line in found if line.lower().startswith((b"content-length", b"transfer-encoding"))] == framing
+
+
+@pytest.mark.parametrize(
+    ("lines", "goes_on"),
+    [
+        ([b"TE: trailers"], True),
+        ([b"te:  TRAILERS "], True),
+        ([b"TE: trailers", b"Connection: TE"], True),
+        ([b"TE: trailers", b"Connection: te, keep-alive"], True),
+        ([b"TE: gzip;q=0.5, trailers"], True),
+        ([b"TE: ,trailers,"], True),
+        ([b"TE: gzip", b"TE: trailers"], True),
+        ([b"TE:"], False),
+        ([b"TE: gzip, deflate;q=0.5"], False),
+        ([b"TE: trailers;q=0.5"], False),
+        ([b"TE: xtrailers"], False),
+        ([b"TE: trailersx"], False),
+        ([b"TE: trailer"], False),
+        ([b'TE: x;y="trailers"'], False),
+        ([b"Connection: te"], False),
+    ],
+)
+def test_of_te_nothing_but_trailers_goes_on(lines: list[bytes], goes_on: bool) -> None:  # RFC 9110 §10.1.4
+    found = emitted(accepted(message(b"X: 1", *lines)))
+    told = [b"connection: te", b"te: trailers"] if goes_on else []
+    assert [line for line in found if line.lower().startswith((b"te:", b"connection:"))] == told
+    assert b"X: 1" in found
+
+
+def test_te_of_http_1_0_means_nothing() -> None:  # RFC 9112 §7.1: it could not be sent a chunked message
+    head = accepted(message(b"TE: trailers", line=b"GET / HTTP/1.0"))
+    assert not head.accepts_trailers
+    assert b"te: trailers" not in emitted(head)
+
+
+def test_an_upgrade_goes_on_as_the_only_connection_option() -> None:  # RFC 9110 §7.8
+    head = accepted(message(b"TE: trailers", b"Connection: TE, Upgrade", b"Upgrade: websocket"))
+    found = [line for line in emitted(head) if line.startswith((b"te:", b"connection:", b"upgrade:"))]
+    assert found == [b"connection: upgrade", b"upgrade: websocket"]
+
+
+def test_what_is_told_of_the_client_is_written_once() -> None:
+    head = accepted(message(b"Connection: close, x-forwarded-port"))
+    told = b"x-forwarded-proto: https\r\nforwarded: for=a, for=b\r\n"
+    assert emitted(head, forwarding=told, host=b"told.test:443")[-4:] == [
+        b"x-forwarded-for: 192.0.2.1",
+        b"x-forwarded-host: told.test:443",
+        b"x-forwarded-proto: https",
+        b"forwarded: for=a, for=b",
+    ]
+
+
+@pytest.mark.parametrize("size", range(3700, 4200, 7))
+def test_a_head_of_any_size_is_emitted_whole(size: int) -> None:
+    lines = [b"X-Forwarded-For: " + b"f" * (size // 2), b"X-Forwarded-For: g", b"Y: " + b"y" * (size // 2)]
+    head = accepted(message(*lines, b"Content-Length: 999999999999999999"))
+    assert emitted(head, authority=b"u" * 255, forwarding=b"z: 1\r\n" * 9, host=b"h" * 255) == [
+        b"GET / HTTP/1.1",
+        b"host: " + b"u" * 255,
+        lines[2],
+        b"content-length: 999999999999999999",
+        b"x-forwarded-for: " + b"f" * (size // 2) + b", g, 192.0.2.1",
+        b"x-forwarded-host: " + b"h" * 255,
+        *([b"z: 1"] * 9),
+    ]
+
+
+def test_all_values_of_a_field() -> None:
+    head = accepted(message(b"X: 1", b"Forwarded: a", b"x:  2 ", b"forwarded: b", b"X-: 3"))
+    assert head.values(b"x") == [b"1", b"2"]
+    assert head.values(b"forwarded") == [b"a", b"b"]
+    assert head.values(b"host") == [b"a"]
+    assert head.values(b"y") == []
 
 
 def test_a_request_without_an_authority_forwards_no_claim_of_one() -> None:

@@ -7,12 +7,16 @@ brackets, nominated fields, an absolute-form target) is left to the interpreted 
 reason behind it is written once.
 """
 
+import os
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
 from vrata.wire.http1 import interpreted_head as interpreted
+from vrata.wire.http1 import refusal, request_id
 from vrata.wire.http1 import target as target_rules
 from vrata.wire.http1.date import http_date
 from vrata.wire.http1.errors import MalformedMessage
@@ -29,6 +33,10 @@ cdef class RequestHead(_Head):
     cdef public bytes authority
     cdef readonly bint expects_continue
     cdef readonly bint upgrade
+    cdef readonly bint accepts_trailers
+    cdef Field* id_field
+    cdef bint id_made
+    cdef char made_id[ID_SIZE]
     cdef str _path
     cdef dict _query_parameters
 
@@ -70,8 +78,19 @@ cdef class RequestHead(_Head):
 
     @property
     def path(self):
+        cdef const char* start
+        cdef const char* end
+        cdef Py_ssize_t size
         if self._path is None:
-            self._path = target_rules.decoded_path(self.raw_path)
+            start = PyBytes_AS_STRING(self.target)
+            size = PyBytes_GET_SIZE(self.target)
+            end = <const char*>memchr(start, c'?', size)
+            if end != NULL:
+                size = end - start
+            if memchr(start, c'%', size) == NULL:
+                self._path = PyUnicode_DecodeASCII(start, size, NULL)  # a target has no other characters
+            else:
+                self._path = target_rules.decoded_path(self.raw_path)
         return self._path
 
     @property
@@ -81,6 +100,30 @@ cdef class RequestHead(_Head):
     @property
     def query(self):
         return self.target.partition(b"?")[2]
+
+    @property
+    def request_id(self):
+        if self.id_field != NULL:
+            return self.value(self.id_field)
+        self.make_id()
+        return PyBytes_FromStringAndSize(&self.made_id[0], ID_SIZE)
+
+    cdef int make_id(self) except -1:
+        if not self.id_made:
+            take_id(&self.made_id[0])
+            self.id_made = True
+        return 0
+
+    def values(self, bytes name):
+        cdef const char* wanted = PyBytes_AS_STRING(name)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(name)
+        cdef const char* base = PyBytes_AS_STRING(self.raw)
+        cdef int i
+        found = []
+        for i in range(self.count):
+            if self.fields[i].name_end - self.fields[i].start == n and same(base + self.fields[i].start, wanted, n):
+                found.append(self.value(&self.fields[i]))
+        return found
 
     def header(self, str name):
         cdef bytes wanted = name.encode("latin-1", "replace")
@@ -97,17 +140,20 @@ cdef class RequestHead(_Head):
             self._query_parameters = target_rules.first_parameters(self.query)
         return self._query_parameters.get(name)
 
-    def emit(self, *, bytes target, bytes authority, bytes client, bytes scheme):
+    def emit(self, *, bytes target, bytes authority, bytes client, bytes forwarding, bytes host=None):
         cdef Py_ssize_t method_size = PyBytes_GET_SIZE(self.method)
         cdef Py_ssize_t target_size = PyBytes_GET_SIZE(target)
         cdef Py_ssize_t authority_size = PyBytes_GET_SIZE(authority)
         cdef Py_ssize_t client_size = PyBytes_GET_SIZE(client)
-        cdef Py_ssize_t scheme_size = PyBytes_GET_SIZE(scheme)
-        cdef Py_ssize_t own_size = PyBytes_GET_SIZE(self.authority)
+        cdef Py_ssize_t forwarding_size = PyBytes_GET_SIZE(forwarding)
+        cdef bytes forwarded_host = self.authority if host is None else host
+        cdef Py_ssize_t host_size = PyBytes_GET_SIZE(forwarded_host)
         # Every line that goes on is in *size*, X-Forwarded-For with its separators as well; 256 covers our own names.
         cdef Py_ssize_t room = (
-            self.size + method_size + target_size + authority_size + client_size + scheme_size + own_size + 256
+            self.size + method_size + target_size + authority_size + client_size + forwarding_size + host_size + 256
         )
+        if self.id_field == NULL:
+            self.make_id()
         cdef char stack[4096]
         cdef char* buffer = &stack[0] if room <= 4096 else <char*>malloc(room)
         if buffer == NULL:
@@ -131,6 +177,8 @@ cdef class RequestHead(_Head):
             out = put(out, b"expect: 100-continue\r\n", 22)
         if self.upgrade:
             out = put(out, b"connection: upgrade\r\nupgrade: websocket\r\n", 41)
+        elif self.accepts_trailers:
+            out = put(out, b"connection: te\r\nte: trailers\r\n", 30)
         out = put(out, b"x-forwarded-for: ", 17)
         for i in range(self.count):
             field = &self.fields[i]
@@ -138,12 +186,15 @@ cdef class RequestHead(_Head):
                 out = put(out, base + field.value_start, field.value_end - field.value_start)
                 out = put(out, b", ", 2)
         out = put(out, PyBytes_AS_STRING(client), client_size)
-        out = put(out, b"\r\nx-forwarded-proto: ", 21)
-        out = put(out, PyBytes_AS_STRING(scheme), scheme_size)
-        if own_size:
+        if host_size:
             out = put(out, b"\r\nx-forwarded-host: ", 20)
-            out = put(out, PyBytes_AS_STRING(self.authority), own_size)
-        out = put(out, b"\r\n\r\n", 4)
+            out = put(out, PyBytes_AS_STRING(forwarded_host), host_size)
+        if self.id_field == NULL:
+            out = put(out, b"\r\nx-request-id: ", 16)
+            out = put(out, &self.made_id[0], ID_SIZE)
+        out = put(out, b"\r\n", 2)
+        out = put(out, PyBytes_AS_STRING(forwarding), forwarding_size)
+        out = put(out, b"\r\n", 2)
         try:
             return PyBytes_FromStringAndSize(buffer, out - buffer)
         finally:
@@ -154,6 +205,8 @@ cdef class RequestHead(_Head):
         cdef int i
         cdef Field* field
         cdef Field* host = NULL
+        cdef Field* request_id_field = NULL
+        cdef int request_ids = 0
         cdef const char* base = PyBytes_AS_STRING(self.raw)
         cdef bint expects = False
         for i in range(self.count):
@@ -172,6 +225,16 @@ cdef class RequestHead(_Head):
                 if field.value_end - field.value_start != 12 or not same(base + field.value_start, b"100-continue", 12):
                     raise MalformedMessage(417, "unknown expectation")
                 expects = True
+            elif field.code == TE:
+                self.read_te(field)
+            elif field.code == REQUEST_ID:
+                request_ids += 1
+                request_id_field = field
+        if request_ids == 1 and sane_id(
+            base + request_id_field.value_start, request_id_field.value_end - request_id_field.value_start
+        ):
+            request_id_field.code = PASS
+            self.id_field = request_id_field
         if self.chunked:
             if self.content_length >= 0:
                 raise MalformedMessage(400, "both Transfer-Encoding and Content-Length")
@@ -190,10 +253,16 @@ cdef class RequestHead(_Head):
         if nominated is not None:
             protocols = [self.value(&self.fields[i]) for i in range(self.count) if self.fields[i].code == UPGRADE]
             self.upgrade = interpreted.asks_for_websocket(protocols, nominated, self.minor) and not self.has_body
-            if b"x-forwarded-for" in nominated:
-                for i in range(self.count):
-                    if self.fields[i].code == FORWARDED_FOR:
-                        self.fields[i].code = DROP
+            if self.id_field != NULL and self.id_field.code != PASS:
+                self.id_field = NULL
+        return 0
+
+    cdef int read_te(self, Field* field) except -1:
+        if self.minor == 1 and not self.accepts_trailers:
+            self.accepts_trailers = (
+                field.value_end - field.value_start == 8
+                and same(PyBytes_AS_STRING(self.raw) + field.value_start, b"trailers", 8)
+            ) or interpreted.names_trailers(self.value(field))
         return 0
 
 
@@ -317,9 +386,9 @@ cdef class ResponseHead(_Head):
 
 cpdef RequestHead parse_request_head(bytes data, Py_ssize_t max_head=interpreted.MAX_HEAD):
     """See :func:`vrata.wire.http1.interpreted_head.parse_request_head`."""
-    cdef Py_ssize_t end = data.find(b"\r\n\r\n")
+    cdef Py_ssize_t end = end_of_fields(data)
     if end < 0:
-        interpreted.check_unfinished_request(data, max_head)
+        refusal.check_unfinished_request(data, max_head)
         return None
     cdef Py_ssize_t size = end + 4
     cdef const char* base = PyBytes_AS_STRING(data)
@@ -331,7 +400,7 @@ cpdef RequestHead parse_request_head(bytes data, Py_ssize_t max_head=interpreted
         p += 1
     method_size = p - base
     if method_size == 0 or p[0] != c' ':
-        raise interpreted.diagnose_request(data[:size])
+        raise refusal.diagnose_request(data[:size])
     p += 1
     target = p
     while <uint8_t>p[0] > 32 and <uint8_t>p[0] < 127:
@@ -345,10 +414,10 @@ cpdef RequestHead parse_request_head(bytes data, Py_ssize_t max_head=interpreted
         or p[9] != 13
         or p[10] != 10
     ):
-        raise interpreted.diagnose_request(data[:size])
+        raise refusal.diagnose_request(data[:size])
     count = read_fields(base, p + 11 - base, size - 2, True)
     if count < 0:
-        raise interpreted.diagnose_request(data[:size])
+        raise refusal.diagnose_request(data[:size])
     if target_size + method_size > LONGEST_LINE - 10:
         raise MalformedMessage(414, "request line too long")
     if size > max_head:
@@ -372,9 +441,9 @@ cpdef RequestHead parse_request_head(bytes data, Py_ssize_t max_head=interpreted
 
 cpdef ResponseHead parse_response_head(bytes data, Py_ssize_t max_head=interpreted.MAX_HEAD):
     """See :func:`vrata.wire.http1.interpreted_head.parse_response_head`."""
-    cdef Py_ssize_t end = data.find(b"\r\n\r\n")
+    cdef Py_ssize_t end = end_of_fields(data)
     if end < 0:
-        interpreted.check_unfinished_response(data, max_head)
+        refusal.check_unfinished_response(data, max_head)
         return None
     cdef Py_ssize_t size = end + 4
     cdef const char* base = PyBytes_AS_STRING(data)

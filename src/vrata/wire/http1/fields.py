@@ -27,8 +27,10 @@ EXPECT: Final = 7
 SERVER: Final = 8
 DATE: Final = 9
 UPGRADE: Final = 10
+TE: Final = 11
+REQUEST_ID: Final = 12
 
-# `te` goes too: "trailers" would promise the upstream that we relay trailers, which this build does not.
+# `trailer` announces what will come (RFC 9110 §6.6.2). Not all of it goes on, and nobody has to announce anything.
 _HOP_BY_HOP = (
     b"keep-alive",
     b"proxy-connection",
@@ -57,6 +59,8 @@ _REQUEST_FIELDS: dict[bytes, int] = {
     b"x-forwarded-for": FORWARDED_FOR,
     b"expect": EXPECT,
     b"upgrade": UPGRADE,
+    b"te": TE,
+    b"x-request-id": REQUEST_ID,
 }
 
 _RESPONSE_FIELDS: dict[bytes, int] = {
@@ -86,3 +90,38 @@ class FieldTable(dict[bytes, int]):
 
 REQUEST_FIELDS = FieldTable(_REQUEST_FIELDS)
 RESPONSE_FIELDS = FieldTable(_RESPONSE_FIELDS)
+
+_NOT_IN_TRAILERS = frozenset(
+    (
+        # Framing (RFC 9110 §6.5.1). The decoder refuses it before anybody asks here.
+        *(b"content-length", b"transfer-encoding"),
+        # Routing, and what would be routing to a backend that is asked to believe it.
+        *(b"host", b"x-original-url", b"x-rewrite-url", b"x-http-method-override", b"x-method-override"),
+        # This hop's alone (RFC 9110 §7.6.1, RFC 7540 §3.2.1).
+        *(b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"http2-settings"),
+        # Request modifiers: controls and conditions (RFC 9110 §6.5.1, §10.1, §13.1). `If-*` is below.
+        *(b"cache-control", b"expect", b"max-forwards", b"pragma", b"range"),
+        # Authentication, and cookies, which mostly are that (RFC 9110 §11.6, RFC 6265). Authentication-Info may come in
+        # trailers by its own definition (RFC 9110 §11.6.3).
+        *(b"authorization", b"www-authenticate", b"cookie", b"set-cookie"),
+        # Response control data (RFC 9110 §6.5.1, §10.2; RFC 9111 §5). Cache-Control stands above.
+        *(b"age", b"date", b"expires", b"location", b"retry-after", b"vary", b"warning", b"server"),
+        # How to process the content (RFC 9110 §6.5.1).
+        *(b"content-encoding", b"content-type", b"content-range"),
+        # Claims of who the client is: a proxy before us may have cleaned the head of them, but hardly the trailers.
+        *(b"forwarded", b"x-request-id", b"x-real-ip", b"x-client-ip", b"true-client-ip"),
+        *(b"x-vrata-attempt-count", b"x-request-attempt-count"),
+    )
+)
+_NOT_IN_TRAILERS_FROM = (b"if-", b"proxy-", b"x-forwarded-")
+"""Beginnings of further such names."""
+
+
+def goes_on_in_trailers(name: bytes) -> bool:
+    """True when a trailer field called *name*, in any spelling, is passed on.
+
+    A recipient may merge trailers into the head (RFC 9112 §7.1.2), after whoever stands before it has looked at the
+    head alone. So what acts on routing, authentication or the meaning of the message never goes on in trailers.
+    """
+    name = name.lower()
+    return name not in _NOT_IN_TRAILERS and not name.startswith(_NOT_IN_TRAILERS_FROM)

@@ -9,6 +9,7 @@ proxy are looked at; all others stay the lines they were, and are joined again w
 
 from __future__ import annotations
 
+import os
 import re
 
 from vrata.wire.http1.date import http_date
@@ -22,33 +23,22 @@ from vrata.wire.http1.fields import (
     HOST,
     PASS,
     REQUEST_FIELDS,
+    REQUEST_ID,
     RESPONSE_FIELDS,
     SERVER,
+    TE,
     TRANSFER_ENCODING,
     UPGRADE,
 )
+from vrata.wire.http1.grammar import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, TEXT, TOKEN
+from vrata.wire.http1.refusal import check_unfinished_request, check_unfinished_response, diagnose_request
+from vrata.wire.http1.request_id import RequestIdSource, is_sane
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
 from vrata.wire.http1.target import checked_authority, decoded_path, first_parameters, host_of, settled
 
-MAX_REQUEST_LINE = 8192
-"""Bytes of a request line without its CRLF; longer ones are refused with 414 (RFC 9112 §3 asks for at least 8000)."""
-MAX_HEAD = 65536
-"""Bytes of a whole head unless the listener says otherwise."""
-MAX_FIELDS = 100
-"""Header lines of one head."""
-
-# RFC 9110 §5.6.2 token; §5.5 field values are visible ASCII, space, tab and obs-text. A line can only begin with a
-# token, so obs-fold (RFC 9112 §5.2) cannot match, nor white space before the colon (§5.1), nor a bare CR or LF (§2.2).
-# All repetitions are possessive: what one of them takes, the next could never use, so there is no way back to try.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_TEXT = rb"[\t\x20-\x7e\x80-\xff]*+"
-_FIELD_LINES = rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*+)\r\n"
-_REQUEST_HEAD = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
-_RESPONSE_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _TEXT + rb")?\r\n" + _FIELD_LINES)
-_REQUEST_LINE = re.compile(_TOKEN + rb" [\x21-\x7e]++ HTTP/([0-9])\.([0-9])\r\n")
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: " + _TEXT + rb")?\r\n")
-_UNFINISHED_LINE = re.compile(_TEXT + rb"\r?")
-_FIELD_LINE = re.compile(_TOKEN + rb":" + _TEXT)
+_FIELD_LINES = rb"((?:" + TOKEN + rb":" + TEXT + rb"\r\n)*)\r\n"
+_REQUEST_HEAD = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
+_RESPONSE_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + TEXT + rb")?\r\n" + _FIELD_LINES)
 
 HIDDEN = frozenset(
     {
@@ -66,6 +56,10 @@ HIDDEN = frozenset(
 """What no matcher sees: the host has a member of its own, and the others are claims that do not go on."""
 
 
+_request_ids = RequestIdSource()
+os.register_at_fork(after_in_child=_request_ids.forget)
+
+
 class RequestHead:
     """The head of one request, as a strict reader understood it.
 
@@ -77,6 +71,9 @@ class RequestHead:
         "_fields",
         "_path",
         "_query_parameters",
+        "_request_id",
+        "_request_id_passed",
+        "accepts_trailers",
         "authority",
         "chunked",
         "content_length",
@@ -105,8 +102,12 @@ class RequestHead:
         self.expects_continue = False
         self.upgrade = False
         """The client asks for a WebSocket, and so does what goes on (RFC 6455 §4.1)."""
+        self.accepts_trailers = False
+        """The client has said that it reads trailers (RFC 9110 §10.1.4)."""
         self.forwarded_for: list[bytes] = []
         self.passed: list[bytes] = []
+        self._request_id = b""
+        self._request_id_passed = False
         self._path: str | None = None
         self._fields: dict[bytes, str] | None = None
         self._query_parameters: dict[str, str] | None = None
@@ -153,6 +154,18 @@ class RequestHead:
         """What follows the first ``?`` of the target, as it was sent."""
         return self.target.partition(b"?")[2]
 
+    @property
+    def request_id(self) -> bytes:
+        """What X-Request-Id says to the upstream: the client's value if it is sane, else one made here, once."""
+        if not self._request_id:
+            self._request_id = _request_ids.next()
+        return self._request_id
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the field *name* (lower case) in order, as the client sent it, whether it goes on or not."""
+        split = (line.partition(b":") for line in self.lines)
+        return [value.strip(b" \t") for key, _, value in split if key.lower() == name]
+
     def header(self, name: str) -> str | None:
         """The first value of the field *name* (lower case), or None. ``Host`` is not visible here."""
         fields = self._fields
@@ -173,10 +186,13 @@ class RequestHead:
             parameters = self._query_parameters = first_parameters(self.query)
         return parameters.get(name)
 
-    def emit(self, *, target: bytes, authority: bytes, client: bytes, scheme: bytes) -> bytes:
+    def emit(
+        self, *, target: bytes, authority: bytes, client: bytes, forwarding: bytes, host: bytes | None = None
+    ) -> bytes:
         """The head for the upstream: end-to-end fields as they came, our own hop's framing, and the forwarding facts.
 
-        *client* is the peer's address, appended to X-Forwarded-For; *authority* becomes Host.
+        *authority* becomes Host. *client* is the peer's address, appended to X-Forwarded-For; *forwarding* are further
+        lines, each with its CRLF; *host* becomes X-Forwarded-Host instead of the request's own authority.
         """
         parts = [b"%s %s HTTP/1.1\r\nhost: %s" % (self.method, target, authority)]
         parts += self.passed
@@ -188,12 +204,19 @@ class RequestHead:
             parts.append(b"expect: 100-continue")
         if self.upgrade:
             parts.append(b"connection: upgrade\r\nupgrade: websocket")
+        elif self.accepts_trailers:
+            # RFC 9110 §10.1.4: TE is for the next hop alone, and has to be nominated. Beside an upgrade it is left out:
+            # a tunnel has no trailers, and not every backend looks for `upgrade` within a list.
+            parts.append(b"connection: te\r\nte: trailers")
         forwarded_for = b", ".join([*self.forwarded_for, client]) if self.forwarded_for else client
-        parts.append(b"x-forwarded-for: %s\r\nx-forwarded-proto: %s" % (forwarded_for, scheme))
-        if self.authority:
-            parts.append(b"x-forwarded-host: " + self.authority)
-        parts.append(b"\r\n")
-        return b"\r\n".join(parts)
+        parts.append(b"x-forwarded-for: " + forwarded_for)
+        if host is None:
+            host = self.authority
+        if host:
+            parts.append(b"x-forwarded-host: " + host)
+        if not self._request_id_passed:
+            parts.append(b"x-request-id: " + self.request_id)
+        return b"%s\r\n%s\r\n" % (b"\r\n".join(parts), forwarding)
 
 
 class ResponseHead:
@@ -297,6 +320,7 @@ def _read_request_fields(head: RequestHead) -> None:
     passed = head.passed
     connection: list[bytes] = []
     protocols: list[bytes] = []
+    request_ids: list[bytes] = []
     host: bytes | None = None
     for line in head.lines:
         colon = line.index(b":")
@@ -325,6 +349,13 @@ def _read_request_fields(head: RequestHead) -> None:
             head.expects_continue = True
         elif field == UPGRADE:
             protocols.append(value)
+        elif field == TE:
+            head.accepts_trailers = head.accepts_trailers or names_trailers(value)
+        elif field == REQUEST_ID:
+            request_ids.append(value)
+            passed.append(line)
+    # A client of HTTP/1.0 could not be sent any.
+    head.accepts_trailers = head.accepts_trailers and head.minor == 1
     if head.chunked:
         if head.content_length >= 0:
             # RFC 9112 §6.1 would let us drop Content-Length; two framings are smuggling more often than not.
@@ -343,8 +374,15 @@ def _read_request_fields(head: RequestHead) -> None:
         if nominated:
             head.upgrade = asks_for_websocket(protocols, nominated, head.minor) and not head.has_body
             head.passed = _without(passed, nominated)
-            if b"x-forwarded-for" in nominated:
-                head.forwarded_for.clear()
+            # X-Forwarded-For stays. Proxies that pass Connection on would let their clients take out what they append.
+            if b"x-request-id" in nominated:
+                request_ids = []
+    if request_ids:
+        if len(request_ids) == 1 and is_sane(request_ids[0]):
+            head._request_id = request_ids[0]
+            head._request_id_passed = True
+        else:
+            head.passed = _without(head.passed, {b"x-request-id"})
 
 
 def parse_response_head(data: bytes, max_head: int = MAX_HEAD) -> ResponseHead | None:
@@ -435,6 +473,11 @@ def read_connection(values: list[bytes], minor: int) -> tuple[bool, set[bytes]]:
     return keep_alive, options - {b"close", b"keep-alive", b""}
 
 
+def names_trailers(te: bytes) -> bool:
+    """True when ``trailers`` is a member of *te*, a value of TE (RFC 9110 §10.1.4)."""
+    return any(member.strip(b" \t").lower() == b"trailers" for member in te.split(b","))
+
+
 def asks_for_websocket(protocols: list[bytes], nominated: set[bytes], minor: int) -> bool:
     """True for an upgrade (RFC 9110 §7.8) to WebSocket and nothing else.
 
@@ -446,54 +489,3 @@ def asks_for_websocket(protocols: list[bytes], nominated: set[bytes], minor: int
 
 def _without(lines: list[bytes], names: set[bytes]) -> list[bytes]:
     return [line for line in lines if line[: line.index(b":")].lower() not in names]
-
-
-def check_unfinished_request(data: bytes, max_head: int) -> None:
-    """Refuse early what no further byte can mend, so that garbage is not waited for."""
-    line_end = data.find(b"\n")
-    if (line_end if line_end >= 0 else len(data)) > MAX_REQUEST_LINE + 1:  # with its CR
-        raise MalformedMessage(414, "request line too long")
-    if len(data) > max_head:
-        raise MalformedMessage(431, "request headers too large")
-    if not _may_become_head(data, line_end, _REQUEST_LINE):
-        raise diagnose_request(data)
-
-
-def check_unfinished_response(data: bytes, max_head: int) -> None:
-    """The same for a response."""
-    if len(data) > max_head:
-        raise MalformedMessage(502, "response headers too large")
-    if not _may_become_head(data, data.find(b"\n"), _STATUS_LINE):
-        raise MalformedMessage(502, "malformed response head")
-
-
-def _may_become_head(data: bytes, line_end: int, first_line: re.Pattern[bytes]) -> bool:
-    """False when the first line is wrong, or when LF alone ends the head, whose proper end would then never come.
-
-    The field lines wait for the end of the head: to read them again with every byte that comes would be a gift to
-    those who send one byte at a time.
-    """
-    if line_end < 0:
-        return _UNFINISHED_LINE.fullmatch(data) is not None
-    return first_line.match(data) is not None and b"\n\n" not in data and b"\n\r\n" not in data
-
-
-def diagnose_request(head: bytes) -> MalformedMessage:
-    """The most telling reason why *head*, which may be unfinished, did not match; the slow path of a refusal."""
-    line = _REQUEST_LINE.match(head)
-    if line is None:
-        first, line_feed, _ = head.partition(b"\n")
-        if len(first) > MAX_REQUEST_LINE + 1:
-            return MalformedMessage(414, "request line too long")
-        if line_feed and not first.endswith(b"\r"):
-            return MalformedMessage(400, "bare line feed")  # RFC 9112 §2.2
-        return MalformedMessage(400, "malformed request line")
-    if line.groups() not in ((b"1", b"0"), (b"1", b"1")):
-        # RFC 9112 §2.3: a higher minor version is understood as the highest we know; such a client does not exist.
-        return MalformedMessage(505, "HTTP version not supported")
-    for text in head[line.end() :].split(b"\r\n"):
-        if text[:1] in (b" ", b"\t"):
-            return MalformedMessage(400, "folded header line")
-        if text and _FIELD_LINE.fullmatch(text) is None:
-            return MalformedMessage(400, "malformed header line")
-    return MalformedMessage(400, "malformed request head")

@@ -15,10 +15,13 @@ cdef enum:
     SERVER = 8
     DATE = 9
     UPGRADE = 10
+    TE = 11
+    REQUEST_ID = 12
 
 cdef enum:
     MOST_FIELDS = 100
     LONGEST_LINE = 8192
+    ID_SIZE = 32
 
 cdef struct Field:
     uint32_t start
@@ -65,7 +68,7 @@ cdef inline bint same(const char* text, const char* lower, Py_ssize_t size) noex
 
 cdef uint8_t request_code(const char* p, Py_ssize_t n) noexcept nogil:
     if n == 2:
-        if same(p, b"te", 2): return DROP
+        if same(p, b"te", 2): return TE
     elif n == 4:
         if same(p, b"host", 4): return HOST
     elif n == 6:
@@ -78,6 +81,8 @@ cdef uint8_t request_code(const char* p, Py_ssize_t n) noexcept nogil:
     elif n == 10:
         if same(p, b"connection", 10): return CONNECTION
         if same(p, b"keep-alive", 10): return DROP
+    elif n == 12:
+        if same(p, b"x-request-id", 12): return REQUEST_ID
     elif n == 14:
         if same(p, b"content-length", 14): return CONTENT_LENGTH
         if same(p, b"http2-settings", 14): return DROP
@@ -125,6 +130,17 @@ cdef uint8_t response_code(const char* p, Py_ssize_t n) noexcept nogil:
     return PASS
 
 
+cdef extern from "string.h" nogil:
+    void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
+
+
+cdef Py_ssize_t end_of_fields(bytes data) noexcept:
+    """Where the line end before the empty line begins, or -1."""
+    cdef const char* base = PyBytes_AS_STRING(data)
+    cdef const char* found = <const char*>memmem(base, PyBytes_GET_SIZE(data), b"\r\n\r\n", 4)
+    return -1 if found == NULL else found - base
+
+
 cdef int read_fields(const char* base, Py_ssize_t start, Py_ssize_t end, bint of_request) noexcept nogil:
     """Read the lines of [start, end) into SCRATCH; the number of fields, -1 for bad grammar, -2 for too many."""
     cdef const char* p = base + start
@@ -143,12 +159,8 @@ cdef int read_fields(const char* base, Py_ssize_t start, Py_ssize_t end, bint of
         v = q + 1
         while v[0] == c' ' or v[0] == c'\t':
             v += 1
-        if count == MOST_FIELDS:
-            # Grammar first: what is malformed is called so, however long it is.
-            count = MOST_FIELDS
-            field = &SCRATCH[MOST_FIELDS]
-        else:
-            field = &SCRATCH[count]
+        # Grammar first: what is malformed is called so, however long it is. All lines too many share the last place.
+        field = &SCRATCH[count if count < MOST_FIELDS else MOST_FIELDS]
         field.start = <uint32_t>(p - base)
         field.name_end = <uint32_t>(q - base)
         field.value_start = <uint32_t>(v - base)
@@ -208,6 +220,39 @@ cdef bint plain_authority(const char* p, Py_ssize_t n) noexcept nogil:
             return False
         i += 1
     return True
+
+
+cdef bint sane_id(const char* p, Py_ssize_t n) noexcept nogil:
+    """As vrata.wire.http1.request_id.is_sane."""
+    cdef Py_ssize_t i
+    if n < 1 or n > 128:
+        return False
+    for i in range(n):
+        if <uint8_t>p[i] < 33 or <uint8_t>p[i] > 126:
+            return False
+    return True
+
+
+cdef bytes ID_DIGITS = b""
+cdef Py_ssize_t ID_DIGITS_LEFT = 0
+
+
+cdef int take_id(char* out) except -1:
+    """Write a new request identifier of ID_SIZE bytes, as vrata.wire.http1.request_id.RequestIdSource makes it."""
+    global ID_DIGITS, ID_DIGITS_LEFT
+    if ID_DIGITS_LEFT == 0:
+        ID_DIGITS = request_id.random_digits()
+        ID_DIGITS_LEFT = PyBytes_GET_SIZE(ID_DIGITS)
+    ID_DIGITS_LEFT -= ID_SIZE
+    memcpy(out, PyBytes_AS_STRING(ID_DIGITS) + ID_DIGITS_LEFT, ID_SIZE)
+    return 0
+
+
+def _forget_ids():
+    global ID_DIGITS_LEFT
+    ID_DIGITS_LEFT = 0
+
+os.register_at_fork(after_in_child=_forget_ids)
 
 
 cdef class _Head:
