@@ -41,7 +41,13 @@ class BuildExtensions(build_ext):
         """Build, then record what all that is there was built from; nothing when something is missing."""
         super().run()
         root = Path(self.get_ext_fullpath("vrata.compilation")).parent
-        missing = [e.name for e in self.extensions if not Path(self.get_ext_fullpath(e.name)).exists()]
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        made = {Path(self.get_ext_fullpath(extension.name)).resolve() for extension in self.extensions}
+        for file in root.rglob(f"*{suffix}"):
+            if file.resolve() not in made:
+                file.unlink()  # of a module that is compiled no more: it would look for its code in the group's library
+        modules = [*CYTHON, *(".".join(Path(path).relative_to(SOURCES).with_suffix("").parts) for path in HOT_MODULES)]
+        missing = [module for module in modules if not Path(self.get_ext_fullpath(module)).exists()]
         record = root / "compiled.json"
         record.unlink(missing_ok=True)
         if missing:
@@ -50,7 +56,6 @@ class BuildExtensions(build_ext):
         sources = [source for each in CYTHON.values() for source in each]
         sources += [str(Path(path).relative_to(SOURCES)) for path in HOT_MODULES]
         digests = {each: source_hash((SOURCES / each).read_bytes()).hex() for each in sources}
-        suffix = sysconfig.get_config_var("EXT_SUFFIX")
         record.write_text(json.dumps({"suffix": suffix, "sources": digests}), encoding="utf-8")
 
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import structlog
 
 from vrata.config import Pem, ServerTLS
-from vrata.net.pem_file import as_file
+from vrata.net import server_tls
 
 CHECK_SECONDS = 10.0
-
-_VERIFICATION = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
 
 _log = structlog.get_logger("vrata.controlplane")
 
@@ -88,20 +86,13 @@ def _read(settings: ServerTLS) -> _Material:
 
 
 def _context(settings: ServerTLS, material: _Material) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
     try:
-        with as_file(material.cert) as cert, as_file(material.key) as key:
-            context.load_cert_chain(cert, key)
-        if material.ca is not None:
-            context.load_verify_locations(cadata=material.ca)
-    except (ssl.SSLError, ValueError) as error:
+        return server_tls.server_context(
+            material.cert, material.key, ca=material.ca or "", client_auth=settings.client_auth
+        )
+    except server_tls.TlsMaterialError as error:
         places = ", ".join(str(pem.path) for pem in _files(settings))
-        reason = getattr(error, "reason", None) or str(error)
-        raise TlsMaterialError(f"controlPlane.tls: {places or 'cert and key'} cannot be used: {reason}") from None
-    context.verify_mode = _VERIFICATION[settings.client_auth]
-    return context
+        raise TlsMaterialError(f"controlPlane.tls: {places or 'cert and key'} cannot be used: {error}") from None
 
 
 def _files(settings: ServerTLS) -> list[Pem]:

@@ -53,18 +53,18 @@ def check_hostname_condition(text: str) -> None:
 
 
 def check_network(text: str) -> None:
-    """Demand a range of IP addresses in CIDR notation.
+    """Demand an IP address, or a range of them in CIDR notation.
 
     Raises:
         ValueError: with the demand.
 
     """
     try:
-        network = ip_network(text, strict=False)
+        if "%" in text:
+            raise ValueError("a zone means nothing here")
+        ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f'must be a CIDR range such as "10.0.0.0/8", got "{text[:60]}"') from None
-    if "/" not in text:
-        raise ValueError(f'must be a CIDR range, got a single address; write "{network}"')
+        raise ValueError(f'must be an IP address or a CIDR range such as "10.0.0.0/8", got "{text[:60]}"') from None
 
 
 def host_and_port(host: str, port: int) -> str:
@@ -93,4 +93,4 @@ Host = Annotated[str, AfterValidator(unless_reference(check_host))]
 HostnameCondition = Annotated[str, AfterValidator(unless_reference(check_hostname_condition))]
 """A host that requests may be for, or `*`."""
 Network = Annotated[str, AfterValidator(unless_reference(check_network))]
-"""A CIDR range."""
+"""An IP address or a CIDR range."""

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from vrata.model.duration import Duration
 from vrata.model.entity import Entity
-from vrata.model.host import Host, host_and_port
+from vrata.model.host import Host, Network, host_and_port
 from vrata.model.number import U32, Port
 from vrata.model.part import ListOf, Part
 from vrata.model.reference import unless_reference
@@ -109,8 +109,13 @@ class Listener(Entity):
     """Speak HTTP/2 as well: by ALPN with TLS, with prior knowledge without."""
     server_name: HeaderValue = ""
     """Value of the Server header of every response; absent = left as it is."""
+    trusted_proxies: ListOf[Network] = ()
+    """Proxies in front of this one, by IP address or CIDR range: what they say of their clients is believed (Forwarded,
+    X-Forwarded-For, -Proto, -Host and -Port); absent = nobody is."""
     max_request_headers_kb: U32 = Field(default=0, alias="maxRequestHeadersKB")
     """Limit of all header lines of a request, in units of 1024 bytes; 0 = the built-in limit."""
+    max_connections: U32 = 0
+    """Client connections that may be open at once in the whole proxy; any more are closed at once. 0 = any number."""
     timeouts: ListenerTimeouts = ListenerTimeouts()
     """Limits of what clients may take."""
     metrics: Metrics | None = None

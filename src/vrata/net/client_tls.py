@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from vrata.config.tls import ClientTLS, Pem
-from vrata.net.pem_file import as_file
+from vrata.net.pem_file import as_file, load_pair
 
 _CERTIFICATE_END = "-----END CERTIFICATE-----"
 
@@ -43,7 +43,7 @@ def pinned_context(server_certificate: Pem, tls: ClientTLS | None) -> ssl.SSLCon
 def _show_certificate(context: ssl.SSLContext, tls: ClientTLS | None) -> None:
     if tls is not None and tls.cert is not None and tls.key is not None:
         with _as_file(tls.cert) as certificate, _as_file(tls.key) as key:
-            context.load_cert_chain(certificate, key)
+            load_pair(context, certificate, key)
 
 
 def _as_file(pem: Pem) -> AbstractContextManager[Path]:

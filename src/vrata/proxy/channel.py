@@ -18,12 +18,16 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
+from vrata.net.descriptors import Reserve
 from vrata.proxy.status import EntityProblem
 
 MAX_PACKET = 64 * 1024
 """Bytes of one message; a socket pair's default buffer (208 KiB) holds several."""
+
+RESERVED = 4
+"""Descriptors held back for those that come along with messages."""
 
 _DESCRIPTOR = struct.Struct("i")
 _ANCILLARY_SIZE = socket.CMSG_LEN(_DESCRIPTOR.size)
@@ -33,10 +37,22 @@ _ANCILLARY_SIZE = socket.CMSG_LEN(_DESCRIPTOR.size)
 
 
 @dataclass(frozen=True, slots=True)
+class ShareCounts:
+    """Count in the table that comes along, together with the proxy's other workers; the first of all commands."""
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptListener:
     """Take the listening socket that comes along for *address* (``host:port``); it serves from the next Apply on."""
 
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmendListeners:
+    """Change the document of that edition as the file says whose descriptor comes along (``proxy.amendments``)."""
+
+    edition: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,20 @@ class Drain:
     """Accept nothing more, finish what is in flight for at most *timeout* seconds, say Drained and exit."""
 
     timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class CollectMetrics:
+    """Say MetricsHandedOver with the same number."""
+
+    collection: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScrape:
+    """Answer the scrape of that number with the text whose descriptor comes along."""
+
+    scrape: int
 
 
 # events
@@ -84,13 +114,31 @@ class TerminationRequested:
     """Somebody sent the worker a SIGTERM; it serves on until its successor does, and it is told to drain."""
 
 
-Command = AdoptListener | Apply | Drain
-Event = Applied | Rejected | Drained | TerminationRequested
+@dataclass(frozen=True, slots=True)
+class MetricsHandedOver:
+    """What was counted since the last time is in the file whose descriptor comes along (``metrics.handover``).
+
+    *collection* is 0 when nobody asked.
+    """
+
+    collection: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeArrived:
+    """Somebody wants to see the metrics of a listener, in the text format of Prometheus or in OpenMetrics."""
+
+    scrape: int
+    listener_id: str
+    address: str
+    openmetrics: bool
+
+
+Command = ShareCounts | AdoptListener | AmendListeners | Apply | Drain | CollectMetrics | AnswerScrape
+Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event
 
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (AdoptListener, Apply, Drain, Applied, Rejected, Drained, TerminationRequested)
-}
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Event))}
 
 
 class MalformedMessage(Exception):  # noqa: N818 - named after what it reports
@@ -135,6 +183,8 @@ class Channel:
         self._on_message = on_message
         self._on_closed = on_closed
         self._unsent: deque[tuple[bytes, int | None]] = deque()
+        # A descriptor that comes along with a message would be lost if there was no number left for it.
+        self._reserve = Reserve(RESERVED)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self.receive)
 
@@ -163,7 +213,8 @@ class Channel:
         """Hand over every message that has arrived; called by the loop, and once more before a dead end is closed."""
         while not self.is_closed:
             try:
-                packet, descriptor = _receive(self._socket)
+                with self._reserve.lent():
+                    packet, descriptor = _receive(self._socket)
             except BlockingIOError:
                 return
             except ConnectionError:
@@ -181,6 +232,7 @@ class Channel:
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._socket.close()
+        self._reserve.close()
         for _, descriptor in self._unsent:
             if descriptor is not None:
                 os.close(descriptor)

@@ -18,7 +18,10 @@ from vrata.model import Entity, InvalidEntity, Route, RouteGroup
 from vrata.model import Listener as ListenerEntity
 from vrata.model.forward import Forward
 from vrata.model.host import host_and_port
+from vrata.model.tls import ListenerTls
 from vrata.net.deadlines import NEVER, DeadlineSweeper
+from vrata.net.server_tls import TlsMaterialError, listener_context, with_files_read
+from vrata.policy.client_address import TrustedProxies
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.forward import ForwardAction, PooledDestination
 from vrata.proxy.action.redirect import RedirectAction
@@ -27,7 +30,9 @@ from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.destination.destination import Destination, DestinationSplit
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector, RandomSelector, RoundRobinSelector
 from vrata.proxy.failures import renderer
-from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts
+from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
+from vrata.proxy.meters import ListenerMeters, route_key
+from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key
 from vrata.proxy.plan import Action, Plan, PlannedRoute
 from vrata.proxy.routing.entities import match_conditions
 from vrata.proxy.routing.rewriting import Rewrite
@@ -56,16 +61,18 @@ class Compiler:
         # Only spreads load, so its seed is of no interest to an attacker.
         self._random = Random()
         self._read: dict[str, dict[str, tuple[Any, Entity]]] = {}
+        self._tls: dict[str, tuple[ListenerTls, TlsTermination]] = {}
 
     async def compile(self, document: Mapping[str, Any]) -> Plan:
         """The plan for *document*. Raises :class:`SnapshotRejected`."""
-        compilation = _Compilation(document, self._registry, self._sweeper, self._random, self._read)
+        compilation = _Compilation(document, self._registry, self._sweeper, self._random, self._read, self._tls)
         deadline = perf_counter() + SLICE
         for _ in compilation.steps():
             if perf_counter() >= deadline:
                 await asyncio.sleep(0)
                 deadline = perf_counter() + SLICE
         self._read = compilation.read
+        self._tls = compilation.tls
         return compilation.plan()
 
 
@@ -79,6 +86,7 @@ class _Compilation:
         sweeper: DeadlineSweeper,
         random: Random,
         read_before: dict[str, dict[str, tuple[Any, Entity]]],
+        tls_before: dict[str, tuple[ListenerTls, TlsTermination]],
     ) -> None:
         self._snapshot_id = document.get("id")
         self._content = document.get("snapshot")
@@ -89,10 +97,15 @@ class _Compilation:
         self._random = random
         self._read_before = read_before
         self.read: dict[str, dict[str, tuple[Any, Entity]]] = {}
+        self._tls_before = tls_before
+        self.tls: dict[str, tuple[ListenerTls, TlsTermination]] = {}
         self._problems: list[EntityProblem] = []
         self._listeners: dict[str, ListenerSettings] = {}
         self._destinations: dict[str, PooledDestination] = {}
-        self._pools: set[PoolKey] = set()
+        self._pools: dict[PoolKey, int] = {}
+        self._metered: dict[ListenerKey, ListenerEntity] = {}
+        self._route_keys: set[str] = set()
+        self._endpoints: set[tuple[str, str]] = set()
         self._builder = RouteTableBuilder[PlannedRoute]()
         self._grouped: set[str] = set()
         self._table: RouteTable[PlannedRoute] | None = None
@@ -105,8 +118,11 @@ class _Compilation:
             self._snapshot_id,
             self._listeners,
             self._table,
-            frozenset(self._pools),
+            self._pools,
             frozenset(self._destinations),
+            MetricsScope(
+                self._metered, frozenset(self._route_keys), frozenset(self._destinations), frozenset(self._endpoints)
+            ),
             tuple(self._problems),
         )
 
@@ -115,7 +131,7 @@ class _Compilation:
         for listener in self._entities(ListenerEntity):
             yield
             if listener is not None:
-                self._listeners[listener.bind_address] = _listener_settings(listener)
+                self._add_listener(listener)
         for destination in self._entities(DestinationEntity):
             yield
             if destination is not None:
@@ -161,11 +177,36 @@ class _Compilation:
             read[identity] = (document, entity)
             yield entity
 
+    def _add_listener(self, listener: ListenerEntity) -> None:
+        try:
+            tls = None if listener.tls is None else self._tls_termination(listener.id, listener.tls)
+        except TlsMaterialError as error:
+            self._problems.append(EntityProblem(listener.kind, listener.id, listener.name, str(error)))
+        else:
+            meters = self._registry.metrics.meters(listener)
+            if meters is not None:
+                self._metered[listener_key(listener)] = listener
+            self._listeners[listener.bind_address] = _listener_settings(listener, tls, meters)
+
+    def _tls_termination(self, listener_id: str, tls: ListenerTls) -> TlsTermination:
+        """What was made for the last snapshot, while it says the same: its session tickets stay good."""
+        tls = with_files_read(tls)
+        known = self._tls_before.get(listener_id)
+        if known is not None and known[0] == tls:
+            termination = known[1]
+        else:
+            auth = tls.client_auth
+            terms = (auth.mode, auth.ca, tls.min_version, tls.max_version or "")
+            termination = TlsTermination(listener_context(tls), terms)
+        self.tls[listener_id] = (tls, termination)
+        return termination
+
     def _destination(self, entity: DestinationEntity) -> PooledDestination:
         endpoints = []
         for endpoint in entity.static_endpoints:
             key = (entity.id, endpoint.host, endpoint.port)
-            self._pools.add(key)
+            self._pools[key] = entity.options.max_conns_per_host
+            self._endpoints.add((entity.id, endpoint.address))
             endpoints.append(Endpoint(endpoint.address, self._registry.pool(*key)))
         selector: EndpointSelector[EndpointPool]
         if entity.options.endpoint_balancing.algorithm == "RANDOM":
@@ -205,8 +246,10 @@ class _Compilation:
     def _add_entry(self, route: Route, group: RouteGroup | None) -> None:
         group_name = group.name if group is not None else ""
         try:
-            planned = PlannedRoute(route.id, route.name, group_name, self._action(route, group))
+            meter_key = route_key(route.name, group_name)
+            planned = PlannedRoute(route.id, route.name, group_name, self._action(route, group), meter_key)
             self._builder.add(match_conditions(route, group), planned)
+            self._route_keys.add(meter_key)
         except ValueError as error:
             self._problems.append(EntityProblem(route.kind, route.id, route.name, str(error)))
 
@@ -254,7 +297,9 @@ def _limit(seconds: float) -> float:
     return seconds if seconds > 0 else NEVER
 
 
-def _listener_settings(entity: ListenerEntity) -> ListenerSettings:
+def _listener_settings(
+    entity: ListenerEntity, tls: TlsTermination | None, meters: ListenerMeters | None
+) -> ListenerSettings:
     timeouts = entity.timeouts
     max_fields_size = entity.max_request_headers_kb * 1024
     return ListenerSettings(
@@ -268,8 +313,12 @@ def _listener_settings(entity: ListenerEntity) -> ListenerSettings:
             client_response=_limit(timeouts.client_response.seconds),
             idle_between_requests=_limit(timeouts.idle_between_requests.seconds),
         ),
+        trusted_proxies=TrustedProxies(entity.trusted_proxies) if entity.trusted_proxies else None,
         server=entity.server_name.encode("latin-1") if entity.server_name else None,
         max_fields_size=max_fields_size,
+        max_connections=entity.max_connections,
         # Room for the request line and for each field's colon, space and CRLF beside what the limit counts.
         max_head=max(MAX_HEAD, max_fields_size * 2) + MAX_REQUEST_LINE,
+        tls=tls,
+        meters=meters,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Protocol
 
+from vrata.proxy.meters import DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
 
@@ -136,6 +137,13 @@ class RequestHandler(Protocol):
 class ClientRequest(RequestView, Protocol):
     """One request of a client, and the way back to it."""
 
+    meters: ListenerMeters | None
+    """What counts the listener's traffic; None when nobody wants to know, and then the next two mean nothing."""
+    route_meter: RouteMeter | None
+    """What the request counts for, once it has matched."""
+    destination_meter: DestinationMeter | None
+    """What it counts for as well, once it goes somewhere."""
+
     @property
     def head(self) -> RequestHead:
         """The head as read from the wire."""
@@ -148,7 +156,26 @@ class ClientRequest(RequestView, Protocol):
 
     @property
     def scheme(self) -> bytes:
-        """``http`` or ``https``, by the listener."""
+        """``http`` or ``https``: what a trusted proxy says that its client used, else by the listener."""
+        ...
+
+    @property
+    def client_ip(self) -> str:
+        """The address of the client: the peer's, unless that is a trusted proxy."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """What X-Request-Id says, upstream and in logs: the client's if it is sane, else made when first asked for."""
+        ...
+
+    @property
+    def trailers(self) -> bytes:
+        """The trailer lines that may go on, each with its CRLF; known when the content has ended, empty until then."""
+        ...
+
+    def upstream_head(self, target: bytes, authority: bytes) -> bytes:
+        """The head that goes to the upstream, with *target* and *authority* in it."""
         ...
 
     def handled_by(self, handler: RequestHandler) -> None:
@@ -167,12 +194,15 @@ class ClientRequest(RequestView, Protocol):
         """Pass a 1xx response on."""
         ...
 
-    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
-        """Begin the response with an upstream's *head* and the first of its content."""
+    def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """Begin the response with an upstream's *head* and the first of its content.
+
+        *trailers* are lines, each with its CRLF, and come with the end.
+        """
         ...
 
-    def send_content(self, content: bytes, end: bool) -> None:
-        """Go on with the response."""
+    def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """Go on with the response; *trailers* as above."""
         ...
 
     def pause_body(self) -> None:
@@ -191,12 +221,15 @@ class AttemptOwner(Protocol):
         """A 1xx response arrived."""
         ...
 
-    def on_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
-        """The final response has begun; *end* when it is complete already."""
+    def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """The final response has begun; *end* when it is complete already.
+
+        *trailers* are the lines that may go on, each with its CRLF, and come with the end.
+        """
         ...
 
-    def on_response_content(self, content: bytes, end: bool) -> None:
-        """More of the response."""
+    def on_response_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """More of the response; *trailers* as above."""
         ...
 
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:

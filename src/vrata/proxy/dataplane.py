@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -17,8 +17,12 @@ from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import Failure, FailureClass
 from vrata.proxy.listener.listener import Listener
 from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.meters import UNMATCHED
+from vrata.proxy.metrics.handover import Line
+from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import EntityProblem
 
 REMOVED_LISTENER_DRAIN = 30.0
@@ -52,6 +56,7 @@ class DataPlane:
         self._sweeper = DeadlineSweeper(asyncio.get_running_loop())
         self._registry = RuntimeRegistry(self._sweeper, tasks)
         self._compiler = Compiler(self._registry, self._sweeper)
+        self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()
         self._sockets: dict[str, socket.socket] = {}
         self._listeners: dict[str, Listener] = {}
@@ -62,6 +67,13 @@ class DataPlane:
     def __repr__(self) -> str:
         snapshot = self._plan.snapshot_id if self._plan is not None else None
         return f"<DataPlane snapshot {snapshot}, listeners {sorted(self._listeners)}>"
+
+    def share_counts(self, descriptor: int) -> None:
+        """Count together with the proxy's other workers, in the table behind *descriptor*, which stays the caller's."""
+        try:
+            self._registry.share(SharedCounts(descriptor))
+        except (NoLaneFree, OSError) as error:
+            _log.error("limits hold for this worker alone", reason=str(error))
 
     def adopt_listener(self, address: str, sock: socket.socket) -> None:
         """Take the bound, listening *sock* for *address*; it is served from the next apply that names the address."""
@@ -81,6 +93,7 @@ class DataPlane:
             started = perf_counter()
             plan = await self._compiler.compile(document)
             self._plan = plan
+            self._registry.metrics.adopt(plan.metrics_scope)
             self._registry.keep_only(plan.pools, plan.destination_ids)
             problems = (*plan.problems, *await self._reconcile_listeners(plan))
             seconds = perf_counter() - started
@@ -97,9 +110,22 @@ class DataPlane:
             for listener in list(self._closing):
                 await listener.close()
             results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
-            self._registry.keep_only(frozenset(), frozenset())
+            # What was cut ends a moment later, and is to be counted as well.
+            for _ in range(3):
+                await asyncio.sleep(0)
+            self._registry.keep_only({}, frozenset())
             self._sweeper.stop()
             return all(results)
+
+    def take_metrics(self) -> Iterator[Line]:
+        """Give, bit by bit, what was counted since the last time."""
+        for listener in (*self._listeners.values(), *self._closing):
+            listener.count()
+        yield from self._registry.metrics.take()
+
+    def answer_scrapes_from(self, source: ExpositionSource) -> None:
+        """Show the metrics of *source*."""
+        self._scrapes.source = source
 
     def status(self) -> DataPlaneStatus:
         """Count what is going on."""
@@ -128,7 +154,7 @@ class DataPlane:
             sock = self._sockets.pop(address, None)
             if sock is None:
                 continue  # could not be bound; the supervisor reports it, tries again and applies again
-            listener = Listener(sock, settings, self._sweeper, self._handle)
+            listener = Listener(sock, settings, self._sweeper, self._handle, self._registry.count)
             try:
                 await listener.open()
             except OSError as error:
@@ -154,8 +180,15 @@ class DataPlane:
     def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
         """Find the route of a request and let its action take over."""
         try:
+            meters = request.meters
+            if meters is not None and request.path == meters.path:
+                self._scrapes.run(request, (meters.listener_id, meters.address))
+                return
             plan = self._plan
             match = plan.table.match(request) if plan is not None else None
+            if meters is not None:
+                key = match.payload.meter_key if match is not None else UNMATCHED
+                request.route_meter = meters.matched(key, len(content))
             if match is None:
                 request.fail(Failure(FailureClass.NO_ROUTE))
             else:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.listener.settings import ListenerSettings
+from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.routing.candidate import Match
 from vrata.proxy.routing.table import RouteTable
 from vrata.proxy.runtime.registry import PoolKey
@@ -31,6 +32,8 @@ class PlannedRoute:
     group: str
     """Name of the group, empty for a route on its own."""
     action: Action
+    meter_key: str
+    """What its requests are counted under (``meters.route_key``)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Plan:
     listeners: Mapping[str, ListenerSettings]
     """By bound address."""
     table: RouteTable[PlannedRoute]
-    pools: frozenset[PoolKey]
-    """The pools that the plan uses."""
+    pools: Mapping[PoolKey, int]
+    """The pools that the plan uses, each with its limit of connections; 0 = none."""
     destination_ids: frozenset[str]
+    metrics_scope: MetricsScope
     problems: tuple[EntityProblem, ...]
     """Entities that were left out."""

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class EntityProblem:
-    """One entity of a snapshot that the data plane had to leave out, and why."""
+    """One entity of a snapshot that had to be left out, and why; or a listener that is served as it was before."""
 
     kind: str
     id: str

@@ -12,28 +12,37 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
 import structlog
 
+from vrata.net import descriptors
 from vrata.net.event_loop import new_event_loop
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy import memory_file
+from vrata.proxy.amendments import Amendments, amend, decode
 from vrata.proxy.channel import (
     AdoptListener,
+    AmendListeners,
+    AnswerScrape,
     Applied,
     Apply,
     Channel,
+    CollectMetrics,
     Command,
     Drain,
     Drained,
     Message,
     Rejected,
+    ShareCounts,
     TerminationRequested,
 )
+from vrata.proxy.metrics.handover import Line
+from vrata.proxy.metrics.reporter import UNASKED, MetricsReporter
+from vrata.proxy.metrics.scrape import ExpositionSource
 from vrata.proxy.status import EntityProblem
 
 _log = structlog.get_logger("vrata.proxy")
@@ -56,6 +65,10 @@ class Report(Protocol):
 class ServesTraffic(Protocol):
     """The data plane as the worker drives it."""
 
+    def share_counts(self, descriptor: int) -> None:
+        """Count together with the proxy's other workers, in the table behind *descriptor*, which stays the caller's."""
+        ...
+
     def adopt_listener(self, address: str, sock: socket.socket) -> None:
         """Own the listening *sock*; it serves *address* from the next apply on."""
         ...
@@ -68,6 +81,17 @@ class ServesTraffic(Protocol):
         """Stop accepting and finish what is in flight; true if nothing was cut."""
         ...
 
+    def take_metrics(self) -> Iterator[Line]:
+        """Give, bit by bit, what was counted since the last time."""
+        ...
+
+    def answer_scrapes_from(self, source: ExpositionSource) -> None:
+        """Show the metrics of *source*."""
+        ...
+
+
+_InOrder = ShareCounts | AdoptListener | AmendListeners | Apply | Drain
+"""The commands that are carried out one after the other."""
 
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
 
@@ -99,6 +123,7 @@ def main(sock: socket.socket, settings: WorkerSettings) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     process.set_name(f"vrata-worker-{settings.slot}")
     logging.configure(settings.log_format, settings.log_level, worker=settings.slot)
+    descriptors.raise_limit()
     # What the fork server imported stays for ever: keep the collector from walking (and so copying) those pages.
     gc.freeze()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -110,17 +135,24 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._commands: asyncio.Queue[tuple[Command, int | None]] = asyncio.Queue()
+        self._tasks = TaskSupervisor()
+        self._commands: asyncio.Queue[tuple[_InOrder, int | None]] = asyncio.Queue()
+        self._reporter: MetricsReporter | None = None
+        self._amendments: tuple[int, Amendments] = (0, {})
 
     async def run(self, sock: socket.socket) -> None:
         """Serve until told to drain or until the supervisor is gone; then drain and return."""
-        tasks = TaskSupervisor()
+        tasks = self._tasks
         data_plane = self._settings.data_plane(tasks)
         channel = Channel(sock, self._on_message, self._on_supervisor_gone)
+        reporter = self._reporter = MetricsReporter(channel, data_plane.take_metrics)
+        data_plane.answer_scrapes_from(reporter)
+        tasks.start(reporter.report_forever(), name="report metrics")
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.send, TerminationRequested())
         try:
             drain = await self._carry_out_until_drain(data_plane, channel)
             complete = await data_plane.drain(drain.timeout)
+            await reporter.hand_over(UNASKED)
             channel.send(Drained(complete))
         finally:
             await tasks.stop()
@@ -130,12 +162,23 @@ class Worker:
         while True:
             command, descriptor = await self._commands.get()
             match command:
+                case ShareCounts():
+                    assert descriptor is not None
+                    data_plane.share_counts(descriptor)
+                    os.close(descriptor)
                 case AdoptListener(address=address):
                     assert descriptor is not None
                     data_plane.adopt_listener(address, socket.socket(fileno=descriptor))
+                case AmendListeners(edition=edition):
+                    assert descriptor is not None
+                    self._amendments = edition, decode(memory_file.read(descriptor))
+                    os.close(descriptor)
                 case Apply(edition=edition):
                     assert descriptor is not None
-                    channel.send(await _apply(data_plane, edition, descriptor))
+                    amended, amendments = self._amendments
+                    channel.send(
+                        await _apply(data_plane, edition, descriptor, amendments if amended == edition else {})
+                    )
                 case Drain():
                     return command
                 case _:
@@ -143,16 +186,30 @@ class Worker:
 
     def _on_message(self, message: Message, descriptor: int | None) -> None:
         assert isinstance(message, Command), message
-        self._commands.put_nowait((message, descriptor))
+        match message:
+            case CollectMetrics(collection=collection):
+                # Whoever asks does not wait for an apply that is going on.
+                if self._reporter is not None:
+                    self._tasks.start(self._reporter.hand_over(collection), name="hand over metrics")
+            case AnswerScrape(scrape=scrape):
+                assert descriptor is not None
+                assert self._reporter is not None
+                self._reporter.answer_scrape(scrape, descriptor)
+            case _:
+                self._commands.put_nowait((message, descriptor))
 
     def _on_supervisor_gone(self) -> None:
         _log.warning("the supervisor is gone: draining")
         self._commands.put_nowait((Drain(self._settings.drain_timeout), None))
 
 
-async def _apply(data_plane: ServesTraffic, edition: int, descriptor: int) -> Applied | Rejected:
+async def _apply(
+    data_plane: ServesTraffic, edition: int, descriptor: int, amendments: Amendments
+) -> Applied | Rejected:
     try:
         document = json.loads(memory_file.read(descriptor))
+        if amendments:
+            amend(document, amendments)
         report = await data_plane.apply(document)
     except Exception as error:  # noqa: BLE001 - whatever a document does, the worker goes on with the last good one
         if not _is_verdict(error):

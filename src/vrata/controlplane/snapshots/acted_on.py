@@ -47,11 +47,16 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
     | {
         "address": WHOLE,
         "port": WHOLE,
+        "tls": WHOLE,
         "http2": OFF,
         "serverName": WHOLE,
+        "trustedProxies": WHOLE,
         "maxRequestHeadersKB": WHOLE,
+        "maxConnections": WHOLE,
         "timeouts": WHOLE,
         "proxyErrors": {"detail": WHOLE},
+        # No histogram of sizes exists. Middlewares that do not run have nothing to collect, whatever is asked for.
+        "metrics": {"path": WHOLE, "collect": WHOLE, "histograms": {"durationBuckets": WHOLE}},
     },
     "destination": _ENTITY
     | {
@@ -79,7 +84,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
             },
             "endpointBalancing": {"algorithm": Only(("ROUND_ROBIN", "RANDOM"))},
             "http2": OFF,
-            "maxConnsPerHost": ZERO,
+            "maxConnsPerHost": WHOLE,
         },
     },
     "route": _ENTITY

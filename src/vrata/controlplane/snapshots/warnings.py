@@ -21,6 +21,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
             yield finding("snapshot", snapshot, f"snapshot.{kind}s", f"is empty: {effect}")
     yield from _dangling(entities)
     yield from _unused(entities)
+    yield from _old_tls(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
@@ -38,3 +39,11 @@ def _unused(entities: Entities) -> Iterator[Finding]:
     for middleware in entities.of("middleware"):
         if middleware["id"] not in entities.attached_middlewares:
             yield finding("middleware", middleware, "", "is unused: no route or group refers to it")
+
+
+def _old_tls(entities: Entities) -> Iterator[Finding]:
+    for listener in entities.of("listener"):
+        version = (listener.get("tls") or {}).get("minVersion")
+        if version in ("TLSv1_0", "TLSv1_1"):
+            reason = f"lets clients use {version}, which must not be used any more (RFC 8996)"
+            yield finding("listener", listener, "tls.minVersion", reason)

@@ -59,6 +59,9 @@ class ForwardAction:
         if endpoint is None:
             request.fail(Failure(FailureClass.NO_ENDPOINT, destination.destination_id))
             return
+        meters = request.meters
+        if meters is not None:
+            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         head = request.head
         target, authority = head.target, head.authority
         rewrite = self._rewrite
@@ -66,12 +69,7 @@ class ForwardAction:
             target = rewrite.target(target, request.path, match)
             authority = rewrite.authority(authority, request.header, destination.host)
         # An HTTP/1.0 request may come without Host; the upstream must get one (RFC 9112 §3.2).
-        emitted = head.emit(
-            target=target,
-            authority=authority or destination.authority,
-            client=request.peer,
-            scheme=request.scheme,
-        )
+        emitted = request.upstream_head(target, authority or destination.authority)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
         Forward(self, request, destination, endpoint, budget).start(emitted, content, end)
 
@@ -136,7 +134,9 @@ class Forward(RequestHandler, AttemptOwner):
             self, self._endpoint.pool, self._destination.timeouts, request_head.method, upgrade=request_head.upgrade
         )
         head, content, end = self._first
-        self._exchange.start(head, content, end, chunked=request_head.chunked, fresh=fresh)
+        chunked = request_head.chunked
+        trailers = self._request.trailers if chunked and end else b""
+        self._exchange.start(head, content, end, chunked=chunked, fresh=fresh, trailers=trailers)
 
     # -- the client's side --------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Forward(RequestHandler, AttemptOwner):
             self._settle_deadline()
         exchange = self._exchange
         if exchange is not None:
-            exchange.send(content, end)
+            exchange.send(content, end, self._request.trailers if end else b"")
 
     def on_tunnel_data(self, data: bytes, end: bool) -> None:
         """Bytes of the client's side of the tunnel."""
@@ -187,7 +187,7 @@ class Forward(RequestHandler, AttemptOwner):
                 return
         self._request.inform(head)
 
-    def on_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+    def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response begins."""
         self._response = head
         if end:
@@ -198,13 +198,13 @@ class Forward(RequestHandler, AttemptOwner):
                 # A tunnel lasts as long as it is used; the listener watches that.
                 self._budget_deadline = NEVER
             self.deadline = self._budget_deadline
-        self._request.start_response(head, content, end)
+        self._request.start_response(head, content, end, trailers)
 
-    def on_response_content(self, content: bytes, end: bool) -> None:
+    def on_response_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response goes on."""
         if end:
             self._finish()
-        self._request.send_content(content, end)
+        self._request.send_content(content, end, trailers)
 
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
         """The attempt is over. A connection that died idle says nothing about the upstream: try once on a fresh one."""

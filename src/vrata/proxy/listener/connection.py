@@ -8,19 +8,19 @@ connection closes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from typing import Any, cast
 
 import structlog
 
+from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.listener.hop import NO_HOP, Hop, address_of
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request, ServingConnection
+from vrata.proxy.listener.request import Http1Request
 from vrata.proxy.listener.settings import ListenerSettings
-from vrata.wire.http1.body import LAST_CHUNK, BodyDecoder, ChunkedBody, LengthBody, encode_chunk
+from vrata.proxy.listener.time_limits import TimedConnection
+from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, encode_chunk, encode_last_chunk
 from vrata.wire.http1.date import http_date
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head
@@ -29,29 +29,24 @@ from vrata.wire.http1.status import STATUS_LINES, has_no_body
 LINGER = 2.0
 """Seconds for which the rest of a refused request is read and dropped: closing at once would reset the connection and
 could destroy the answer before the client has read it (RFC 9112 §9.6)."""
-DRAIN_IDLE_GRACE = 0.5
-"""Seconds that an idle connection stays open after a drain began, for the request that may be on its way."""
 MAX_PIPELINED = 65536
 """Bytes of further requests kept while one is being answered; beyond it the connection is not read."""
 
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_EMPTY_LINES = frozenset({b"\r", b"\r\n", b"\r\n\r"})
+"""What may still become the empty line that is ignored before a request; kept, so that a second one is seen as such."""
 
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
-class DownstreamConnection(ServingConnection):
+class DownstreamConnection(TimedConnection):
     """The protocol object of one accepted connection."""
 
     def __init__(self, owner: ConnectionOwner) -> None:
+        super().__init__(owner)
         # For the connection's lifetime.
-        self._owner = owner
-        self._loop = owner.loop
-        self._transport = cast(asyncio.Transport, None)
-        self.peer = b""
-        self.deadline = NEVER
-        self.draining = False
-        self._closed = False
-        self._closing = False
+        self.scheme = b"http"
+        self.client_uris = b""
+        self.hop = NO_HOP
         self._write_paused = False
         # Reading.
         self._buffer = b""
@@ -59,21 +54,12 @@ class DownstreamConnection(ServingConnection):
         self._reading_paused = False
         self._input_ended = False
         # Per request.
-        self._settings: ListenerSettings = owner.settings
-        self._request: Http1Request | None = None
         self._handler: RequestHandler | None = None
         self._body: BodyDecoder | None = None
-        self._body_complete = True
-        self._head_deadline = NEVER
-        self._body_deadline = NEVER
         # Per response.
         self._keep_alive = True
-        self._response_started = False
-        self._response: ResponseHead | None = None
         self._response_chunked = False
         self._response_has_body = True
-        self._response_expiry = NEVER
-        self._tunnel = False
 
     def __repr__(self) -> str:
         if self._request is not None:
@@ -93,17 +79,27 @@ class DownstreamConnection(ServingConnection):
 
     # -- transport callbacks ------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, made: asyncio.BaseTransport) -> None:
         """A client has been accepted."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport = cast(asyncio.Transport, made)
         peername: Any = transport.get_extra_info("peername")
-        self.peer = peername[0].encode("ascii") if peername else b"unknown"
-        self._settings = self._owner.settings
-        self.deadline = self._loop.time() + self._settings.timeouts.client_header
-        self._owner.opened(self)
+        self.peer = address_of(peername[0]) if peername else b"unknown"
+        self._adopt(self._owner.settings)
+        transport.set_write_buffer_limits(write_buffer.HIGH, write_buffer.LOW)
+        self.deadline = self._idle_deadline = self._loop.time() + self._settings.timeouts.client_header
         self._owner.sweeper.watch(self)
+        sock: Any = transport.get_extra_info("socket")
+        descriptor = -1 if sock is None else sock.fileno()
+        if not self._owner.opened(self, descriptor):
+            self._leave_at_once(linger=self._owner.may_linger(descriptor))
+            return
         if self._owner.draining:
             self.drain()
+
+    def _adopt(self, settings: ListenerSettings) -> None:
+        """Act on *settings* from now on."""
+        self._settings = settings
+        self.hop = Hop(self.peer, self.scheme, settings.address, settings.trusted_proxies, self.client_uris)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whichever side."""
@@ -112,9 +108,12 @@ class DownstreamConnection(ServingConnection):
         self._owner.sweeper.forget(self)
         handler = self._handler
         self._handler = None
-        if self._request is not None:
+        request = self._request
+        if request is not None:
             self._request = None
             self._owner.request_ended()
+            if request.meters is not None:
+                request.ended(self._loop.time())
             if handler is not None:
                 handler.on_client_gone()
         self._owner.closed(self)
@@ -141,12 +140,14 @@ class DownstreamConnection(ServingConnection):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self._write_paused = True
+        self._begin_stall()
         if self._handler is not None:
             self._handler.pause_response()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._write_paused = False
+        self._end_stall()
         if self._handler is not None:
             self._handler.resume_response()
         elif self._request is None and not self._processing and not self._closing:
@@ -180,20 +181,20 @@ class DownstreamConnection(ServingConnection):
 
     def _read_head(self, data: bytes) -> bytes | None:
         """Begin the request at the start of *data* and return what follows; None when the head is unfinished."""
-        if data.startswith(b"\r\n"):
-            # RFC 9112 §2.2: at least one empty line before a request line is ignored.
-            data = data[2:]
-            if data.startswith(b"\r\n"):
-                raise MalformedMessage(400, "empty lines instead of a request")
-            if not data:
+        if data.startswith(b"\r"):
+            if data in _EMPTY_LINES:
+                self._buffer = data  # these begin no request, and so no limit
                 return None
-        if data == b"\r":
-            self._buffer = data  # half an empty line begins no request, and so no limit
-            return None
+            if data.startswith(b"\r\n"):
+                # RFC 9112 §2.2: at least one empty line before a request line is ignored.
+                data = data[2:]
+                if data.startswith(b"\r\n"):
+                    raise MalformedMessage(400, "empty lines instead of a request")
         now = self._loop.time()
         if self._head_deadline == NEVER:
             # The settings of a request are those in force when its first byte came.
-            self._settings = self._owner.settings
+            if self._settings is not self._owner.settings:
+                self._adopt(self._owner.settings)
             self._head_deadline = now + self._settings.timeouts.client_header
             self._body_deadline = now + self._settings.timeouts.client_request
         settings = self._settings
@@ -205,10 +206,10 @@ class DownstreamConnection(ServingConnection):
         self._head_deadline = NEVER
         if settings.max_fields_size and head.fields_size > settings.max_fields_size:
             raise MalformedMessage(431, "request headers too large")
-        return self._begin(head, data[head.size :])
+        return self._begin(head, data[head.size :], now)
 
-    def _begin(self, head: RequestHead, rest: bytes) -> bytes | None:
-        request = Http1Request(self, head)
+    def _begin(self, head: RequestHead, rest: bytes, now: float) -> bytes | None:
+        request = Http1Request(self, head, self._settings.meters, now)
         self._request = request
         self._owner.request_began()
         self._handler = None
@@ -223,6 +224,8 @@ class DownstreamConnection(ServingConnection):
             if rest:
                 content, remainder = self._body.feed(rest)
                 self._body_complete = remainder is not None
+                if self._body.trailers and self._body_complete:
+                    request.ended_with(self._body.trailers)
             else:
                 remainder = None
         else:
@@ -239,12 +242,20 @@ class DownstreamConnection(ServingConnection):
         if rest is not None:
             self._body_complete = True
             self.deadline = self._response_expiry if self._response_started else NEVER
+            if self._stall is not None:
+                self.deadline = min(self.deadline, self._stall.deadline)
+            if body.trailers and self._request is not None:
+                self._request.ended_with(body.trailers)
+        if self._request is not None and self._request.meters is not None:
+            self._request.read(len(content))
         if self._handler is not None and (content or self._body_complete):
             self._handler.on_request_body(content, self._body_complete)
         return rest
 
     def _tunnel_data(self, data: bytes, *, end: bool) -> None:
         self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
+        if self._request is not None and self._request.meters is not None:
+            self._request.read(len(data))
         if self._handler is not None:
             self._handler.on_tunnel_data(data, end)
 
@@ -270,10 +281,13 @@ class DownstreamConnection(ServingConnection):
         handler, self._handler = self._handler, None
         if self._request is None:
             self._owner.request_began()
-            self._request = Http1Request(self, _UNREADABLE)
+            unreadable = RequestHead.unreadable()
+            self._request = Http1Request(self, unreadable, self._settings.meters, self._loop.time())
             self._response_started = False
         elif handler is not None:
             handler.on_client_gone()
+        if self._request.meters is not None:
+            self._request.refused(error.status)
         self._keep_alive = False
         self._body_complete = False
         if self._response_started:
@@ -319,14 +333,20 @@ class DownstreamConnection(ServingConnection):
         elif request.head.minor == 0:
             parts.append(b"\r\nconnection: keep-alive")
         parts.append(b"\r\n\r\n")
-        if request.head.method != b"HEAD" and not has_no_body(status):
-            parts.append(body)
+        if request.head.method == b"HEAD" or has_no_body(status):
+            body = b""
+        parts.append(body)
+        if request.meters is not None:
+            request.answered(status, len(body))
         self._response_started = True
+        self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
         self._transport.write(b"".join(parts))
         self._response_ended()
 
     def fail(self, failure: Failure) -> None:
         """Send the error body for *failure*; a response that has begun is cut instead, so that it cannot look whole."""
+        if self._request is not None and self._request.meters is not None:
+            self._request.failed(failure.failure_class.label)
         if self._response_started:
             self.abort()
         else:
@@ -339,7 +359,7 @@ class DownstreamConnection(ServingConnection):
         if request.head.minor == 1 and not self._response_started:
             self._transport.write(head.emit(chunked=False, close=False, keep_alive_1_0=False, server=None))
 
-    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+    def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """Send the head and the first of the content in one write."""
         request = self._request
         assert request is not None
@@ -354,6 +374,8 @@ class DownstreamConnection(ServingConnection):
         self._response = head
         self._response_chunked = chunked
         self._response_started = True
+        if request.meters is not None:
+            request.answered(head.status, len(content) if has_body else 0)
         data = head.emit(
             chunked=chunked,
             close=not self._keep_alive,
@@ -362,42 +384,34 @@ class DownstreamConnection(ServingConnection):
         )
         if has_body:
             if chunked:
-                data += encode_chunk(content) + LAST_CHUNK if end else encode_chunk(content)
+                data += encode_chunk(content) + encode_last_chunk(trailers) if end else encode_chunk(content)
             elif content:
                 data += content
+        # Before the write, in which the client may turn out not to keep up.
+        self.deadline = self._response_expiry
+        if not self._body_complete:
+            self.deadline = min(self._body_deadline, self._response_expiry)
         self._transport.write(data)
         if head.status == 101:
             self._open_tunnel()
         elif end:
             self._response_ended()
-        elif self._body_complete:
-            self.deadline = self._response_expiry
-        else:
-            self.deadline = min(self._body_deadline, self._response_expiry)
 
-    def send_content(self, content: bytes, end: bool) -> None:
-        """Send more of the response."""
+    def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """Send more of the response; *trailers* go no further where its end is not a last chunk."""
         if self._tunnel:
             self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
         if self._response_has_body:
+            if self._request is not None and self._request.meters is not None:
+                self._request.wrote(len(content))
             if self._response_chunked:
                 content = encode_chunk(content)
                 if end:
-                    content += LAST_CHUNK
+                    content += encode_last_chunk(trailers)
             if content:
                 self._transport.write(content)
         if end:
             self._response_ended()
-
-    def abort(self) -> None:
-        """Cut the connection so that the client cannot take what it has for a whole message."""
-        if self._closed:
-            return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
 
     def _settle_persistence(self) -> None:
         if self.draining or not self._body_complete:
@@ -405,6 +419,9 @@ class DownstreamConnection(ServingConnection):
             self._keep_alive = False
 
     def _response_ended(self) -> None:
+        now = self._loop.time()
+        if self._request is not None and self._request.meters is not None:
+            self._request.ended(now)
         self._request = None
         self._response = None
         self._handler = None
@@ -413,8 +430,7 @@ class DownstreamConnection(ServingConnection):
             self._close_gracefully()
             return
         self._body = None
-        idle = DRAIN_IDLE_GRACE if self.draining else self._settings.timeouts.idle_between_requests
-        self.deadline = self._loop.time() + idle
+        self._begin_idle(now)
         self.resume_reading()
         if not self._processing:
             self._go_on()
@@ -429,36 +445,19 @@ class DownstreamConnection(ServingConnection):
 
     def _close_gracefully(self) -> None:
         self._closing = True
+        self.deadline = self._loop.time() + LINGER
         if self._body_complete:
-            # The close waits until the client has read its answer, which it may never do.
-            self.deadline = self._loop.time() + self._settings.timeouts.client_response
-            self._transport.close()
+            self._transport.close()  # it waits until the client has taken its answer, which it may never do
             return
         self._buffer = b""
-        self.deadline = self._loop.time() + LINGER
         self.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
-    # -- limits of time -----------------------------------------------------------------------------------------------
-
-    def expire(self) -> None:
-        """A limit of the listener has passed: the connection closes, without an answer (docs/behaviour.md)."""
-        self.deadline = NEVER
-        if self._response is not None and self._response.is_event_stream and self._body_complete:
-            return  # such a response is not meant to end
-        unfinished = self._request is not None and not self._tunnel
-        if unfinished or self._transport.get_write_buffer_size():
-            _log.info("client timed out", peer=self.peer.decode(), connection=repr(self))
-            self.abort()
+    def _leave_at_once(self, *, linger: bool) -> None:
+        """There are too many clients. With *linger*, what this one sends is dropped for a moment, and so no reset."""
+        if linger:
+            self._body_complete = False
+            self._close_gracefully()
         else:
-            self._transport.close()
-
-    def drain(self) -> None:
-        """Finish what is being answered, then close; an idle connection closes after a short grace."""
-        self.draining = True
-        if self._request is None:
-            self.deadline = min(self.deadline, self._loop.time() + DRAIN_IDLE_GRACE)
-
-
-_UNREADABLE = RequestHead.unreadable()
+            self._transport.abort()

@@ -11,12 +11,18 @@ from typing import cast
 import structlog
 
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.tls_transport import TlsTransport
+from vrata.proxy.listener.admission import SharedNumber
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.secure_connection import SecureConnection
 from vrata.proxy.listener.settings import ListenerSettings
 
 BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+ACCEPTED_AT_ONCE = 16
+"""Connections accepted in one turn of the loop."""
 
 _log = structlog.get_logger("vrata.proxy.listener")
 
@@ -30,11 +36,15 @@ class Listener:
         settings: ListenerSettings,
         sweeper: DeadlineSweeper,
         handle: Callable[[Http1Request, bytes, bool], None],
+        number: Callable[[str], SharedNumber],
     ) -> None:
+        """*number* gives the number of a name that all workers share."""
         self._loop = asyncio.get_running_loop()
         self._socket = sock
         self._server: asyncio.Server | None = None
         self._owner = ConnectionOwner(self._loop, sweeper, settings, handle)
+        self._number = number
+        self._limit(settings)
 
     def __repr__(self) -> str:
         state = "accepting" if self._server is not None else "closed"
@@ -50,23 +60,52 @@ class Listener:
         """Requests being answered."""
         return self._owner.in_flight
 
+    def count(self) -> None:
+        """Bring the connections' part of the meters up to date."""
+        meters = self._owner.settings.meters
+        if meters is not None:
+            meters.accepted += self._owner.accepted
+            meters.connected = self.connections
+            meters.tls_failures += self._owner.handshake_failures
+        self._owner.accepted = self._owner.handshake_failures = 0
+
     def configure(self, settings: ListenerSettings) -> None:
-        """New settings, in force from each connection's next request on."""
-        self._owner.settings = settings
+        """New settings, in force from each connection's next request on; TLS, from the next connection on.
+
+        Connections that came in on other terms of TLS, or in clear where TLS is spoken now, end after their request.
+        """
+        self.count()
+        before, self._owner.settings = self._owner.settings, settings
+        self._limit(settings)
+        if _terms(before) != _terms(settings):
+            for connection in list(self._owner.connections):
+                connection.drain()
+
+    def _limit(self, settings: ListenerSettings) -> None:
+        """Let in as many clients as *settings* say; those that are in may stay."""
+        admission = self._owner.admission
+        if not settings.max_connections:
+            admission.unlimit()
+        else:
+            admission.limit(settings.max_connections, lambda: self._number(f"clients {settings.address}"))
 
     async def open(self) -> None:
         """Begin to accept."""
         # The server closes the socket it was given; ours stays open for what is still queued when we stop.
         duplicate = self._socket.dup()
         try:
+            # To asyncio's own loop the backlog is also how often it tries to accept at a time, and it goes on trying
+            # when it has run out of descriptors.
+            backlog = ACCEPTED_AT_ONCE if isinstance(self._loop, asyncio.BaseEventLoop) else BACKLOG
             server = await self._loop.create_server(
-                self._connection, sock=duplicate, backlog=BACKLOG, start_serving=False
+                self._connection, sock=duplicate, backlog=backlog, start_serving=False
             )
         except BaseException:
             duplicate.close()
             raise
         try:
             await server.start_serving()
+            self._socket.listen(BACKLOG)
         except BaseException:
             server.close()
             raise
@@ -106,6 +145,7 @@ class Listener:
         cut = list(self._owner.connections)
         for connection in cut:
             connection.abort()
+        self._owner.admission.unlimit()
         if cut:
             _log.warning("drain deadline passed", listener=self._owner.settings.name, connections_cut=len(cut))
         return not cut
@@ -128,4 +168,12 @@ class Listener:
 
     def _connection(self) -> asyncio.BaseProtocol:
         # Both event loops ask of a protocol that it has the methods, not that it inherits them.
-        return cast(asyncio.BaseProtocol, DownstreamConnection(self._owner))
+        tls = self._owner.settings.tls
+        if tls is None:
+            return cast(asyncio.BaseProtocol, DownstreamConnection(self._owner))
+        transport = TlsTransport(self._loop, tls.context, SecureConnection(self._owner))
+        return cast(asyncio.BaseProtocol, transport)
+
+
+def _terms(settings: ListenerSettings) -> tuple[str, ...] | None:
+    return settings.tls.terms if settings.tls is not None else None

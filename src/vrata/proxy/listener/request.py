@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vrata.proxy.contracts import ClientRequest, Failure, LocalResponse, RequestHandler
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.listener.hop import Hop
+from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
 
@@ -12,14 +14,15 @@ class ServingConnection(Protocol):
     """What a request needs of the connection that it came in on."""
 
     peer: bytes
+    hop: Hop
 
     def serves(self, request: Http1Request) -> bool: ...  # noqa: D102
     def handled_by(self, handler: RequestHandler) -> None: ...  # noqa: D102
     def respond(self, response: LocalResponse) -> None: ...  # noqa: D102
     def fail(self, failure: Failure) -> None: ...  # noqa: D102
     def inform(self, head: ResponseHead) -> None: ...  # noqa: D102
-    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None: ...  # noqa: D102
-    def send_content(self, content: bytes, end: bool) -> None: ...  # noqa: D102
+    def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
+    def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def pause_reading(self) -> None: ...  # noqa: D102
     def resume_reading(self) -> None: ...  # noqa: D102
 
@@ -31,11 +34,31 @@ class Http1Request(ClientRequest):
     request is still the one being served: a late upstream event must never write into another response.
     """
 
-    __slots__ = ("_connection", "_head")
+    __slots__ = (
+        "_began",
+        "_client_ip",
+        "_connection",
+        "_head",
+        "_status",
+        "_trailers",
+        "destination_meter",
+        "meters",
+        "route_meter",
+    )
 
-    def __init__(self, connection: ServingConnection, head: RequestHead) -> None:
+    def __init__(
+        self, connection: ServingConnection, head: RequestHead, meters: ListenerMeters | None = None, now: float = 0.0
+    ) -> None:
         self._connection = connection
         self._head = head
+        self._trailers = b""
+        self._client_ip = ""
+        self.meters = meters
+        if meters is not None:
+            self._began = now
+            self._status = 0
+            self.route_meter: RouteMeter | None = None
+            self.destination_meter: DestinationMeter | None = None
 
     def __repr__(self) -> str:
         return f"<Http1Request {self._head.method.decode()} {self._head.target.decode()}>"
@@ -75,8 +98,33 @@ class Http1Request(ClientRequest):
 
     @property
     def scheme(self) -> bytes:
-        """Always ``http``: this build terminates no TLS."""
-        return b"http"
+        """What a trusted proxy says that its client used, else that of the connection."""
+        return self._connection.hop.scheme_of(self._head)
+
+    @property
+    def client_ip(self) -> str:
+        """The address of the client: the peer's, unless that is a trusted proxy."""
+        if not self._client_ip:
+            self._client_ip = self._connection.hop.client_of(self._head)
+        return self._client_ip
+
+    @property
+    def request_id(self) -> str:
+        """What X-Request-Id says, upstream and in logs."""
+        return self._head.request_id.decode("ascii")
+
+    @property
+    def trailers(self) -> bytes:
+        """The trailer lines that may go on; empty until the content has ended."""
+        return self._trailers
+
+    def ended_with(self, trailers: bytes) -> None:
+        """The content has ended, with *trailers*."""
+        self._trailers = trailers
+
+    def upstream_head(self, target: bytes, authority: bytes) -> bytes:
+        """The head that goes to the upstream."""
+        return self._connection.hop.upstream_head(self._head, target, authority)
 
     def handled_by(self, handler: RequestHandler) -> None:
         """Send what follows of this request to *handler*."""
@@ -98,15 +146,15 @@ class Http1Request(ClientRequest):
         if self._connection.serves(self):
             self._connection.inform(head)
 
-    def start_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+    def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """Begin the response."""
         if self._connection.serves(self):
-            self._connection.start_response(head, content, end)
+            self._connection.start_response(head, content, end, trailers)
 
-    def send_content(self, content: bytes, end: bool) -> None:
+    def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """Go on with the response."""
         if self._connection.serves(self):
-            self._connection.send_content(content, end)
+            self._connection.send_content(content, end, trailers)
 
     def pause_body(self) -> None:
         """Read no more of the request's content for now."""
@@ -117,3 +165,45 @@ class Http1Request(ClientRequest):
         """Read on."""
         if self._connection.serves(self):
             self._connection.resume_reading()
+
+    # -- what is counted of it; these are called only where there are meters ------------------------------------------
+
+    def read(self, size: int) -> None:
+        """More of its content has come."""
+        if self.route_meter is not None:
+            self.route_meter.request_bytes += size
+
+    def refused(self, status: int) -> None:
+        """It is no acceptable request, and will be answered with *status*."""
+        if self.meters is None:
+            return
+        if self.route_meter is None:
+            self.route_meter = self.meters.matched(UNMATCHED, 0)
+        if status != FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
+            self.meters.failed("bad_request")
+
+    def failed(self, error: str) -> None:
+        """The proxy itself fails it; *error* is the name that its answer gives."""
+        if self.meters is not None:
+            self.meters.failed(error)
+
+    def answered(self, status: int, size: int) -> None:
+        """Its final response has begun, with *size* bytes of content."""
+        self._status = status
+        route_meter = self.route_meter
+        if route_meter is not None:
+            route_meter.response_bytes += size
+
+    def wrote(self, size: int) -> None:
+        """More of the response's content was sent."""
+        if self.route_meter is not None:
+            self.route_meter.response_bytes += size
+
+    def ended(self, now: float) -> None:
+        """The response is complete, or there will be none, or no more of it."""
+        status, seconds = self._status, now - self._began
+        route_meter, destination_meter = self.route_meter, self.destination_meter
+        if route_meter is not None:
+            route_meter.ended(self._head.method, status, seconds)
+        if destination_meter is not None:
+            destination_meter.ended(status, seconds)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vrata.policy.client_address import TrustedProxies
 from vrata.proxy.contracts import Failure, LocalResponse
+from vrata.proxy.meters import ListenerMeters
 from vrata.wire.http1.head import MAX_HEAD
 
 
@@ -24,6 +27,16 @@ class ListenerTimeouts:
 
 
 @dataclass(frozen=True)
+class TlsTermination:
+    """How a listener speaks TLS."""
+
+    context: ssl.SSLContext
+    """For new connections; another one when anything about it changed."""
+    terms: tuple[str, ...]
+    """Who is let in, and how. Connections that were let in on other terms are not kept."""
+
+
+@dataclass(frozen=True)
 class ListenerSettings:
     """Everything a connection consults."""
 
@@ -34,9 +47,17 @@ class ListenerSettings:
     render_failure: Callable[[Failure], LocalResponse]
     """Turns a failure into the answer that the listener's detail level asks for."""
     timeouts: ListenerTimeouts = ListenerTimeouts()
+    trusted_proxies: TrustedProxies | None = None
+    """The peers whose word on their own clients is taken."""
     server: bytes | None = None
     """Value that replaces the Server field of every response."""
     max_fields_size: int = 0
     """Bytes of names and values over all header lines; 0 = no limit beyond :attr:`max_head`."""
     max_head: int = MAX_HEAD
     """Bytes of a whole request head."""
+    max_connections: int = 0
+    """Clients over all workers; 0 = any number."""
+    meters: ListenerMeters | None = None
+    """What counts the listener's traffic; None where no metrics are wanted."""
+    tls: TlsTermination | None = None
+    """None where clients speak in clear."""

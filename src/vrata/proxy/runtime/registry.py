@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
+from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
+from vrata.proxy.metrics.registry import MetricsRegistry
+from vrata.proxy.runtime.shared_counts import SharedCount, SharedCounts
+from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.pool import EndpointPool
 
 PoolKey = tuple[str, str, int]
@@ -21,9 +26,22 @@ class RuntimeRegistry:
         self._tasks = tasks
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._rotations: dict[str, Rotation] = {}
+        self.metrics = MetricsRegistry()
+        self._counts: SharedCounts | None = None
 
     def __repr__(self) -> str:
         return f"<RuntimeRegistry {len(self._pools)} pools>"
+
+    def share(self, counts: SharedCounts) -> None:
+        """Count in *counts*, together with the other workers of the proxy; to be said before anything is counted."""
+        assert self._counts is None, "something was counted already"
+        self._counts = counts
+
+    def count(self, name: str) -> SharedCount:
+        """The number of that name; this worker's own where nobody has said with whom to share it."""
+        if self._counts is None:
+            self._counts = SharedCounts.private()
+        return self._counts.count(name)
 
     def pool(self, destination_id: str, host: str, port: int) -> EndpointPool:
         """The pool of this endpoint; the same object for as long as some plan uses it."""
@@ -37,9 +55,26 @@ class RuntimeRegistry:
         """The round-robin position of this destination."""
         return self._rotations.setdefault(destination_id, Rotation())
 
-    def keep_only(self, pools: AbstractSet[PoolKey], destinations: AbstractSet[str]) -> None:
-        """A new plan is in force: what it does not name takes no new work and goes when its last exchange has ended."""
-        for key in self._pools.keys() - pools:
+    def keep_only(self, pools: Mapping[PoolKey, int], destinations: AbstractSet[str]) -> None:
+        """A new plan is in force: what it does not name takes no new work and goes when its last exchange has ended.
+
+        *pools* gives the limit of connections to each endpoint, 0 for none.
+        """
+        for key in self._pools.keys() - pools.keys():
             self._pools.pop(key).retire()
+        for key, limit in pools.items():
+            self._limit(key, limit)
         for destination_id in self._rotations.keys() - destinations:
             del self._rotations[destination_id]
+
+    def _limit(self, key: PoolKey, limit: int) -> None:
+        pool = self._pools[key]
+        if pool.places is None:
+            if limit:
+                destination_id, host, port = key
+                pool.limit(Places(limit, f"{destination_id} {host_and_port(host, port)}", self.count))
+        elif not limit:
+            pool.unlimit()
+        elif limit != pool.places.limit:
+            pool.places.limit = limit
+            pool.look_around()

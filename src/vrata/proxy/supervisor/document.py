@@ -6,12 +6,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vrata.model.errors import InvalidEntity
 from vrata.model.listener import Listener
+from vrata.model.tls import ListenerTls
 from vrata.proxy import memory_file
+from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.status import EntityProblem, SnapshotIdentity
 
 COLLECTIONS = ("listeners", "routes", "groups", "destinations", "middlewares")
@@ -33,6 +35,7 @@ class ListenerEntry:
     name: str
     address: str
     """``host:port``, an IPv6 host in brackets."""
+    tls: ListenerTls | None = field(default=None, repr=False)
 
 
 class SnapshotDocument:
@@ -41,9 +44,16 @@ class SnapshotDocument:
     The file can be passed to other processes: it is the same memory for all, and nobody can change it.
     """
 
-    def __init__(self, content: bytes, identity: SnapshotIdentity, listeners: tuple[ListenerEntry, ...]) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        identity: SnapshotIdentity,
+        listeners: tuple[ListenerEntry, ...],
+        metrics_scope: MetricsScope,
+    ) -> None:
         self.identity = identity
         self.listeners = listeners
+        self.metrics_scope = metrics_scope
         self.addresses = frozenset(listener.address for listener in listeners)
         self.digest = hashlib.sha256(content).digest()
         self.descriptor = memory_file.create("vrata-snapshot", content)
@@ -70,14 +80,18 @@ class SnapshotDocument:
         for collection in COLLECTIONS:
             if not isinstance(entities.get(collection), list):
                 raise MalformedSnapshot(f"snapshot.{collection}: must be an array", identity.id)
-        return cls(content, identity, _listener_entries(entities["listeners"]))
+        listeners = _listeners(entities["listeners"])
+        entries = tuple(
+            ListenerEntry(listener.id, listener.name, listener.bind_address, listener.tls) for listener in listeners
+        )
+        return cls(content, identity, entries, MetricsScope.of_documents(listeners, entities))
 
     @classmethod
     def empty(cls) -> SnapshotDocument:
         """Return the document that a proxy serves before it ever received one: nothing."""
         entities: dict[str, list[Any]] = {collection: [] for collection in COLLECTIONS}
         content = json.dumps({"id": "", "name": "", "snapshot": entities}).encode()
-        return cls(content, SnapshotIdentity("", ""), ())
+        return cls(content, SnapshotIdentity("", ""), (), MetricsScope.empty())
 
     @property
     def is_empty(self) -> bool:
@@ -111,12 +125,11 @@ def _text(document: dict[str, Any], member: str) -> str:
     return value
 
 
-def _listener_entries(documents: list[Any]) -> tuple[ListenerEntry, ...]:
-    entries: list[ListenerEntry] = []
+def _listeners(documents: list[Any]) -> list[Listener]:
+    listeners: list[Listener] = []
     for document in documents:
         try:
-            listener = Listener.parse(document)
+            listeners.append(Listener.parse(document))
         except InvalidEntity:
             continue  # the data plane reports it, as every entity it cannot use
-        entries.append(ListenerEntry(listener.id, listener.name, listener.bind_address))
-    return tuple(entries)
+    return listeners

@@ -12,22 +12,29 @@ from typing import assert_never
 
 import structlog
 
-from vrata.proxy import worker
+from vrata.proxy import memory_file, worker
 from vrata.proxy.channel import (
     AdoptListener,
+    AmendListeners,
+    AnswerScrape,
     Applied,
     Apply,
     Channel,
+    CollectMetrics,
     Drain,
     Drained,
     Event,
     Message,
+    MetricsHandedOver,
     Rejected,
+    ScrapeArrived,
+    ShareCounts,
     TerminationRequested,
 )
 from vrata.proxy.status import WorkerState, WorkerStatus
 from vrata.proxy.supervisor import fork_server
 from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.sockets import BoundAddress
 from vrata.proxy.worker import WorkerSettings
 
@@ -47,6 +54,8 @@ class WorkerExited(Exception):  # noqa: N818 - an outcome, not a fault of the ca
 class WorkerProcess:
     """One worker, from its start to its end.
 
+    *counts* is the descriptor of the table that it shares with the others (:mod:`vrata.proxy.runtime.shared_counts`).
+    *metrics* gets what it counts, from its start to its end.
     *on_exit* is called once, from the event loop, when the process has ended for whatever reason;
     *on_termination_requested* when somebody asked the process itself to end.
     """
@@ -54,6 +63,8 @@ class WorkerProcess:
     def __init__(
         self,
         settings: WorkerSettings,
+        counts: int,
+        metrics: MetricsCollector,
         on_exit: Callable[[WorkerProcess], None],
         on_termination_requested: Callable[[WorkerProcess], None],
     ) -> None:
@@ -63,6 +74,7 @@ class WorkerProcess:
         self.exit_code: int | None = None
         self.settling = asyncio.Lock()
         """Held while it is brought to the edition that is wanted."""
+        self._metrics = metrics
         self._on_exit = on_exit
         self._on_termination_requested = on_termination_requested
         self._loop = asyncio.get_running_loop()
@@ -81,6 +93,8 @@ class WorkerProcess:
                 raise
         self.pid = self._process.pid or 0
         self._channel = Channel(ours, self._on_message, self._on_channel_closed)
+        self._channel.send(ShareCounts(), counts)
+        metrics.attach(self)
         self._watch()
 
     def __repr__(self) -> str:
@@ -108,11 +122,13 @@ class WorkerProcess:
         try:
             for listening in bound:
                 address = listening.address
-                if address in edition.document.addresses and self._adopted.get(address) is not listening:
+                if address in edition.addresses and self._adopted.get(address) is not listening:
                     self._adopted[address] = listening
                     self._channel.send(AdoptListener(address), listening.sockets[self.slot].fileno())
             # A worker carries commands out in order, so this is what it holds from here on.
-            released = {name: self._adopted.pop(name) for name in self._adopted.keys() - edition.document.addresses}
+            released = {name: self._adopted.pop(name) for name in self._adopted.keys() - edition.addresses}
+            if edition.tls.amendments:
+                self._amend(edition)
             self._channel.send(Apply(edition.number), edition.document.descriptor)
             async with asyncio.timeout(APPLY_TIMEOUT):
                 verdict = await answer
@@ -140,10 +156,25 @@ class WorkerProcess:
                 assert_never(verdict)
         return verdict
 
+    def _amend(self, edition: Edition) -> None:
+        descriptor = memory_file.create("vrata-amendments", edition.tls.amendments)
+        try:
+            self._channel.send(AmendListeners(edition.number), descriptor)
+        finally:
+            os.close(descriptor)
+
     def drain(self, timeout: float) -> None:
         """Have it stop accepting, finish and exit."""
         self.state = WorkerState.DRAINING
         self._channel.send(Drain(timeout))
+
+    def collect_metrics(self, collection: int) -> None:
+        """Have it hand over what it counted."""
+        self._channel.send(CollectMetrics(collection))
+
+    def answer_scrape(self, scrape: int, descriptor: int) -> None:
+        """Have it answer a scrape with the text in *descriptor*, which stays the caller's."""
+        self._channel.send(AnswerScrape(scrape), descriptor)
 
     def kill(self) -> None:
         """End it now; :meth:`exited` follows."""
@@ -174,6 +205,7 @@ class WorkerProcess:
         except Exception:  # noqa: BLE001 - whatever it was, its death must not go unnoticed
             _log.exception("last words of a worker not understood", slot=self.slot, pid=self.pid)
         self._channel.close()
+        self._metrics.detach(self)
         self._process.join(_EXIT_CODE_WAIT)
         self.exit_code = self._process.exitcode
         if self.exit_code is not None:
@@ -196,6 +228,11 @@ class WorkerProcess:
                     _log.warning("worker cut requests at the drain deadline", slot=self.slot, pid=self.pid)
             case TerminationRequested():
                 self._on_termination_requested(self)
+            case MetricsHandedOver():
+                assert descriptor is not None
+                self._metrics.on_handed_over(self, message, descriptor)
+            case ScrapeArrived():
+                self._metrics.on_scrape(self, message)
             case _:
                 assert_never(message)
 

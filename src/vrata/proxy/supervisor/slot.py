@@ -12,8 +12,10 @@ import structlog
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.restart import RestartPace
 from vrata.proxy.channel import Rejected
+from vrata.proxy.runtime import shared_counts
 from vrata.proxy.status import WorkerState, WorkerStatus
 from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
 from vrata.proxy.supervisor.sockets import BoundAddress
 from vrata.proxy.worker import WorkerSettings
@@ -45,6 +47,8 @@ class Wanted(Protocol):
 class WorkerSlot:
     """Starts a worker, brings it to the wanted edition, and replaces it when it ends.
 
+    *counts* is the table that the workers share, of which a worker that has ended gives up its part. *metrics* gets
+    what they count.
     *on_change* is called whenever :meth:`statuses` would answer something else.
     """
 
@@ -52,11 +56,15 @@ class WorkerSlot:
         self,
         settings: WorkerSettings,
         index: int,
+        counts: int,
+        metrics: MetricsCollector,
         wanted: Wanted,
         tasks: TaskSupervisor,
         on_change: Callable[[], None],
     ) -> None:
         self._settings = replace(settings, slot=index)
+        self._counts = counts
+        self._metrics = metrics
         self._wanted = wanted
         self._tasks = tasks
         self._on_change = on_change
@@ -153,7 +161,9 @@ class WorkerSlot:
 
     def _launch(self) -> WorkerProcess | None:
         try:
-            worker = WorkerProcess(self._settings, self._on_exit, self._on_termination_requested)
+            worker = WorkerProcess(
+                self._settings, self._counts, self._metrics, self._on_exit, self._on_termination_requested
+            )
         except (OSError, EOFError) as error:
             # Out of processes or descriptors, or the fork server has just died; it is started again when next needed.
             _log.error("worker cannot be started", slot=self._index, reason=str(error) or type(error).__name__)
@@ -175,6 +185,7 @@ class WorkerSlot:
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._draining.discard(worker)
+        shared_counts.reap(self._counts)
         # A successor that is coming up takes the place of a worker that did not live to see it.
         if worker is self._current and self._successor is None and not self._is_stopping:
             delay = self._pace.delay_after(self._now() - self._started_at)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import weakref
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ import structlog
 from vrata import __version__
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.channel import Applied, Rejected
+from vrata.proxy.runtime import shared_counts
 from vrata.proxy.status import (
     ApplyOutcome,
     EntityProblem,
@@ -24,9 +27,11 @@ from vrata.proxy.status import (
 from vrata.proxy.supervisor.cache import SnapshotCache
 from vrata.proxy.supervisor.document import ListenerEntry, MalformedSnapshot, SnapshotDocument
 from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
 from vrata.proxy.supervisor.slot import WorkerSlot
 from vrata.proxy.supervisor.sockets import BoundAddress, ListeningSockets
+from vrata.proxy.supervisor.tls_review import Stamps, TlsReview, have_changed, review
 from vrata.proxy.worker import WorkerSettings
 
 _log = structlog.get_logger("vrata.proxy")
@@ -43,6 +48,8 @@ class SupervisorSettings:
     worker: WorkerSettings
     """Its slot is filled in for each worker."""
     state_path: Path
+    file_check_interval: float = 5.0
+    """Seconds after which a change of the certificates' files is noticed at the latest."""
 
 
 class Supervisor:
@@ -66,14 +73,23 @@ class Supervisor:
         self._good_outcome: ApplyOutcome | None = None
         self._last_outcome: ApplyOutcome | None = None
         # Who serves it.
+        self._counts = shared_counts.create()
+        weakref.finalize(self, os.close, self._counts)
+        self._metrics = MetricsCollector(tasks)
         self._slots = [
-            WorkerSlot(settings.worker, index, self, tasks, self._on_worker_change) for index in range(settings.workers)
+            WorkerSlot(settings.worker, index, self._counts, self._metrics, self, tasks, self._on_worker_change)
+            for index in range(settings.workers)
         ]
         self._workers_changed = asyncio.Event()
         # What is to be done.
         self._waiting: SnapshotDocument | None = None
         self._wake = asyncio.Event()
         self._applying: asyncio.Task[None] | None = None
+        # Certificates in files.
+        self._file_check_interval = settings.file_check_interval
+        self._stamps: Stamps = {}
+        self._is_file_change_due = False
+        self._watching: asyncio.Task[None] | None = None
         # Listeners that could not be bound.
         self._bind_retries = 0
         self._bind_retry: asyncio.TimerHandle | None = None
@@ -105,6 +121,7 @@ class Supervisor:
             _log.info("cached snapshot found", snapshot=self._waiting.identity.id, name=self._waiting.identity.name)
             self._wake.set()
         self._applying = self._tasks.start(self._apply_forever(), name="apply snapshots")
+        self._watching = self._tasks.start(self._watch_files(), name="watch certificates")
 
     def submit(self, content: bytes) -> None:
         """Have the document in *content* applied as soon as possible, instead of any that waits."""
@@ -128,6 +145,8 @@ class Supervisor:
         """Stop listening, let the workers finish for at most *timeout* seconds, and return when all have ended."""
         if self._applying is not None:
             self._applying.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._bind_retry is not None:
             self._bind_retry.cancel()
         draining = [self._tasks.start(slot.drain(timeout), name="drain slot") for slot in self._slots]
@@ -157,7 +176,8 @@ class Supervisor:
         for problem in self._good_outcome.problems if self._good_outcome is not None else ():
             if problem.kind == "listener" and problem.id == listener.id:
                 reason = problem.reason
-        state = ListenerState.FAILED if reason else ListenerState.LISTENING
+        is_served = listener.address in self._served and listener.address not in self._sockets.failures
+        state = ListenerState.LISTENING if is_served else ListenerState.FAILED
         return ListenerStatus(listener.id, listener.name, listener.address, state, reason)
 
     # applying
@@ -172,39 +192,55 @@ class Supervisor:
                     await self._apply(document)
                 elif self._is_bind_due:
                     await self._bind_again()
+                elif self._is_file_change_due:
+                    self._is_file_change_due = False
+                    document = self._edition.document
+                    await self._apply(document)
             except Exception as error:  # noqa: BLE001 - the next document must find somebody who takes it
                 _log.exception("applying failed")
                 if document is not None:
                     await self._settle()
+                    self._metrics.adopt(self._edition.document.metrics_scope)
                     self._sockets.close_except(self._served)
                     self._retry_failed_binds()
                     self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
 
     async def _apply(self, document: SnapshotDocument) -> None:
-        if document.is_same_as(self._edition.document) and self._good_outcome is not None:
-            document.close()
-            self._conclude(self._good_outcome)
-            return
         began = asyncio.get_running_loop().time()
-        await self._sockets.open(document.addresses)
-        edition = self._next_edition(document)
+        tls = await asyncio.to_thread(review, document.listeners, self._edition.tls)
+        present = self._edition.document
+        if document.is_same_as(present) and self._good_outcome is not None:
+            if document is not present:
+                document.close()
+            document = present
+            if tls == self._edition.tls:
+                self._stamps = tls.stamps
+                self._conclude(self._good_outcome)
+                return
+        edition = self._next_edition(document, tls)
+        await self._sockets.open(edition.addresses)
+        self._metrics.expect(document.metrics_scope)
         verdict = await self._publish(edition)
         seconds = asyncio.get_running_loop().time() - began
         if isinstance(verdict, Rejected):
             outcome = ApplyOutcome(document.identity.id, Verdict.REJECTED, seconds, reason=verdict.reason)
-            document.close()
+            if document is not present:
+                document.close()
         else:
-            outcome = ApplyOutcome(document.identity.id, Verdict.APPLIED, seconds, problems=verdict)
-            previous, self._edition = self._edition, edition
-            self._served = document.addresses - document.addresses_of(verdict)
+            outcome = ApplyOutcome(document.identity.id, Verdict.APPLIED, seconds, problems=(*tls.problems, *verdict))
+            self._edition = edition
+            self._stamps = tls.stamps
+            self._served = edition.addresses - document.addresses_of(verdict)
             self._good_outcome = outcome
             self._bind_retries = 0
-            previous.document.close()
+            if document is not present:
+                present.close()
         await self._settle()
+        self._metrics.adopt(self._edition.document.metrics_scope)
         self._sockets.close_except(self._served)
         self._retry_failed_binds()
         self._conclude(outcome)
-        if self._edition is edition:
+        if self._edition is edition and document is not present:
             await asyncio.to_thread(self._cache.store, document)
 
     async def _publish(self, edition: Edition) -> tuple[EntityProblem, ...] | Rejected:
@@ -242,9 +278,9 @@ class Supervisor:
             self._workers_changed.clear()
             await self._workers_changed.wait()
 
-    def _next_edition(self, document: SnapshotDocument) -> Edition:
+    def _next_edition(self, document: SnapshotDocument, tls: TlsReview) -> Edition:
         self._last_edition_number += 1
-        return Edition(self._last_edition_number, document)
+        return Edition(self._last_edition_number, document, tls)
 
     def _conclude(self, outcome: ApplyOutcome) -> None:
         if outcome is not self._last_outcome:
@@ -255,6 +291,18 @@ class Supervisor:
     def _on_worker_change(self) -> None:
         self._workers_changed.set()
         self._on_change()
+
+    # certificates in files
+
+    async def _watch_files(self) -> None:
+        """Have the document applied again when a file has changed that it names."""
+        while True:
+            await asyncio.sleep(self._file_check_interval)
+            if not self._stamps:
+                continue
+            if await asyncio.to_thread(have_changed, self._stamps):
+                self._is_file_change_due = True
+                self._wake.set()
 
     # listeners that could not be bound
 
@@ -275,7 +323,7 @@ class Supervisor:
     async def _bind_again(self) -> None:
         self._is_bind_due = False
         if await self._sockets.open(self._served):
-            self._edition = self._next_edition(self._edition.document)
+            self._edition = self._next_edition(self._edition.document, self._edition.tls)
             await self._settle()
         self._retry_failed_binds()
         self._on_change()

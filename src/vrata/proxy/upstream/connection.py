@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
+from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, UntilCloseBody
 from vrata.wire.http1.errors import MalformedMessage
@@ -30,9 +31,9 @@ class ResponseReader(Protocol):
     method: bytes
     upgrade: bool
 
-    def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None: ...  # noqa: D102
+    def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def on_informational(self, head: ResponseHead) -> None: ...  # noqa: D102
-    def on_content(self, content: bytes, end: bool) -> None: ...  # noqa: D102
+    def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def on_broken(self, detail: str) -> None: ...  # noqa: D102
     def on_full(self) -> None: ...  # noqa: D102
     def on_ready(self) -> None: ...  # noqa: D102
@@ -106,6 +107,7 @@ class UpstreamConnection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(write_buffer.HIGH, write_buffer.LOW)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, by whichever side."""
@@ -130,13 +132,14 @@ class UpstreamConnection:
             self.close()
             return
         try:
-            if self._body is not None:
-                content, rest = self._body.feed(data)
+            body = self._body
+            if body is not None:
+                content, rest = body.feed(data)
                 if rest is None:
                     reader.on_content(content, False)
                 else:
                     self._ended(rest)
-                    reader.on_content(content, True)
+                    reader.on_content(content, True, body.trailers)
             else:
                 self._read_head(reader, data)
         except MalformedMessage as error:
@@ -212,7 +215,7 @@ class UpstreamConnection:
             reader.on_head(head, content, False)
         else:
             self._ended(rest)
-            reader.on_head(head, content, True)
+            reader.on_head(head, content, True, body.trailers)
 
     def _ended(self, rest: bytes) -> None:
         """The response is complete; bytes behind it belong to no request, so the connection cannot be trusted."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
 from vrata.proxy.upstream.connection import ResponseReader, UpstreamConnection
-from vrata.proxy.upstream.pool import EndpointPool
-from vrata.wire.http1.body import LAST_CHUNK, encode_chunk
+from vrata.proxy.upstream.pool import MAX_WAITING, EndpointPool, TooManyWaiting, Waiting
+from vrata.wire.http1.body import encode_chunk, encode_last_chunk
 from vrata.wire.http1.head import ResponseHead
 
 MAX_UNSENT = 65536
@@ -25,6 +25,7 @@ class Exchange(ResponseReader):
     __slots__ = (
         "_chunked",
         "_connection",
+        "_fresh",
         "_over",
         "_owner",
         "_paused",
@@ -33,6 +34,7 @@ class Exchange(ResponseReader):
         "_timeouts",
         "_unsent",
         "_unsent_size",
+        "_waiting",
         "method",
         "reused",
         "upgrade",
@@ -59,23 +61,41 @@ class Exchange(ResponseReader):
         self._request_complete = False
         self._over = False
         self._paused = False
+        self._fresh = False
+        self._waiting: Waiting | None = None
         self.reused = False
         """The connection came from the pool, so the upstream may have closed it while it was idle."""
 
     def __repr__(self) -> str:
-        state = "over" if self._over else "dialling" if self._connection is None else "running"
+        if self._over:
+            state = "over"
+        elif self._connection is not None:
+            state = "running"
+        else:
+            state = "waiting" if self._waiting is not None else "dialling"
         return f"<Exchange {self.method.decode()} {self._pool.host}:{self._pool.port} {state}>"
 
-    def start(self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False) -> None:
-        """Send *head* and the first of the body, on an idle connection unless *fresh*, else on a new one."""
+    def start(
+        self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False, trailers: bytes = b""
+    ) -> None:
+        """Send *head* and the first of the body, on an idle connection unless *fresh*, else on a new one.
+
+        *trailers* are lines, each with its CRLF, and come with the end of a *chunked* body.
+        """
         self._chunked = chunked
         self._request_complete = end
-        data = head + self._framed(content, end) if content or chunked else head
+        data = head + self._framed(content, end, trailers) if content or chunked else head
         connection = None if fresh else self._pool.take_idle()
         if connection is None:
             self._unsent.append(data)
             self._unsent_size = len(data)
-            self._pool.dial(self._timeouts, self._connected, self._dial_failed)
+            self._fresh = fresh
+            try:
+                self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
+            except TooManyWaiting:
+                self._over = True
+                detail = f"{MAX_WAITING} requests wait for a connection already"
+                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, detail)
             return
         self.reused = True
         self._connection = connection
@@ -84,11 +104,11 @@ class Exchange(ResponseReader):
         if end:
             self._owner.on_request_sent()
 
-    def send(self, content: bytes, end: bool) -> None:
-        """More of the request body."""
+    def send(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """More of the request body; *trailers* as in :meth:`start`."""
         if self._over:
             return
-        data = self._framed(content, end)
+        data = self._framed(content, end, trailers)
         self._request_complete = end
         connection = self._connection
         if connection is None:
@@ -117,6 +137,9 @@ class Exchange(ResponseReader):
             return
         self._over = True
         self._unsent.clear()
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            self._pool.leave(waiting)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -138,7 +161,11 @@ class Exchange(ResponseReader):
     def _connected(self, connection: UpstreamConnection) -> bool:
         if self._over:
             return False
+        self._waiting = None
         self._connection = connection
+        # Who waited may get one that has served others. It is alive, as it has just done so; but who asked for a new
+        # one has been tried again already, and once is enough.
+        self.reused = connection.served > 0 and not self._fresh
         connection.begin(self)
         if self._paused:
             connection.pause_reading()
@@ -162,17 +189,17 @@ class Exchange(ResponseReader):
         """A 1xx response."""
         self._owner.on_informational(head)
 
-    def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None:
+    def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The final response."""
         if end:
             self._complete()
-        self._owner.on_response(head, content, end)
+        self._owner.on_response(head, content, end, trailers)
 
-    def on_content(self, content: bytes, end: bool) -> None:
+    def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """More of the response."""
         if end:
             self._complete()
-        self._owner.on_response_content(content, end)
+        self._owner.on_response_content(content, end, trailers)
 
     def on_broken(self, detail: str) -> None:
         """The connection ended, or spoke nonsense, before the response was complete."""
@@ -189,10 +216,10 @@ class Exchange(ResponseReader):
         """The upstream has caught up."""
         self._owner.on_upstream_ready()
 
-    def _framed(self, content: bytes, end: bool) -> bytes:
+    def _framed(self, content: bytes, end: bool, trailers: bytes) -> bytes:
         if not self._chunked:
             return content
-        return encode_chunk(content) + LAST_CHUNK if end else encode_chunk(content)
+        return encode_chunk(content) + encode_last_chunk(trailers) if end else encode_chunk(content)
 
     def _complete(self) -> None:
         self._over = True

@@ -1,0 +1,35 @@
+"""What waits to be sent on a connection: the marks of its write buffer, and what the kernel has taken out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+
+HIGH = 65536
+"""Bytes beyond which whoever fills the buffer is told to stop. One message more may come before it does: what was read
+at once on the other side of the proxy."""
+
+LOW = 16384
+"""Bytes down to which the buffer has to empty before it is filled again. More than nothing, so that the kernel still
+has something to send while the other side is read again."""
+
+_COUNT = struct.Struct("i")
+
+
+def backlog(transport: asyncio.Transport) -> int:
+    """Bytes that the peer has not acknowledged: those in the buffer, and those that the kernel has taken out of it.
+
+    The buffer alone does not show that a peer takes a little: the kernel takes nothing more of it until a third of its
+    own buffer, which can be megabytes, is free again.
+    """
+    sock = transport.get_extra_info("socket")
+    taken = 0
+    if sock is not None:
+        try:
+            # TIOCOUTQ is SIOCOUTQ, for sockets (tcp(7)).
+            (taken,) = _COUNT.unpack(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(_COUNT.size)))
+        except (OSError, ValueError):
+            taken = 0  # the connection is gone, and nothing will be taken
+    return transport.get_write_buffer_size() + taken

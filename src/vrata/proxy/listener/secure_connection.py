@@ -1,0 +1,74 @@
+"""One client's connection over TLS: what the handshake tells of the client, and how such a connection can end."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from vrata.proxy.listener.connection import LINGER, DownstreamConnection
+from vrata.proxy.listener.owner import ConnectionOwner
+
+_PLAIN_HTTP_BODY = b"this port speaks HTTPS, the request came in plain HTTP\n"
+PLAIN_HTTP_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+) % (len(_PLAIN_HTTP_BODY), _PLAIN_HTTP_BODY)
+
+_log = structlog.get_logger("vrata.proxy.listener")
+
+
+class SecureConnection(DownstreamConnection):
+    """A connection whose transport is a :class:`~vrata.net.tls_transport.TlsTransport`: a ``CarriedProtocol`` of it.
+
+    The listener's ``clientHeader`` limits the time from accepting to the first byte of a request, handshake included.
+    """
+
+    def __init__(self, owner: ConnectionOwner) -> None:
+        super().__init__(owner)
+        self.scheme = b"https"
+
+    def handshake_completed(self, session: ssl.SSLObject) -> None:
+        """Take down who the client is, once for all requests of the connection."""
+        # Without a certificate that was verified there is nothing in it.
+        certificate: Any = session.getpeercert()
+        if not certificate:
+            return
+        if session.session_reused and time.time() > ssl.cert_time_to_seconds(certificate["notAfter"]):
+            # What a session ticket remembers of an earlier handshake is not verified again by OpenSSL.
+            self._refused("certificate has expired")
+            self._transport.close()
+            return
+        self.client_uris = uris_of(certificate)
+        self._adopt(self._settings)  # what the upstream is told of the client is made once
+
+    def handshake_failed(self, reason: str, plain_http: bool) -> bytes:
+        """Wait a moment until the client has read why, in an alert or in clear."""
+        self._refused(reason)
+        self._closing = True
+        self.deadline = self._loop.time() + LINGER
+        return PLAIN_HTTP_ANSWER if plain_http else b""
+
+    def input_cut(self) -> None:
+        """The client does not wait for anything (RFC 9112 §9.8): what it has asked for is given up."""
+        if self._request is not None:
+            self.abort()
+        else:
+            self._transport.close()
+
+    def _refused(self, reason: str) -> None:
+        self._owner.handshake_failed()
+        _log.info("TLS handshake failed", peer=self.peer.decode(), reason=reason)
+
+
+def uris_of(certificate: Mapping[str, Any]) -> bytes:
+    """The value of X-Forwarded-Client-Cert for a verified *certificate*, as ``SSLSocket.getpeercert`` describes it.
+
+    It is every URI among the subject's alternative names, joined by ``;``. A URI that could be taken for two, or for
+    something else than a part of a header field, is left out (RFC 3986 knows no such characters but ``;``).
+    """
+    names = certificate.get("subjectAltName", ())
+    uris = [str(value) for kind, value in names if kind == "URI"]
+    return ";".join(uri for uri in uris if uri.isascii() and uri.isprintable() and not {" ", ";"} & {*uri}).encode()

@@ -1,0 +1,336 @@
+"""Meters: what is counted of traffic while it passes.
+
+A meter holds values alone; it knows neither the names of metrics nor how they are shown (``proxy.metrics`` does). The
+meters of a listener outlive every plan: they are found by the keys of routes and destinations, so a swap rebinds
+nothing. Every call of this module that a request makes is on the hot path.
+
+The same classes hold the totals over all workers in the supervisor.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Set as AbstractSet
+
+from vrata.model.listener import Metrics
+from vrata.observability.metrics import Histogram
+
+UNMATCHED = "\0"
+"""The :func:`route_key` of requests that no route took."""
+
+OTHER_METHOD = b"OTHER"
+"""Stands for every method that is not in :data:`METHODS`."""
+
+METHODS = frozenset(
+    {b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"TRACE", b"CONNECT"},
+)
+"""The methods that are told apart: a client can invent as many others as it likes."""
+
+
+def route_key(name: str, group: str) -> str:
+    """Return what identifies a route in a group, or on its own when *group* is empty.
+
+    One text, since a text keeps its hash and a tuple would be hashed for each request. A separator within a name, where
+    nobody needs it, is replaced.
+    """
+    return "\0".join(part.replace("\0", "\ufffd") for part in (name, group))
+
+
+def route_labels(key: str) -> tuple[str, str]:
+    """Return name and group of the route with *key*."""
+    name, _, group = key.partition("\0")
+    return name, group
+
+
+class ResponseMeter(Histogram):
+    """Responses: how long they took, in seconds, and how many had which status."""
+
+    __slots__ = ("_ok", "_others")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        super().__init__(bounds)
+        # Most have status 200: it is kept apart, since a dictionary would cost as much as all the rest.
+        self._ok = 0
+        self._others: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"<ResponseMeter {self.statuses}>"
+
+    @property
+    def statuses(self) -> dict[int, int]:
+        """How many responses there were of each status."""
+        return {200: self._ok, **self._others} if self._ok else dict(self._others)
+
+    @property
+    def is_zero(self) -> bool:
+        """True when there were none."""
+        return not self._ok and not self._others
+
+    def record(self, status: int, seconds: float) -> None:
+        """Count one response."""
+        if status == 200:
+            self._ok += 1
+        else:
+            self._others[status] = self._others.get(status, 0) + 1
+        # What follows is observe(), spelled out to save a call.
+        self.counts[0 if seconds <= self.lowest else bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def add_statuses(self, statuses: dict[int, int]) -> None:
+        """Add what :meth:`take_statuses` returned of another one."""
+        for status, count in statuses.items():
+            if status == 200:
+                self._ok += count
+            else:
+                self._others[status] = self._others.get(status, 0) + count
+
+    def take_statuses(self) -> dict[int, int]:
+        """Return the counts by status, and begin again at zero."""
+        statuses = self.statuses
+        self._ok = 0
+        self._others = {}
+        return statuses
+
+
+class RouteMeter:
+    """The requests of one route."""
+
+    __slots__ = ("_bounds", "in_flight", "methods", "request_bytes", "response_bytes")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """*bounds* are the limits of the duration buckets in seconds."""
+        self._bounds = bounds
+        self.in_flight = 0
+        self.request_bytes = 0
+        """Of content, as read from clients."""
+        self.response_bytes = 0
+        """Of content, as written to clients."""
+        self.methods: dict[bytes, ResponseMeter] = {}
+
+    def __repr__(self) -> str:
+        return f"<RouteMeter {self.in_flight} in flight, {self.methods}>"
+
+    def ended(self, method: bytes, status: int, seconds: float) -> None:
+        """A request is over: answered with *status*, or without a response when that is 0."""
+        self.in_flight -= 1
+        if status:
+            responses = self.methods.get(method)
+            if responses is None:
+                responses = self.with_method(method)
+            responses.record(status, seconds)
+
+    def with_method(self, method: bytes) -> ResponseMeter:
+        """Return the responses to *method*, or to all unknown ones together."""
+        if method not in METHODS:
+            method = OTHER_METHOD
+        responses = self.methods.get(method)
+        if responses is None:
+            responses = self.methods[method] = ResponseMeter(self._bounds)
+        return responses
+
+    def reset_durations(self, bounds: tuple[float, ...]) -> None:
+        """Begin to count durations again, with other buckets."""
+        self._bounds = bounds
+        for responses in self.methods.values():
+            responses.reset(bounds)
+
+
+class DestinationMeter:
+    """The requests forwarded to one destination."""
+
+    __slots__ = ("in_flight", "responses")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """*bounds* are the limits of the duration buckets in seconds."""
+        self.in_flight = 0
+        self.responses = ResponseMeter(bounds)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.in_flight} in flight, {self.responses}>"
+
+    def began(self) -> None:
+        """A request goes there."""
+        self.in_flight += 1
+
+    def ended(self, status: int, seconds: float) -> None:
+        """A request is over: answered with *status*, or without a response when that is 0."""
+        self.in_flight -= 1
+        if status:
+            self.responses.record(status, seconds)
+
+
+class EndpointMeter(DestinationMeter):
+    """The requests forwarded to one endpoint; counts for its destination as well."""
+
+    __slots__ = ("destination", "failures")
+
+    def __init__(self, bounds: tuple[float, ...], destination: DestinationMeter | None) -> None:
+        """*destination* is None when destinations are not counted."""
+        super().__init__(bounds)
+        self.destination = destination
+        self.failures = 0
+        """How many of its last requests in a row ended with a status of 500 or more."""
+
+    def began(self) -> None:
+        """A request goes there."""
+        self.in_flight += 1
+        if self.destination is not None:
+            self.destination.began()
+
+    def ended(self, status: int, seconds: float) -> None:
+        """A request is over."""
+        self.in_flight -= 1
+        if status:
+            self.responses.record(status, seconds)
+            self.failures = self.failures + 1 if status >= 500 else 0
+        if self.destination is not None:
+            self.destination.ended(status, seconds)
+
+
+class ListenerMeters:
+    """Everything that is counted of one listener's traffic."""
+
+    __slots__ = (
+        "accepted",
+        "address",
+        "bounds",
+        "connected",
+        "counts_endpoints",
+        "destinations",
+        "endpoints",
+        "errors",
+        "listener_id",
+        "metrics",
+        "path",
+        "routes",
+        "tls_failures",
+    )
+
+    def __init__(self, listener_id: str, address: str, metrics: Metrics) -> None:
+        self.listener_id = listener_id
+        self.address = address
+        self.metrics = metrics
+        """What the listener asks for."""
+        self.path = metrics.path
+        """Where the listener shows it."""
+        self.bounds = metrics.histograms.duration_buckets
+        self.counts_endpoints = metrics.collect.endpoint
+        self.routes: dict[str, RouteMeter] = {}
+        """By :func:`route_key`."""
+        self.destinations: dict[str, DestinationMeter] = {}
+        """By ID."""
+        self.endpoints: dict[tuple[str, str], EndpointMeter] = {}
+        """By the destination's ID and ``host:port``."""
+        self.errors: dict[str, int] = {}
+        """Requests that the proxy itself failed, by the error's name."""
+        self.accepted = 0
+        """Connections that were accepted."""
+        self.connected = 0
+        """Connections that are open."""
+        self.tls_failures = 0
+        """Connections that ended in their TLS handshake."""
+
+    def __repr__(self) -> str:
+        return f"<ListenerMeters {self.listener_id} {self.address}, {len(self.routes)} routes>"
+
+    # -- for each request ---------------------------------------------------------------------------------------------
+
+    def matched(self, key: str, size: int) -> RouteMeter | None:
+        """Begin to measure a request of the route with *key*, of whose content *size* bytes have come.
+
+        None when routes are not counted.
+        """
+        meter = self.routes.get(key)
+        if meter is None:
+            if not self.metrics.collect.route:
+                return None
+            meter = self.routes[key] = RouteMeter(self.bounds)
+        meter.in_flight += 1
+        meter.request_bytes += size
+        return meter
+
+    def forwarded(self, destination_id: str, endpoint: str) -> DestinationMeter | None:
+        """Begin to measure a request that goes to *endpoint* (``host:port``); None when nothing of it is counted."""
+        meter = self.destinations.get(destination_id)
+        if meter is not None and not self.counts_endpoints:
+            meter.in_flight += 1
+            return meter
+        meter = self._upstream(destination_id, endpoint)
+        if meter is not None:
+            meter.began()
+        return meter
+
+    def failed(self, error: str) -> None:
+        """The proxy itself failed a request; *error* is the name that clients see."""
+        if self.metrics.collect.listener:
+            self.errors[error] = self.errors.get(error, 0) + 1
+
+    def _upstream(self, destination_id: str, endpoint: str) -> DestinationMeter | None:
+        collect = self.metrics.collect
+        destination = self.destination(destination_id) if collect.destination else None
+        return self.endpoint(destination_id, endpoint, destination) if collect.endpoint else destination
+
+    # -- for each series ----------------------------------------------------------------------------------------------
+
+    def route(self, key: str) -> RouteMeter:
+        """Return the meter of a route, a new one if there is none."""
+        meter = self.routes.get(key)
+        if meter is None:
+            meter = self.routes[key] = RouteMeter(self.bounds)
+        return meter
+
+    def destination(self, destination_id: str) -> DestinationMeter:
+        """Return the meter of a destination, a new one if there is none."""
+        meter = self.destinations.get(destination_id)
+        if meter is None:
+            meter = self.destinations[destination_id] = DestinationMeter(self.bounds)
+        return meter
+
+    def endpoint(
+        self, destination_id: str, endpoint: str, destination: DestinationMeter | None = None
+    ) -> EndpointMeter:
+        """Return the meter of an endpoint, a new one if there is none."""
+        key = (destination_id, endpoint)
+        meter = self.endpoints.get(key)
+        if meter is None:
+            meter = self.endpoints[key] = EndpointMeter(self.bounds, destination)
+        return meter
+
+    # -- for each snapshot --------------------------------------------------------------------------------------------
+
+    def configure(self, metrics: Metrics) -> None:
+        """Go on as *metrics* ask: what is not collected any more goes, and other buckets begin at zero."""
+        before, collect = self.metrics.collect, metrics.collect
+        self.metrics = metrics
+        self.path = metrics.path
+        self.counts_endpoints = collect.endpoint
+        bounds = metrics.histograms.duration_buckets
+        if bounds != self.bounds:
+            self._reset_durations(bounds)
+        if not collect.route:
+            self.routes.clear()
+        if not collect.destination:
+            self.destinations.clear()
+        if not collect.endpoint or collect.destination != before.destination:
+            self.endpoints.clear()  # each counts for its destination as well, or for none
+        if not collect.listener:
+            self.errors.clear()
+
+    def keep_only(
+        self, routes: AbstractSet[str], destinations: AbstractSet[str], endpoints: AbstractSet[tuple[str, str]]
+    ) -> None:
+        """Forget what the plan that is now in force does not name."""
+        for key in self.routes.keys() - routes:
+            if key != UNMATCHED:
+                del self.routes[key]
+        for destination_id in self.destinations.keys() - destinations:
+            del self.destinations[destination_id]
+        for endpoint in self.endpoints.keys() - endpoints:
+            del self.endpoints[endpoint]
+
+    def _reset_durations(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        for route in self.routes.values():
+            route.reset_durations(bounds)
+        for destination in (*self.destinations.values(), *self.endpoints.values()):
+            destination.responses.reset(bounds)

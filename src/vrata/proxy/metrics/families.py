@@ -1,0 +1,205 @@
+"""The metric families of a listener: names, types, labels, and where their samples come from.
+
+Families of what this build does not do (retries, mirrors, circuit breakers, health checks, middlewares) are not here: a
+zero would say that nothing of it happened. ``docs/metrics.md`` has the same table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from vrata.observability.exposition import Family
+from vrata.proxy.meters import ResponseMeter, route_labels
+from vrata.proxy.metrics.totals import ListenerTotals
+
+_ROUTE: Final = ("route", "group")
+_DESTINATION: Final = ("destination",)
+_ENDPOINT: Final = ("destination", "endpoint")
+_LISTENER: Final = ("listener", "address")
+_STATUS: Final = ("status_code", "status_class")
+
+ROUTE_REQUESTS: Final = Family(
+    "vrata_route_requests_total",
+    "counter",
+    (*_ROUTE, "method", *_STATUS),
+    "Requests answered, by route; an empty route stands for requests that no route matched.",
+)
+ROUTE_DURATION: Final = Family(
+    "vrata_route_duration_seconds",
+    "histogram",
+    (*_ROUTE, "method"),
+    "Time from a request's match to the end of its response.",
+)
+ROUTE_REQUEST_BYTES: Final = Family(
+    "vrata_route_request_bytes_total", "counter", _ROUTE, "Bytes of request content read from clients."
+)
+ROUTE_RESPONSE_BYTES: Final = Family(
+    "vrata_route_response_bytes_total", "counter", _ROUTE, "Bytes of response content written to clients."
+)
+ROUTE_IN_FLIGHT: Final = Family("vrata_route_inflight_requests", "gauge", _ROUTE, "Requests being answered.")
+DESTINATION_REQUESTS: Final = Family(
+    "vrata_destination_requests_total",
+    "counter",
+    (*_DESTINATION, *_STATUS),
+    "Requests forwarded to a destination, by the status that the client got.",
+)
+DESTINATION_DURATION: Final = Family(
+    "vrata_destination_duration_seconds",
+    "histogram",
+    _DESTINATION,
+    "Time from a forwarded request's match to the end of its response.",
+)
+DESTINATION_IN_FLIGHT: Final = Family(
+    "vrata_destination_inflight_requests", "gauge", _DESTINATION, "Forwarded requests being answered."
+)
+ENDPOINT_REQUESTS: Final = Family(
+    "vrata_endpoint_requests_total",
+    "counter",
+    (*_ENDPOINT, *_STATUS),
+    "Requests forwarded to an endpoint, by the status that the client got.",
+)
+ENDPOINT_DURATION: Final = Family(
+    "vrata_endpoint_duration_seconds",
+    "histogram",
+    _ENDPOINT,
+    "Time from a forwarded request's match to the end of its response.",
+)
+ENDPOINT_CONSECUTIVE_5XX: Final = Family(
+    "vrata_endpoint_consecutive_5xx",
+    "gauge",
+    _ENDPOINT,
+    "Last requests in a row that ended with 5xx; the longest row that any worker sees.",
+)
+CONNECTIONS: Final = Family(
+    "vrata_listener_connections_total", "counter", _LISTENER, "Connections accepted from clients."
+)
+ACTIVE_CONNECTIONS: Final = Family(
+    "vrata_listener_active_connections", "gauge", _LISTENER, "Connections of clients that are open."
+)
+TLS_HANDSHAKE_ERRORS: Final = Family(
+    "vrata_listener_tls_handshake_errors_total",
+    "counter",
+    _LISTENER,
+    "Connections of clients that ended in their TLS handshake.",
+)
+PROXY_ERRORS: Final = Family(
+    "vrata_proxy_errors_total",
+    "counter",
+    ("listener", "error"),
+    "Requests that the proxy itself failed, by the error that its answer names.",
+)
+
+
+def samples(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
+    """Give the families of a listener, each with its samples; one that is not collected has none."""
+    yield ROUTE_REQUESTS, _route_requests(totals)
+    yield ROUTE_DURATION, _route_durations(totals)
+    yield ROUTE_REQUEST_BYTES, _route_request_bytes(totals)
+    yield ROUTE_RESPONSE_BYTES, _route_response_bytes(totals)
+    yield ROUTE_IN_FLIGHT, _route_in_flight(totals)
+    yield DESTINATION_REQUESTS, _destination_requests(totals)
+    yield DESTINATION_DURATION, _destination_durations(totals)
+    yield DESTINATION_IN_FLIGHT, _destination_in_flight(totals)
+    yield ENDPOINT_REQUESTS, _endpoint_requests(totals)
+    yield ENDPOINT_DURATION, _endpoint_durations(totals)
+    yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals)
+    if totals.meters.metrics.collect.listener:
+        yield from _listener(totals)
+
+
+def _route_requests(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        labels = route_labels(key)
+        for method, responses in sorted(route.methods.items()):
+            yield _by_status(ROUTE_REQUESTS, (*labels, method.decode("ascii")), responses)
+
+
+def _route_durations(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        labels = route_labels(key)
+        for method, responses in sorted(route.methods.items()):
+            yield ROUTE_DURATION.histogram((*labels, method.decode("ascii")), responses)
+
+
+def _route_request_bytes(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        yield ROUTE_REQUEST_BYTES.sample(route_labels(key), route.request_bytes)
+
+
+def _route_response_bytes(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        yield ROUTE_RESPONSE_BYTES.sample(route_labels(key), route.response_bytes)
+
+
+def _route_in_flight(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        yield ROUTE_IN_FLIGHT.sample(route_labels(key), totals.stated(route))
+
+
+def _destination_requests(totals: ListenerTotals) -> Iterator[str]:
+    for destination_id, destination in sorted(totals.meters.destinations.items()):
+        yield _by_status(DESTINATION_REQUESTS, (destination_id,), destination.responses)
+
+
+def _destination_durations(totals: ListenerTotals) -> Iterator[str]:
+    for destination_id, destination in sorted(totals.meters.destinations.items()):
+        yield DESTINATION_DURATION.histogram((destination_id,), destination.responses)
+
+
+def _destination_in_flight(totals: ListenerTotals) -> Iterator[str]:
+    for destination_id, destination in sorted(totals.meters.destinations.items()):
+        yield DESTINATION_IN_FLIGHT.sample((destination_id,), totals.stated(destination))
+
+
+def _endpoint_requests(totals: ListenerTotals) -> Iterator[str]:
+    for key, endpoint in sorted(totals.meters.endpoints.items()):
+        yield _by_status(ENDPOINT_REQUESTS, key, endpoint.responses)
+
+
+def _endpoint_durations(totals: ListenerTotals) -> Iterator[str]:
+    for key, endpoint in sorted(totals.meters.endpoints.items()):
+        yield ENDPOINT_DURATION.histogram(key, endpoint.responses)
+
+
+def _endpoint_failures(totals: ListenerTotals) -> Iterator[str]:
+    for key, endpoint in sorted(totals.meters.endpoints.items()):
+        yield ENDPOINT_CONSECUTIVE_5XX.sample(key, totals.highest_stated(endpoint))
+
+
+def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
+    meters = totals.meters
+    labels = (totals.name, meters.address)
+    yield CONNECTIONS, iter([CONNECTIONS.sample(labels, meters.accepted)])
+    yield ACTIVE_CONNECTIONS, iter([ACTIVE_CONNECTIONS.sample(labels, totals.stated(meters))])
+    if totals.terminates_tls:
+        yield TLS_HANDSHAKE_ERRORS, iter([TLS_HANDSHAKE_ERRORS.sample(labels, meters.tls_failures)])
+    errors = sorted(meters.errors.items())
+    yield PROXY_ERRORS, (PROXY_ERRORS.sample((totals.name, error), count) for error, count in errors)
+
+
+def _by_status(family: Family, labels: tuple[str, ...], responses: ResponseMeter) -> str:
+    return "".join(
+        family.sample((*labels, str(status), f"{status // 100}xx"), count)
+        for status, count in sorted(responses.statuses.items())
+    )
+
+
+FAMILIES: Final = (
+    ROUTE_REQUESTS,
+    ROUTE_DURATION,
+    ROUTE_REQUEST_BYTES,
+    ROUTE_RESPONSE_BYTES,
+    ROUTE_IN_FLIGHT,
+    DESTINATION_REQUESTS,
+    DESTINATION_DURATION,
+    DESTINATION_IN_FLIGHT,
+    ENDPOINT_REQUESTS,
+    ENDPOINT_DURATION,
+    ENDPOINT_CONSECUTIVE_5XX,
+    CONNECTIONS,
+    ACTIVE_CONNECTIONS,
+    TLS_HANDSHAKE_ERRORS,
+    PROXY_ERRORS,
+)
+"""All of them, in the order in which they are shown."""

@@ -1,0 +1,81 @@
+"""Hand-overs: what a worker has counted since its last one, as the bytes that its supervisor gets.
+
+One JSON array per line: a listener, then its series. Counts are increments and are zero in the worker afterwards; what
+a worker just knows (in flight, connected, failures in a row) is stated as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+from vrata.proxy.meters import DestinationMeter, EndpointMeter, ListenerMeters, ResponseMeter, RouteMeter
+
+LISTENER: Final = "listener"
+ROUTE: Final = "route"
+DESTINATION: Final = "destination"
+ENDPOINT: Final = "endpoint"
+
+Line: TypeAlias = tuple[bytes, bool]
+"""A line, and whether it has any increments."""
+
+
+def take(meters: ListenerMeters) -> Iterator[Line]:
+    """Give the lines of one listener. Each series is taken at one moment, different ones at different moments."""
+    counted = bool(meters.accepted or meters.tls_failures or meters.errors)
+    yield (
+        _line(
+            LISTENER,
+            meters.listener_id,
+            meters.address,
+            meters.bounds,
+            meters.connected,
+            meters.accepted,
+            meters.tls_failures,
+            meters.errors,
+        ),
+        counted,
+    )
+    meters.accepted = meters.tls_failures = 0
+    meters.errors = {}
+    # Copies: the owner of this generator lets requests pass between two lines.
+    for key, route in list(meters.routes.items()):
+        yield from _route(key, route)
+    for destination_id, destination in list(meters.destinations.items()):
+        yield from _destination(destination_id, destination)
+    for (destination_id, identifier), endpoint in list(meters.endpoints.items()):
+        yield from _endpoint(destination_id, identifier, endpoint)
+
+
+def _route(key: str, route: RouteMeter) -> Iterator[Line]:
+    methods = {
+        method.decode("ascii"): _responses(responses)
+        for method, responses in route.methods.items()
+        if not responses.is_zero
+    }
+    counted = bool(methods or route.request_bytes or route.response_bytes)
+    if counted or route.in_flight:
+        line = _line(ROUTE, key, route.in_flight, route.request_bytes, route.response_bytes, methods)
+        route.request_bytes = route.response_bytes = 0
+        yield line, counted
+
+
+def _destination(destination_id: str, destination: DestinationMeter) -> Iterator[Line]:
+    counted = not destination.responses.is_zero
+    if counted or destination.in_flight:
+        yield _line(DESTINATION, destination_id, destination.in_flight, _responses(destination.responses)), counted
+
+
+def _endpoint(destination_id: str, identifier: str, endpoint: EndpointMeter) -> Iterator[Line]:
+    counted = not endpoint.responses.is_zero
+    if counted or endpoint.failures:
+        yield _line(ENDPOINT, destination_id, identifier, endpoint.failures, _responses(endpoint.responses)), counted
+
+
+def _responses(responses: ResponseMeter) -> tuple[dict[int, int], list[int], float]:
+    return (responses.take_statuses(), *responses.take())
+
+
+def _line(*fields: Any) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()

@@ -1,0 +1,92 @@
+"""The scope of metrics: which series a snapshot can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from vrata.model.destination import Destination
+from vrata.model.errors import InvalidEntity
+from vrata.model.listener import Listener
+from vrata.proxy.meters import route_key
+
+ListenerKey: TypeAlias = tuple[str, str]
+"""ID and address: a listener on another address is another one, and counts anew."""
+
+
+def listener_key(listener: Listener) -> ListenerKey:
+    """Return what the metrics of *listener* are kept under."""
+    return listener.id, listener.bind_address
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsScope:
+    """What of a snapshot may be counted. Series of anything else are dropped."""
+
+    listeners: Mapping[ListenerKey, Listener]
+    """Those that ask for metrics."""
+    routes: frozenset[str]
+    """By :func:`~vrata.proxy.meters.route_key`."""
+    destinations: frozenset[str]
+    endpoints: frozenset[tuple[str, str]]
+    """By the destination's ID and ``host:port``."""
+
+    @classmethod
+    def empty(cls) -> MetricsScope:
+        """Return the scope in which nothing is counted."""
+        return cls({}, frozenset(), frozenset(), frozenset())
+
+    @classmethod
+    def of_documents(cls, listeners: Iterable[Listener], entities: Mapping[str, Any]) -> MetricsScope:
+        """Read the scope off the *entities* of a snapshot document, as far as they can be understood."""
+        metered = {listener_key(listener): listener for listener in listeners if listener.metrics is not None}
+        if not metered:
+            return cls.empty()
+        endpoints: set[tuple[str, str]] = set()
+        if any(listener.metrics and listener.metrics.collect.endpoint for listener in metered.values()):
+            endpoints.update(_endpoints(entities))
+        destinations = frozenset(document["id"] for document in _objects(entities, "destinations"))
+        return cls(metered, frozenset(_routes(entities)), destinations, frozenset(endpoints))
+
+    def united_with(self, other: MetricsScope) -> MetricsScope:
+        """Return the scope of both; a listener of both is as *other* has it."""
+        return MetricsScope(
+            {**self.listeners, **other.listeners},
+            self.routes | other.routes,
+            self.destinations | other.destinations,
+            self.endpoints | other.endpoints,
+        )
+
+
+def _objects(entities: Mapping[str, Any], collection: str) -> list[dict[str, Any]]:
+    """The documents of *collection* that have an ID and a name."""
+    return [
+        document
+        for document in entities[collection]
+        if isinstance(document, dict) and isinstance(document.get("id"), str) and isinstance(document.get("name"), str)
+    ]
+
+
+def _routes(entities: Mapping[str, Any]) -> Iterable[str]:
+    names = {document["id"]: document["name"] for document in _objects(entities, "routes")}
+    grouped: set[str] = set()
+    for group in _objects(entities, "groups"):
+        route_ids = group.get("routeIds")
+        for route_id in route_ids if isinstance(route_ids, list) else ():
+            if isinstance(route_id, str) and route_id in names:
+                grouped.add(route_id)
+                yield route_key(names[route_id], group["name"])
+    for route_id, name in names.items():
+        if route_id not in grouped:
+            yield route_key(name, "")
+
+
+def _endpoints(entities: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for document in _objects(entities, "destinations"):
+        try:
+            destination = Destination.parse(document)
+        except InvalidEntity:
+            continue  # no worker serves it
+        for endpoint in destination.static_endpoints:
+            yield destination.id, endpoint.address

@@ -1,0 +1,223 @@
+"""Totals: what all workers have counted together, the ones that are no more included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+from vrata.model.listener import Listener
+from vrata.proxy.meters import UNMATCHED, ListenerMeters, ResponseMeter
+from vrata.proxy.metrics import handover
+from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
+
+
+class ListenerTotals:
+    """The totals of one listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        assert listener.metrics is not None
+        self.name = listener.name
+        self.terminates_tls = listener.tls is not None
+        self.meters = ListenerMeters(listener.id, listener.bind_address, listener.metrics)
+        """The sums. What is no sum, and so is zero there, is stated by each worker."""
+        self._statements: dict[object, dict[object, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<ListenerTotals of {self.meters!r}>"
+
+    def stated(self, meter: object) -> int:
+        """Return the sum of what the workers last stated of *meter*."""
+        return sum(statements.get(meter, 0) for statements in self._statements.values())
+
+    def highest_stated(self, meter: object) -> int:
+        """Return the highest value that any worker last stated of *meter*."""
+        return max((statements.get(meter, 0) for statements in self._statements.values()), default=0)
+
+    def begin_statements(self, worker: object) -> dict[object, int]:
+        """Forget what *worker* stated, and return where its new statements belong."""
+        statements: dict[object, int] = {}
+        self._statements[worker] = statements
+        return statements
+
+    def forget(self, worker: object) -> None:
+        """*worker* is no more: what it counted stays, what it stated is over."""
+        self._statements.pop(worker, None)
+
+    def configure(self, listener: Listener) -> None:
+        """Go on as *listener* asks."""
+        assert listener.metrics is not None
+        self.name = listener.name
+        self.terminates_tls = listener.tls is not None
+        self.meters.configure(listener.metrics)
+
+
+class Totals:
+    """The totals of a proxy, kept by its supervisor.
+
+    Hand-overs count as far as they are in scope: a worker that drains may still speak of routes that are gone.
+    """
+
+    def __init__(self) -> None:
+        self._listeners: dict[ListenerKey, ListenerTotals] = {}
+        self._scope = MetricsScope.empty()
+        self._expected: MetricsScope | None = None
+        self._accepted = self._scope
+
+    def __repr__(self) -> str:
+        return f"<Totals of {list(self._listeners)}>"
+
+    def listener(self, key: ListenerKey) -> ListenerTotals | None:
+        """Return the totals of one listener; None when it has no metrics."""
+        totals = self._listeners.get(key)
+        if totals is None and key in self._accepted.listeners:
+            totals = self._listeners[key] = ListenerTotals(self._accepted.listeners[key])
+        return totals
+
+    def expect(self, scope: MetricsScope) -> None:
+        """Workers are about to apply a snapshot with *scope*: until :meth:`adopt`, theirs and the present one count."""
+        self._expected = scope
+        self._accepted = self._scope.united_with(scope)
+
+    def adopt(self, scope: MetricsScope) -> None:
+        """A snapshot with *scope* is in force: drop everything else."""
+        self._scope = self._accepted = scope
+        self._expected = None
+        for key in self._listeners.keys() - scope.listeners.keys():
+            del self._listeners[key]
+        for key, totals in self._listeners.items():
+            totals.configure(scope.listeners[key])
+            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints)
+
+    def add(self, worker: object, content: bytes) -> None:
+        """Add a hand-over of *worker*, and take what it states for what is so now."""
+        reader = _Reader(self, self._accepted, worker)
+        for line in content.splitlines():
+            reader.read(json.loads(line))
+
+    def forget(self, worker: object) -> None:
+        """*worker* has ended."""
+        for totals in self._listeners.values():
+            totals.forget(worker)
+
+    def dimensions(self, key: ListenerKey) -> frozenset[str]:
+        """Return which dimensions of the listener *key* count at the moment, now or as expected."""
+        scopes = (self._scope, self._expected) if self._expected is not None else (self._scope,)
+        listeners = [scope.listeners[key] for scope in scopes if key in scope.listeners]
+        return frozenset(name for listener in listeners for name in _collected(listener))
+
+    def agrees_on(self, key: ListenerKey, bounds: tuple[float, ...]) -> bool:
+        """Tell whether durations in buckets with *bounds* can be added; expected ones come into force with that."""
+        totals = self._listeners[key]
+        if bounds == totals.meters.bounds:
+            return True
+        expected = self._expected.listeners.get(key) if self._expected is not None else None
+        if expected is None or expected.metrics is None or expected.metrics.histograms.duration_buckets != bounds:
+            return False  # of a worker that drains on a plan that is gone
+        totals.configure(expected)
+        return True
+
+
+class _Reader:
+    """Reads one hand-over line by line."""
+
+    def __init__(self, totals: Totals, scope: MetricsScope, worker: object) -> None:
+        self._totals = totals
+        self._scope = scope
+        self._worker = worker
+        # The listener that is being read.
+        self._meters: ListenerMeters | None = None
+        self._dimensions: frozenset[str] = frozenset()
+        self._statements: dict[object, int] = {}
+        self._with_durations = False
+
+    def read(self, fields: list[Any]) -> None:
+        dimension, *rest = fields
+        if dimension == handover.LISTENER:
+            self._begin_listener(*rest)
+        elif self._meters is not None and dimension in self._dimensions:
+            _READERS[dimension](self, self._meters, *rest)
+
+    def _begin_listener(
+        self,
+        listener_id: str,
+        address: str,
+        bounds: list[float],
+        connected: int,
+        accepted: int,
+        tls_failures: int,
+        errors: dict[str, int],
+    ) -> None:
+        key = (listener_id, address)
+        totals = self._totals.listener(key)
+        if totals is None:
+            self._meters = None
+            return
+        self._meters = meters = totals.meters
+        self._dimensions = self._totals.dimensions(key)
+        self._with_durations = self._totals.agrees_on(key, tuple(bounds))
+        self._statements = totals.begin_statements(self._worker)
+        if handover.LISTENER in self._dimensions:
+            self._statements[meters] = connected
+            meters.accepted += accepted
+            meters.tls_failures += tls_failures
+            for error, count in errors.items():
+                meters.errors[error] = meters.errors.get(error, 0) + count
+
+    def read_route(
+        self,
+        meters: ListenerMeters,
+        key: str,
+        in_flight: int,
+        request_bytes: int,
+        response_bytes: int,
+        methods: dict[str, list[Any]],
+    ) -> None:
+        if key in self._scope.routes or key == UNMATCHED:
+            route = meters.route(key)
+            route.request_bytes += request_bytes
+            route.response_bytes += response_bytes
+            self._statements[route] = in_flight
+            for method, responses in methods.items():
+                self._add(route.with_method(method.encode("ascii")), *responses)
+
+    def read_destination(
+        self, meters: ListenerMeters, destination_id: str, in_flight: int, responses: list[Any]
+    ) -> None:
+        if destination_id in self._scope.destinations:
+            destination = meters.destination(destination_id)
+            self._statements[destination] = in_flight
+            self._add(destination.responses, *responses)
+
+    def read_endpoint(
+        self, meters: ListenerMeters, destination_id: str, identifier: str, failures: int, responses: list[Any]
+    ) -> None:
+        if (destination_id, identifier) in self._scope.endpoints:
+            endpoint = meters.endpoint(destination_id, identifier)
+            self._statements[endpoint] = failures
+            self._add(endpoint.responses, *responses)
+
+    def _add(self, responses: ResponseMeter, statuses: dict[str, int], counts: list[int], seconds: float) -> None:
+        responses.add_statuses({int(status): count for status, count in statuses.items()})
+        if self._with_durations:
+            responses.add(counts, seconds)
+
+
+_READERS: Final[dict[str, Callable[..., None]]] = {
+    handover.ROUTE: _Reader.read_route,
+    handover.DESTINATION: _Reader.read_destination,
+    handover.ENDPOINT: _Reader.read_endpoint,
+}
+
+
+def _collected(listener: Listener) -> list[str]:
+    """The dimensions that *listener* collects, by the names that hand-overs use."""
+    assert listener.metrics is not None
+    collect = listener.metrics.collect
+    collected = {
+        handover.LISTENER: collect.listener,
+        handover.ROUTE: collect.route,
+        handover.DESTINATION: collect.destination,
+        handover.ENDPOINT: collect.endpoint,
+    }
+    return [dimension for dimension, is_collected in collected.items() if is_collected]
