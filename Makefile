@@ -9,6 +9,12 @@ RUN_ARGS ?= --demo
 TEST_ARGS ?=
 # Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
 BENCH_ARGS ?=
+# Arguments for the soak with faults, for example SOAK_ARGS="--seconds 60".
+SOAK_ARGS ?=
+# Arguments for the measurement of memory, for example MEMORY_ARGS="--mebibytes 128".
+MEMORY_ARGS ?=
+# Arguments for the fuzzers, for example FUZZ_ARGS="request_head --seconds 60".
+FUZZ_ARGS ?=
 
 BIN := $(VENV)/bin
 # What an installation depends on: the requirements, and the sources that are compiled.
@@ -17,7 +23,7 @@ RUN_STAMP := $(VENV)/.vrata-run
 TEST_STAMP := $(VENV)/.vrata-test
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick soak scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick soak soak-faults memory fuzz scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -61,11 +67,21 @@ bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 
 soak: apt-packages $(TEST_STAMP) ## a minute of load while a snapshot is activated every second
 	$(BIN)/python -m bench.soak
 
+soak-faults: $(TEST_STAMP) ## ten minutes of load on faulty backends while snapshots and workers change
+	$(BIN)/python -m bench.fault_soak $(SOAK_ARGS)
+
+memory: $(TEST_STAMP) ## bodies of 1 GiB past slow readers, and 10,000 idle connections: what a worker keeps
+	$(BIN)/python -m bench.memory $(MEMORY_ARGS)
+
+fuzz: $(TEST_STAMP) ## coverage-guided fuzzing, five minutes for each target
+	@.ci/install-extra $(VENV) fuzz
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
 scale: apt-packages $(TEST_STAMP) ## 5,000 routes and 1,000 destinations: time until they act, memory
 	$(BIN)/python -m bench.scale
 
 clean: ## remove what the other targets made; ./data stays
-	rm -rf $(VENV) .venv-envoy build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-envoy build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find src -name '*.so' -delete
 	rm -f src/vrata/compiled.json
 	for source in $$(find src -name '*.pyx'); do rm -f "$${source%.pyx}.c"; done

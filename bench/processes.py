@@ -38,6 +38,28 @@ def usage(pid: int) -> Usage:
     )
 
 
+def resident(pid: int) -> float:
+    """MiB of memory that process *pid* has in place now. Raises ``OSError`` when it has ended."""
+    return _status(pid, "VmRSS")
+
+
+def peak_resident(pid: int) -> float:
+    """The most that :func:`resident` has been since the process began, or since :func:`reset_peak`."""
+    return _status(pid, "VmHWM")
+
+
+def reset_peak(pid: int) -> None:
+    """Let :func:`peak_resident` begin anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status(pid: int, name: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"process {pid} has ended")
+
+
 def print_table(pids: list[int]) -> None:
     """Print what each of *pids* uses, and the sum of their proportional shares of memory."""
     print(f"{'pid':>8} {'RSS MiB':>8} {'PSS MiB':>8} {'CPU s':>7}  process")

@@ -40,8 +40,8 @@ PROXY = f"{ROOT}.proxy"
 STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoint", "upstream", "action"})
 """The packages of ``proxy`` that a request passes, in its order."""
 
-STAGES_MAY_IMPORT = frozenset({"contracts"})
-"""What a stage may import of ``proxy`` beside itself."""
+STAGES_MAY_IMPORT = frozenset({"contracts", "meters"})
+"""What a stage may import of ``proxy`` beside itself: what they know of each other, and what counts for all of them."""
 
 ASSEMBLERS = frozenset({"action.forward", "compile", "plan", "dataplane", "worker", "runtime.registry"})
 """The modules of ``proxy`` that put stages together, and so may import any of them. The registry is among them because

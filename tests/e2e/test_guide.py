@@ -47,7 +47,8 @@ def test_the_getting_started_page(demo: Ports, tmp_path: Path) -> None:
 
 def test_the_rest_api_tour(tmp_path: Path, backend: RecordingBackend, other: RecordingBackend) -> None:
     with Gateway(tmp_path) as gateway:
-        ports = {8080: gateway.configuration.api_port, 3001: free_port(), 9001: backend.port, 9002: other.port}
+        ports = {8080: gateway.configuration.api_port, 9001: backend.port, 9002: other.port}
+        ports |= {3001: free_port(), 3443: free_port()}
         output = guide.run(guide.examples("docs/guide/rest-api.md"), ports, tmp_path)
         # There is one example of an error.
         (error,) = re.findall(r'"error": ?"([^\n]*)"', output)

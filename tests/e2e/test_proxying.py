@@ -104,13 +104,13 @@ class TestRequests:
             assert client.read_response("POST").status == 200
         assert backend.requests[0].body == b"body"
 
-    def test_trailers_are_left_behind(self, port: int, backend: RecordingBackend) -> None:
+    def test_trailers_are_passed_on(self, port: int, backend: RecordingBackend) -> None:
         with Connection(port) as client:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-            client.send(b"3;ext=1\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n")
+            client.send(b"3;ext=1\r\nabc\r\n0\r\nX-Late: 1\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
             assert client.read_response("POST").status == 200
             assert client.exchange("GET", "/next").status == 200
-        assert [(seen.body, seen.trailers) for seen in backend.requests] == [(b"abc", ()), (b"", ())]
+        assert [(seen.body, seen.trailers) for seen in backend.requests] == [(b"abc", (("X-Late", "1"),)), (b"", ())]
 
     def test_an_http_1_0_client_gets_an_answer_it_can_read(self, port: int, backend: RecordingBackend) -> None:
         def chunked(exchange: Exchange) -> None:

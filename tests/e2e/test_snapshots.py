@@ -169,8 +169,9 @@ class TestWhatIsRefused:
         document = route("fancy", directResponse={"status": 200}) | {"middlewareIds": ["cors"]}
         assert "middlewareIds" in self.refused(gateway, "routes", document)
 
-    def test_a_listener_with_metrics(self, gateway: Gateway) -> None:
-        assert "metrics" in self.refused(gateway, "listeners", listener(9999, "fancy", metrics={}))
+    def test_a_listener_with_buckets_for_a_histogram_that_does_not_exist(self, gateway: Gateway) -> None:
+        metrics = {"histograms": {"sizeBuckets": [1, 2]}}
+        assert "sizeBuckets" in self.refused(gateway, "listeners", listener(9999, "fancy", metrics=metrics))
 
     def test_two_listeners_on_one_address(self, gateway: Gateway, port: int) -> None:
         assert "main" in self.refused(gateway, "listeners", listener(port, "twin"))

@@ -16,7 +16,7 @@ import httpx
 
 from tests.support.conditions import eventually
 from tests.support.configuration import Configuration
-from tests.support.processes import VrataProcess
+from tests.support.processes import VrataProcess, process_name
 
 Document = dict[str, Any]
 
@@ -100,6 +100,13 @@ class Gateway:
             eventually(self._is_up, 30, what="the control plane answers and its proxy is connected")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.process.text()}") from None
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers, by slot."""
+        names = {pid: process_name(pid) for pid in self.process.descendants()}
+        return sorted(
+            (pid for pid, name in names.items() if name.startswith("vrata-worker-")), key=lambda pid: names[pid]
+        )
 
     def _is_up(self) -> bool:
         if not self.process.is_running:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+import ssl
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec
 
@@ -75,9 +76,11 @@ class InProcessProxy:
         document = snapshot_document(f"snapshot-{self._applied}", listeners=found, routes=routes, **others)
         return await self.data_plane.apply(document)
 
-    async def connect(self, port: int | None = None, *, receive_buffer: int = 0) -> StreamClient:
+    async def connect(
+        self, port: int | None = None, *, receive_buffer: int = 0, tls: ssl.SSLContext | None = None
+    ) -> StreamClient:
         """A client of the first listener, or of that on *port*."""
-        client = await StreamClient.connect(port or self.port, receive_buffer=receive_buffer)
+        client = await StreamClient.connect(port or self.port, receive_buffer=receive_buffer, tls=tls)
         self._clients.append(client)
         return client
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tests.support.manual_loop import ManualLoop
 
-HIGH_WATER = 65536
+HIGH_WATER, LOW_WATER = 65536, 16384
 
 
 class ConnectionProtocol(Protocol):
@@ -89,6 +89,17 @@ class MemoryTransport(asyncio.Transport):
             self._end(None)
         self._loop.settle()
 
+    def read_some(self, size: int) -> None:
+        """The peer reads *size* bytes of what waits for it, and no more for now."""
+        self.sent += self._unsent[:size]
+        self._unsent = self._unsent[size:]
+        if self._writing_paused and len(self._unsent) <= LOW_WATER:
+            self._writing_paused = False
+            self._protocol.resume_writing()
+        if self._closing and not self._unsent:
+            self._end(None)
+        self._loop.settle()
+
     def take(self) -> bytes:
         """What the peer has got since the last time."""
         sent, self.sent = self.sent, b""
@@ -121,6 +132,9 @@ class MemoryTransport(asyncio.Transport):
         if len(self._unsent) > HIGH_WATER and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert (high, low) == (HIGH_WATER, LOW_WATER)
 
     def get_write_buffer_size(self) -> int:
         return len(self._unsent)

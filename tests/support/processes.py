@@ -6,6 +6,7 @@ failing test can show it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -138,6 +139,24 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def process_name(pid: int) -> str:
+    """The name that process *pid* has given itself; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def open_sockets(pid: int) -> int:
+    """How many sockets process *pid* has open; 0 if it has ended."""
+    found = 0
+    with contextlib.suppress(OSError):
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                found += os.readlink(descriptor).startswith("socket:")
+    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ Deliberately written apart from ``vrata.wire``, so that a mistake there is not r
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -51,8 +52,12 @@ class Response:
 class Connection:
     """One client connection to *port* on the loopback address; a context manager."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1", *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, port: int, host: str = "127.0.0.1", *, timeout: float = TIMEOUT, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.sock = socket.create_connection((host, port), timeout=timeout)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="proxy.test")
         self._buffer = b""
 
     def __enter__(self) -> Self:

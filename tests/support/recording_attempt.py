@@ -18,6 +18,7 @@ class RecordingAttempt:
         self.informational: list[int] = []
         self.status = 0
         self.content = b""
+        self.trailers = b""
         self.ends = 0
         """How often the attempt ended, by completion or failure."""
         self.failure: FailureClass | None = None
@@ -46,13 +47,15 @@ class RecordingAttempt:
         self.informational.append(head.status)
         self._changed.set()
 
-    def on_response(self, head: ResponseHead, content: bytes, end: bool) -> None:
+    def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         assert not self.status
         self.status = head.status
-        self.on_response_content(content, end)
+        self.on_response_content(content, end, trailers)
 
-    def on_response_content(self, content: bytes, end: bool) -> None:
+    def on_response_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        assert end or not trailers
         self.content += content
+        self.trailers += trailers
         self.ends += end
         self._changed.set()
 

@@ -29,9 +29,17 @@ def refused(data: bytes) -> tuple[int, str]:
     return refusal.status, refusal.reason
 
 
-def emitted(head: RequestHead, authority: bytes = b"up.test") -> list[bytes]:
-    """The lines of the head for the next hop."""
-    text = head.emit(target=head.target, authority=authority, client=b"192.0.2.1", scheme=b"http")
+FORWARDING = b"x-forwarded-proto: http\r\nx-forwarded-port: 8080\r\n"
+
+
+def emitted(
+    head: RequestHead, authority: bytes = b"up.test", forwarding: bytes = FORWARDING, host: bytes | None = None
+) -> list[bytes]:
+    """The lines of the head for the next hop, without the request identifier if that was made here."""
+    text = head.emit(target=head.target, authority=authority, client=b"192.0.2.1", forwarding=forwarding, host=host)
     assert text.endswith(b"\r\n\r\n")
     assert text.count(b"\r\n\r\n") == 1
-    return text[:-4].split(b"\r\n")
+    lines = text[:-4].split(b"\r\n")
+    if not any(line.lower().startswith(b"x-request-id:") for line in head.passed):
+        lines.remove(b"x-request-id: " + head.request_id)
+    return lines

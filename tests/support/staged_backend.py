@@ -26,6 +26,8 @@ class ReceivedRequest:
     connection: int
     """Which connection of the backend it came on, counted from 0."""
     body: bytes = b""
+    trailers: tuple[bytes, ...] = ()
+    """The lines behind the last chunk."""
 
     @property
     def method(self) -> str:
@@ -73,8 +75,10 @@ class StagedConnection:
             while size := int(await self.reader.readuntil(b"\r\n"), 16):
                 parts.append(await self.reader.readexactly(size))
                 await self.reader.readexactly(2)
-            await self.reader.readexactly(2)
-            request.body = b"".join(parts)
+            trailers = []
+            while line := (await self.reader.readuntil(b"\r\n"))[:-2]:
+                trailers.append(line)
+            request.body, request.trailers = b"".join(parts), tuple(trailers)
         else:
             request.body = await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
         return request.body

@@ -10,12 +10,14 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vrata.model.errors import InvalidEntity, Problem
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.metrics.handover import Line
+from vrata.proxy.metrics.scrape import ExpositionSource
 from vrata.proxy.status import EntityProblem
 
 SLOW_REQUEST = 0.3
@@ -35,6 +37,15 @@ class StandInDataPlane:
         self._snapshot_id = ""
         self._connections: set[asyncio.StreamWriter] = set()
         self._is_draining = False
+
+    def share_counts(self, descriptor: int) -> None:
+        os.fstat(descriptor)
+
+    def take_metrics(self) -> Iterator[Line]:
+        return iter(())
+
+    def answer_scrapes_from(self, source: ExpositionSource) -> None:
+        pass
 
     def adopt_listener(self, address: str, sock: socket.socket) -> None:
         assert address not in self._pending, f"{address} adopted twice"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -43,8 +44,10 @@ class StreamClient:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, port: int, *, receive_buffer: int = 0) -> StreamClient:
-        """Connect; *receive_buffer* in bytes makes the kernel hold less for us than it would."""
+    async def connect(cls, port: int, *, receive_buffer: int = 0, tls: ssl.SSLContext | None = None) -> StreamClient:
+        """Connect, with TLS if there is a context for it; *receive_buffer* in bytes makes the kernel hold less for us
+        than it would.
+        """
         sock = socket.socket()
         try:
             sock.setblocking(False)
@@ -54,7 +57,8 @@ class StreamClient:
         except BaseException:
             sock.close()
             raise
-        return cls(*await asyncio.open_connection(sock=sock, limit=1 << 16))
+        name = None if tls is None else "proxy.test"
+        return cls(*await asyncio.open_connection(sock=sock, limit=1 << 16, ssl=tls, server_hostname=name))
 
     def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -75,7 +79,7 @@ class StreamClient:
         if head.all("transfer-encoding"):
             assert head["transfer-encoding"] == "chunked"
             assert "content-length" not in head
-            return Response(head.status, head.reason, head.headers, await self._read_chunks())
+            return Response(head.status, head.reason, head.headers, *await self._read_chunks())
         if "content-length" in head:
             return Response(
                 head.status, head.reason, head.headers, await self.read_exactly(int(head["content-length"]))
@@ -136,16 +140,19 @@ class StreamClient:
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
 
-    async def _read_chunks(self) -> bytes:
+    async def _read_chunks(self) -> tuple[bytes, tuple[tuple[str, str], ...]]:
         content: list[bytes] = []
+        trailers: list[tuple[str, str]] = []
         try:
             while size := int(await self._read_line(), 16):
                 content.append(await self.read_exactly(size))
                 assert await self._read_line() == b""
-            assert await self._read_line() == b""
+            while line := (await self._read_line()).decode("latin-1"):
+                name, _, value = line.partition(":")
+                trailers.append((name, value.strip()))
         except TruncatedResponse as cut:
             raise TruncatedResponse(b"".join(content) + cut.received) from cut
-        return b"".join(content)
+        return b"".join(content), tuple(trailers)
 
     async def _read_line(self) -> bytes:
         try:

@@ -177,6 +177,11 @@ class BodyReader:
         """The peer closed its side: True when the message is whole."""
         return self._decoder.finish()
 
+    @property
+    def trailers(self) -> bytes:
+        """The trailer lines that go on, each with its CRLF."""
+        return self._decoder.trailers
+
     def result(self) -> tuple[object, ...]:
         return self.content, self.complete, self.rest
 

@@ -24,7 +24,9 @@ class Nginx(ProgramProxy):
         locations = "\n".join(
             f"        location {prefix} {{ proxy_pass http://backend; }}" for prefix in site.prefixes()
         )
-        tls = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};" if site.tls else ""
+        # Debian's nginx speaks TLS 1.3 only when asked to; the others do without.
+        certificates = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};"
+        tls = f"{certificates} ssl_protocols TLSv1.2 TLSv1.3;" if site.tls else ""
         # No temporary files: a body of 1 MB would otherwise go to disk whenever the client is slower than the backend.
         content = f"""
     upstream backend {{

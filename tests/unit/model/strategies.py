@@ -79,6 +79,8 @@ retries = an_object(
     backoff=an_object(base=periods, max=periods),
 )
 
+networks = st.sampled_from(["10.0.0.0/8", "10.1.2.3/8", "192.0.2.1", "fd00::/8", "::ffff:10.0.0.1"])
+
 listeners = entity(
     {"port": ports},
     address=hosts | st.just(""),
@@ -90,7 +92,9 @@ listeners = entity(
     ),
     http2=flags,
     serverName=lines,
+    trustedProxies=some(networks),
     maxRequestHeadersKB=u32,
+    maxConnections=u32,
     timeouts=an_object(clientHeader=limits, clientRequest=limits, clientResponse=limits, idleBetweenRequests=limits),
     metrics=an_object(
         path=st.sampled_from(["", "/metrics", "/m/"]),
@@ -292,7 +296,7 @@ settings: dict[str, Documents] = {
     "rateLimit": an_object(
         requestsPerSecond=st.floats(-1, 1e6) | st.integers(-1, 100),
         burst=st.integers(-1, 100),
-        trustedProxies=some(st.sampled_from(["10.0.0.0/8", "10.1.2.3/8", "fd00::/8"])),
+        trustedProxies=some(networks),
     ),
     "headers": headers,
     "accessLog": an_object(

@@ -430,12 +430,12 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             (
                 "rateLimit",
                 {"trustedProxies": ["10.0.0.0/33"]},
-                '.trustedProxies[0]: must be a CIDR range such as "10.0.0.0/8", got "10.0.0.0/33"',
+                '.trustedProxies[0]: must be an IP address or a CIDR range such as "10.0.0.0/8", got "10.0.0.0/33"',
             ),
             (
                 "rateLimit",
-                {"trustedProxies": ["10.0.0.1"]},
-                '.trustedProxies[0]: must be a CIDR range, got a single address; write "10.0.0.1/32"',
+                {"trustedProxies": ["10.0.0.1", "proxy.test"]},
+                '.trustedProxies[1]: must be an IP address or a CIDR range such as "10.0.0.0/8", got "proxy.test"',
             ),
             ("headers", {"requestHeadersToAdd": [{}]}, ".requestHeadersToAdd[0].key: is required"),
             (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.model.samples import ABSENT, MINIMAL, with_member
-from tests.unit.model.wording import CEL, CONTROL, DURATION, HOST, REGEX, TOKEN, U32, problems
+from tests.unit.model.wording import CEL, CONTROL, DURATION, HOST, NETWORK, REGEX, TOKEN, U32, problems
 from vrata.model import KINDS, InvalidEntity
 
 # (kind, path, value, reason): one member of the minimal entity is changed, and that member is named.
@@ -51,8 +51,15 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ("listener", "http2", 0, "must be true or false, got a number"),
     ("listener", "http2", 1, "must be true or false, got a number"),
     ("listener", "serverName", "a\r\nSet-Cookie: b", CONTROL),
+    ("listener", "trustedProxies", "10.0.0.0/8", "must be a list, got a string"),
+    *(
+        ("listener", "trustedProxies", ["192.0.2.1", network], f"[1]: {NETWORK.format(network)}")
+        for network in ("10.0.0.0/33", "10.0.0", "proxy.test", "", "*", "fe80::1%eth0", "10.0.0.1-10.0.0.9", " ::1")
+    ),
     ("listener", "maxRequestHeadersKB", 2**32, U32.format(2**32)),
     ("listener", "maxRequestHeadersKB", -1, U32.format(-1)),
+    ("listener", "maxConnections", -1, U32.format(-1)),
+    ("listener", "maxConnections", 2**32, U32.format(2**32)),
     ("listener", "timeouts", 5, "must be an object, got a number"),
     ("listener", "timeouts.clientHeader", "10", DURATION.format("10")),
     ("listener", "timeouts.clientRequest", "1d", DURATION.format("1d")),

@@ -78,7 +78,9 @@ def losses(sent: Any, shown: Any, path: str) -> list[str]:
         lost = []
         for key, value in sent.items():
             at = f"{path}.{key}"
-            kept = key in KEPT_ZEROS or (path.endswith(".collect") and key in COLLECTED) or isinstance(value, dict)
+            # In an override of it, `false` is not the same as being absent.
+            zero_kept = key in KEPT_ZEROS and at != ".extProc.allowOnError"
+            kept = zero_kept or (path.endswith(".collect") and key in COLLECTED) or isinstance(value, dict)
             if key in shown:
                 lost += losses(value, shown[key], at) if value or kept else []
             elif value is not None and (value or kept) and value != {}:

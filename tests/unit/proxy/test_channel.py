@@ -14,14 +14,19 @@ from vrata.proxy import memory_file
 from vrata.proxy.channel import (
     MAX_PACKET,
     AdoptListener,
+    AnswerScrape,
     Applied,
     Apply,
     Channel,
+    CollectMetrics,
     Drain,
     Drained,
     MalformedMessage,
     Message,
+    MetricsHandedOver,
     Rejected,
+    ScrapeArrived,
+    ShareCounts,
     TerminationRequested,
     decode,
     encode,
@@ -29,6 +34,7 @@ from vrata.proxy.channel import (
 from vrata.proxy.status import EntityProblem
 
 MESSAGES: list[Message] = [
+    ShareCounts(),
     AdoptListener("[::1]:3000"),
     Apply(7),
     Drain(30.0),
@@ -37,6 +43,10 @@ MESSAGES: list[Message] = [
     Rejected(9, "because"),
     Drained(complete=False),
     TerminationRequested(),
+    CollectMetrics(3),
+    MetricsHandedOver(3),
+    ScrapeArrived(1, "l1", "0.0.0.0:3000", openmetrics=True),
+    AnswerScrape(1),
 ]
 
 

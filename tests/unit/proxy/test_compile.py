@@ -147,6 +147,7 @@ def test_a_listener_with_everything() -> None:
             "address": "::1",
             "serverName": "edge",
             "maxRequestHeadersKB": 100,
+            "maxConnections": 7,
             "timeouts": timeouts,
         }
         plan = await workshop.plan(listeners=[document])
@@ -155,6 +156,7 @@ def test_a_listener_with_everything() -> None:
         assert settings.timeouts == ListenerTimeouts(1, math.inf, 90, math.inf)
         assert (settings.server, settings.max_fields_size) == (b"edge", 102400)
         assert settings.max_head > 102400
+        assert settings.max_connections == 7
 
     in_workshop(work)
 
@@ -236,7 +238,7 @@ def test_authorities_and_endpoints() -> None:
             destinations=[{**destination("d", 80, host="::1"), "endpoints": endpoints}, destination("e", 90)],
             routes=[route("r", forward=forward("d"))],
         )
-        assert plan.pools == {("d", "::1", 81), ("d", "b.test", 82), ("e", "127.0.0.1", 90)}
+        assert plan.pools == {("d", "::1", 81): 0, ("d", "b.test", 82): 0, ("e", "127.0.0.1", 90): 0}
         assert plan.destination_ids == {"d", "e"}
         target = destination_of(plan)
         assert (target.authority, target.host) == (b"[::1]:80", "::1")

@@ -16,7 +16,7 @@ from tests.support.in_process_proxy import Document, InProcessProxy, on_each_loo
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import StreamClient, request
 from vrata.proxy.compile import SnapshotRejected
-from vrata.proxy.listener.connection import DRAIN_IDLE_GRACE
+from vrata.proxy.listener.time_limits import DRAIN_IDLE_GRACE
 
 # -- swapping ---------------------------------------------------------------------------------------------------------
 

@@ -38,11 +38,9 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
     assert set(ACTED_ON) == set(KINDS) - {"secret"}
 
 
-LISTENER_TLS = {"cert": "/cert.pem", "key": "/key.pem"}
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
-    ("listener", {"tls": LISTENER_TLS}, "tls"),
     ("listener", {"http2": True}, "http2"),
-    ("listener", {"metrics": {}}, "metrics"),
+    ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
     ("destination", {"options": {"timeouts": {"tlsHandshake": "1s"}}}, "options.timeouts.tlsHandshake"),
     ("destination", {"options": {"tls": {"mode": "tls"}}}, "options.tls.mode"),
     ("destination", {"options": {"endpointBalancing": {"algorithm": "MAGLEV"}}}, "options.endpointBalancing.algorithm"),
@@ -56,7 +54,6 @@ PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
-    ("destination", {"options": {"maxConnsPerHost": 1}}, "options.maxConnsPerHost"),
     ("route", {"match": {"cel": "true"}}, "match.cel"),
     ("group", {"retryDefault": {"attempts": 1}}, "retryDefault.attempts"),
     ("group", {"includeAttemptCount": True}, "includeAttemptCount"),
@@ -99,8 +96,22 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                 address="127.0.0.1",
                 http2=False,
                 serverName="vrata",
+                trustedProxies=["10.0.0.0/8"],
                 maxRequestHeadersKB=64,
+                maxConnections=1000,
+                tls={
+                    "cert": "/cert.pem",
+                    "key": "/key.pem",
+                    "minVersion": "TLSv1_2",
+                    "maxVersion": "TLSv1_3",
+                    "clientAuth": {"mode": "require", "ca": "/ca.pem"},
+                },
                 timeouts={"clientHeader": "1s", "clientResponse": "0s"},
+                metrics={
+                    "path": "/metrics",
+                    "collect": dict.fromkeys(("route", "destination", "endpoint", "middleware", "listener"), True),
+                    "histograms": {"durationBuckets": [0.1, 1]},
+                },
                 proxyErrors={"detail": "full"},
             )
         ],
@@ -112,7 +123,7 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     "tls": {"mode": "none"},
                     "endpointBalancing": {"algorithm": "RANDOM"},
                     "http2": False,
-                    "maxConnsPerHost": 0,
+                    "maxConnsPerHost": 100,
                 },
             )
         ],

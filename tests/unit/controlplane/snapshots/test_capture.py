@@ -182,6 +182,18 @@ def test_what_nothing_refers_to_is_warned_of() -> None:
     }
 
 
+def test_versions_of_tls_that_are_not_to_be_used_any_more_are_warned_of() -> None:
+    def tls(oldest: str) -> dict[str, str]:
+        return {"cert": "/cert.pem", "key": "/key.pem", "minVersion": oldest}
+
+    assert (
+        warnings_of(listeners=[listener(tls=tls("TLSv1_2"))], routes=[route()], destinations=[destination()]) == set()
+    )
+    found = warnings_of(listeners=[listener(tls=tls("TLSv1_1"))], routes=[route()], destinations=[destination()])
+    (warning,) = found
+    assert "tls.minVersion: lets clients use TLSv1_1" in warning
+
+
 def test_capturing_stores_the_snapshot_and_a_refusal_stores_none() -> None:
     async def scenario() -> None:
         store = MemoryStore()

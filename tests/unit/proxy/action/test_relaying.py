@@ -11,6 +11,9 @@ from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import request
 
+ADDED = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-request-id"}
+"""What every forwarded request carries beside the client's own fields."""
+
 
 async def forward_to(proxy: InProcessProxy, backend: StagedBackend, **settings: Any) -> None:
     """Apply one route to *backend*; *settings* are those of the forward action."""
@@ -34,7 +37,7 @@ async def test_a_plain_request_arrives_as_it_was_sent(proxy: InProcessProxy) -> 
         assert found.line == "GET /a%20b/..//c?q=%2F&q=2& HTTP/1.1"
         assert found.all("host") == ["proxy.test"]
         assert found.all("x-one") == ["1", "two"]
-        assert found.names == {"host", "x-one", "cookie", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+        assert found.names == {"host", "x-one", "cookie", *ADDED}
 
 
 @on_each_loop
@@ -46,7 +49,12 @@ async def test_the_forwarding_facts(proxy: InProcessProxy) -> None:
         await client.exchange(
             "GET /",
             *("X-Forwarded-For: 192.0.2.1", "X-Forwarded-For: 192.0.2.2, 192.0.2.3", "X-Forwarded-Proto: https"),
-            *("X-Forwarded-Host: lie.test", "X-Forwarded-Client-Cert: lie"),
+            *(
+                "X-Forwarded-Host: lie.test",
+                "X-Forwarded-Port: 1",
+                "X-Forwarded-Client-Cert: lie",
+                "Forwarded: for=lie",
+            ),
         )
         plain, claimed = backend.requests
         assert plain.all("x-forwarded-for") == ["127.0.0.1"]
@@ -54,7 +62,8 @@ async def test_the_forwarding_facts(proxy: InProcessProxy) -> None:
         for found in (plain, claimed):
             assert found.all("x-forwarded-proto") == ["http"]
             assert found.all("x-forwarded-host") == ["proxy.test"]
-            assert "x-forwarded-client-cert" not in found.names
+            assert found.all("x-forwarded-port") == [str(proxy.port)]
+            assert not found.names & {"x-forwarded-client-cert", "forwarded"}
 
 
 @on_each_loop
@@ -69,7 +78,7 @@ async def test_hop_by_hop_fields_of_a_request_stay_here(proxy: InProcessProxy) -
         ]
         await client.exchange("GET /", *fields)
         (found,) = backend.requests
-        assert found.names == {"host", "x-kept", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}
+        assert found.names == {"host", "x-kept", *ADDED}
 
 
 @on_each_loop
@@ -82,7 +91,7 @@ async def test_framing_cannot_be_nominated_away(proxy: InProcessProxy) -> None:
         (found,) = backend.requests
         assert found.body == b"abc"
         assert found.all("host") == ["proxy.test"]
-        assert found.all("x-forwarded-for") == ["127.0.0.1"]
+        assert found.all("x-forwarded-for") == ["192.0.2.1, 127.0.0.1"]
 
 
 @on_each_loop
@@ -95,6 +104,7 @@ async def test_a_chunked_request_goes_on_chunked(proxy: InProcessProxy) -> None:
             client.send(head + data)
             assert (await client.read_response()).body == b"ok"
         assert [found.body for found in backend.requests] == [b"abcde", b""]
+        assert [found.trailers for found in backend.requests] == [(b"X-Trailer: 1",), ()]
         assert {tuple(found.all("transfer-encoding")) for found in backend.requests} == {("chunked",)}
 
 
@@ -335,7 +345,8 @@ async def test_responses_without_a_body(proxy: InProcessProxy, data: bytes, leng
 @on_each_loop
 async def test_a_chunked_response_is_chunked_anew(proxy: InProcessProxy) -> None:
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3;x\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
-    assert (await relayed(proxy, data)).body == b"abcde"
+    response = await relayed(proxy, data)
+    assert (response.body, response.trailers) == (b"abcde", (("X-Trailer", "1"),))
 
 
 @on_each_loop

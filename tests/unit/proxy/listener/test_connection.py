@@ -313,6 +313,28 @@ def test_a_refusal_is_answered_once_and_nothing_behind_it_is_read(data: bytes, s
     assert client.owner.in_flight == 0
 
 
+@pytest.mark.parametrize(
+    "pieces", [[b"\r\n", b"\r\n"], [b"\r", b"\n", b"\r", b"\n"], [b"\r\n\r", b"\n"], [b"\r", b"\n\r\n"]]
+)
+def test_a_second_empty_line_is_refused_in_whatever_pieces_it_comes(pieces: list[bytes]) -> None:
+    client = DownstreamClient()
+    for piece in pieces:
+        assert client.transport.take() == b""
+        client.send(piece)
+    assert client.transport.take().startswith(b"HTTP/1.1 400 ")
+    assert client.handled == []
+
+
+@pytest.mark.parametrize("pieces", [[b"\r\n", GET % b"1"], [b"\r", b"\n" + GET % b"1"], [b"\r\n" + GET % b"1"]])
+def test_an_empty_line_before_a_request_is_ignored_in_whatever_pieces_it_comes(pieces: list[bytes]) -> None:
+    client = DownstreamClient()
+    for piece in pieces:
+        client.send(piece)
+    assert len(client.handled) == 1
+    client.answer(b"good")
+    assert client.transport.take().startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_refused_head_behind_a_good_request_is_answered_in_its_turn() -> None:
     client = DownstreamClient()
     client.send(GET % b"1" + b"nonsense\r\n\r\n")

@@ -18,8 +18,8 @@ from tests.support.downstream_client import (
 )
 from vrata.net.deadlines import INTERVAL, NEVER
 from vrata.proxy.contracts import Failure, FailureClass
-from vrata.proxy.listener.connection import DRAIN_IDLE_GRACE
 from vrata.proxy.listener.settings import ListenerTimeouts
+from vrata.proxy.listener.time_limits import DRAIN_IDLE_GRACE
 
 # -- the client goes -------------------------------------------------------------------------------------------------
 

@@ -33,14 +33,14 @@ class RecordingReader:
         self.method = method
         self.events: list[tuple[object, ...]] = []
 
-    def on_head(self, head: ResponseHead, content: bytes, end: bool) -> None:
-        self.events.append(("head", head.status, content, end))
+    def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        self.events.append(("head", head.status, content, end, *([trailers] if trailers else [])))
 
     def on_informational(self, head: ResponseHead) -> None:
         self.events.append(("informational", head.status))
 
-    def on_content(self, content: bytes, end: bool) -> None:
-        self.events.append(("content", content, end))
+    def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        self.events.append(("content", content, end, *([trailers] if trailers else [])))
 
     def on_broken(self, detail: str) -> None:
         self.events.append(("broken",))
@@ -96,11 +96,21 @@ def test_a_response_that_ends_by_itself_leaves_a_reusable_connection(data: bytes
         reader = upstream.reader
         assert reader.content == content
         assert [event[0] for event in reader.events][:1] == ["head"]
-        assert [event[-1] for event in reader.events].count(True) == 1
-        assert reader.events[-1][-1] is True
+        assert sum(True in event[2:] for event in reader.events) == 1
+        assert True in reader.events[-1][2:]
         assert upstream.connection.reusable
         assert upstream.connection.served == 1
         assert not upstream.transport.is_closing()
+
+
+def test_trailers_come_with_the_end() -> None:
+    data = OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nT: 1\r\nDate: x\r\nu:\r\n\r\n"
+    for cut in range(1, len(data)):
+        upstream = Upstream()
+        upstream.transport.receive(data[:cut])
+        upstream.transport.receive(data[cut:])
+        ends = [event for event in upstream.reader.events if True in event[2:]]
+        assert [event[-1] for event in ends] == [b"T: 1\r\nu:\r\n"]
 
 
 def test_head_and_content_that_arrive_together_are_told_together() -> None:

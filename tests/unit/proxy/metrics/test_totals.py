@@ -1,0 +1,272 @@
+"""Hand-overs of several workers becoming one sum, through every change that they may live through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, A, B, Worker, listener, scope, shown
+from vrata.proxy.meters import UNMATCHED
+from vrata.proxy.metrics.totals import Totals
+
+
+def test_the_sum_of_two_workers() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    one, two = Worker(wanted), Worker(wanted)
+    for status in (200, 200, 503):
+        one.request(A, status, to="d")
+    two.request(A, 200, to="d", seconds=3.0)
+    two.request(B, 404)
+    totals.add(one, one.hand_over())
+    totals.add(two, two.hand_over())
+    scraped = shown(totals)
+    assert scraped("vrata_route_requests_total", route="a", status_code="200") == 3
+    assert scraped("vrata_route_requests_total", route="a", status_code="503") == 1
+    assert scraped("vrata_route_requests_total", route="b", group="group", status_code="404") == 1
+    assert scraped("vrata_route_duration_seconds_bucket", route="a", le="2.5") == 3
+    assert scraped("vrata_route_duration_seconds_sum", route="a") == pytest.approx(3.003)
+    assert scraped("vrata_route_request_bytes_total") == 50
+    assert scraped("vrata_route_response_bytes_total") == 500
+    assert scraped("vrata_destination_requests_total", destination="d") == 4
+    assert scraped("vrata_endpoint_requests_total", endpoint="e:1") == 4
+
+
+def test_nothing_is_counted_twice() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    worker = Worker(wanted)
+    worker.request()
+    for _ in range(3):
+        totals.add(worker, worker.hand_over())
+    assert shown(totals)("vrata_route_requests_total") == 1
+
+
+def test_what_workers_state_is_summed_and_goes_with_them() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    one, two = Worker(wanted), Worker(wanted)
+    for worker, count in ((one, 2), (two, 3)):
+        for _ in range(count):
+            worker.meters[KEY].matched(A, 0)
+        worker.meters[KEY].connected = 10 * count
+        totals.add(worker, worker.hand_over())
+    assert shown(totals)("vrata_route_inflight_requests", route="a") == 5
+    assert shown(totals)("vrata_listener_active_connections") == 50
+    two.meters[KEY].route(A).ended(b"GET", 200, 0.1)
+    totals.add(two, two.hand_over())
+    assert shown(totals)("vrata_route_inflight_requests", route="a") == 4
+    totals.forget(two)
+    assert shown(totals)("vrata_route_inflight_requests", route="a") == 2
+    assert shown(totals)("vrata_listener_active_connections") == 20
+    assert shown(totals)("vrata_route_requests_total", route="a") == 1
+    # Its last request goes without a response: there is nothing to count, and still nothing in flight.
+    for _ in range(2):
+        one.meters[KEY].route(A).ended(b"GET", 0, 0.1)
+    totals.add(one, one.hand_over())
+    assert shown(totals)("vrata_route_inflight_requests", route="a") == 0
+
+
+def test_the_longest_row_of_failures_is_shown() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    one, two = Worker(wanted), Worker(wanted)
+    for worker, failures in ((one, 2), (two, 5)):
+        for _ in range(failures):
+            worker.request(status=500, to="d")
+        totals.add(worker, worker.hand_over())
+    assert shown(totals)("vrata_endpoint_consecutive_5xx") == 5
+    two.request(to="d")
+    totals.add(two, two.hand_over())
+    assert shown(totals)("vrata_endpoint_consecutive_5xx") == 2
+
+
+def test_a_draining_worker_does_not_bring_back_what_is_gone() -> None:
+    before = scope()
+    totals, old = Totals(), Worker(before)
+    totals.adopt(before)
+    old.request(A, to="d")
+    old.request(B)
+    totals.add(old, old.hand_over())
+    totals.adopt(scope(routes=[A], destinations=[], endpoints=[]))
+    assert shown(totals).values("route") == {"a"}
+    for route in (A, B, UNMATCHED):
+        old.request(route, to="d")
+    totals.add(old, old.hand_over())
+    scraped = shown(totals)
+    assert scraped.values("route") == {"a", ""}
+    assert scraped.values("destination") == set()
+    assert scraped("vrata_route_requests_total", route="a") == 2
+
+
+def test_a_listener_that_is_gone_is_forgotten_and_begins_at_zero_when_it_returns() -> None:
+    both = scope(listener(), listener("m", 81))
+    only_l = scope(listener())
+    totals = Totals()
+    totals.adopt(both)
+    worker = Worker(scope(listener("m", 81)))
+    worker.request()
+    totals.add(worker, worker.hand_over())
+    assert shown(totals, ("m", "0.0.0.0:81"))("vrata_route_requests_total") == 1
+    totals.adopt(only_l)
+    worker.request()
+    totals.add(worker, worker.hand_over())
+    assert shown(totals, ("m", "0.0.0.0:81")).samples == {}
+    totals.adopt(both)
+    assert shown(totals, ("m", "0.0.0.0:81")).all("vrata_route_requests_total") == []
+
+
+def test_while_workers_apply_what_was_and_what_will_be_counts() -> None:
+    before, after = scope(routes=[A]), scope(routes=[B])
+    totals = Totals()
+    totals.adopt(before)
+    slow, fast = Worker(before), Worker(after)
+    totals.expect(after)
+    slow.request(A)
+    fast.request(B)
+    totals.add(slow, slow.hand_over())
+    totals.add(fast, fast.hand_over())
+    assert shown(totals).values("route") == {"a", "b"}
+    totals.adopt(after)
+    assert shown(totals).values("route") == {"b"}
+    assert shown(totals)("vrata_route_requests_total", route="b") == 1
+
+
+def test_a_snapshot_that_was_rejected_leaves_nothing() -> None:
+    before = scope(routes=[A])
+    totals, worker = Totals(), Worker(scope(routes=[B]))
+    totals.adopt(before)
+    totals.expect(scope(routes=[B]))
+    worker.request(B)
+    totals.add(worker, worker.hand_over())
+    totals.adopt(before)
+    worker.request(B)
+    totals.add(worker, worker.hand_over())
+    assert shown(totals).values("route") == set()
+
+
+def test_durations_in_other_buckets_do_not_mix() -> None:
+    before, after = scope(), scope(listener(histograms={"durationBuckets": [1, 2]}))
+    totals = Totals()
+    totals.adopt(before)
+    worker, old = Worker(before), Worker(before)
+    worker.request(seconds=1.5)
+    totals.add(worker, worker.hand_over())
+    totals.expect(after)
+    worker.serve(after)
+    worker.request(seconds=1.5)
+    totals.add(worker, worker.hand_over())
+    # Another worker, which is late or drains, counts in the buckets of before.
+    old.request(seconds=1.5)
+    totals.add(old, old.hand_over())
+    for _ in range(2):
+        scraped = shown(totals)
+        assert scraped("vrata_route_requests_total") == 3
+        assert [scraped("vrata_route_duration_seconds_bucket", le=limit) for limit in ("1.0", "2.0", "+Inf")] == [
+            0,
+            1,
+            1,
+        ]
+        totals.adopt(after)
+
+
+@pytest.mark.parametrize("dimension", EVERYTHING)
+def test_a_dimension_that_is_switched_off_is_not_fed_by_who_does_not_know_it_yet(dimension: str) -> None:
+    before, after = scope(), scope(listener(collect={**EVERYTHING, dimension: False}))
+    totals, old = Totals(), Worker(before)
+    totals.adopt(before)
+    totals.expect(after)
+    old.request(to="d")
+    totals.add(old, old.hand_over())
+    totals.adopt(after)
+    old.request(to="d")
+    totals.add(old, old.hand_over())
+    name = "vrata_endpoint" if dimension == "endpoint" else f"vrata_{dimension}"
+    assert [each for each in shown(totals).families if each.name.startswith(name)] == []
+
+
+@pytest.mark.parametrize("dimension", EVERYTHING)
+def test_a_dimension_that_is_about_to_be_switched_on_counts_at_once(dimension: str) -> None:
+    before, after = scope(listener(collect={**EVERYTHING, dimension: False})), scope()
+    totals, new = Totals(), Worker(after)
+    totals.adopt(before)
+    totals.expect(after)
+    new.request(to="d")
+    new.meters[KEY].accepted = 1
+    totals.add(new, new.hand_over())
+    totals.adopt(after)
+    counters = {
+        "route": "vrata_route_requests_total",
+        "destination": "vrata_destination_requests_total",
+        "endpoint": "vrata_endpoint_requests_total",
+        "listener": "vrata_listener_connections_total",
+    }
+    assert shown(totals)(counters[dimension]) == 1
+
+
+def test_a_new_name_of_a_listener_goes_on_with_its_counts() -> None:
+    totals, worker = Totals(), Worker(scope())
+    totals.adopt(scope())
+    worker.meters[KEY].accepted = 4
+    totals.add(worker, worker.hand_over())
+    renamed = listener().model_copy(update={"name": "renamed"})
+    totals.adopt(scope(renamed))
+    assert shown(totals)("vrata_listener_connections_total", listener="renamed") == 4
+
+
+def test_lines_that_nobody_wrote_are_refused() -> None:
+    totals = Totals()
+    totals.adopt(scope())
+    with pytest.raises(ValueError, match="Expecting"):
+        totals.add("worker", b"nonsense")
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("request"),
+            st.integers(0, 2),
+            st.sampled_from([A, B, UNMATCHED]),
+            st.sampled_from([200, 204, 404, 502, 0]),
+            st.sampled_from([0.0, 0.005, 0.3, 99.0]),
+            st.sampled_from(["", "d"]),
+        ),
+        st.tuples(st.just("hand over"), st.integers(0, 2)),
+        st.tuples(st.just("replace"), st.integers(0, 2)),
+    ),
+    max_size=40,
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(STEPS)
+def test_however_it_is_spread_the_sum_is_what_one_worker_would_have_counted(steps: list[Any]) -> None:
+    wanted = scope()
+    totals, alone = Totals(), Totals()
+    totals.adopt(wanted)
+    alone.adopt(wanted)
+    workers, single = [Worker(wanted) for _ in range(3)], Worker(wanted)
+    earlier = shown(totals)
+    for kind, index, *details in steps:
+        if kind == "request":
+            route, status, seconds, to = details
+            for worker in (workers[index], single):
+                worker.request(route, status, to=to, seconds=seconds)
+            continue
+        totals.add(workers[index], workers[index].hand_over())
+        if kind == "replace":
+            totals.forget(workers[index])
+            workers[index] = Worker(wanted)
+        now = shown(totals)
+        assert [*now.falls_below(earlier)] == []
+        earlier = now
+    for worker in workers:
+        totals.add(worker, worker.hand_over())
+    alone.add(single, single.hand_over())
+    together, expected = shown(totals).counters(), shown(alone).counters()
+    assert together.keys() >= expected.keys()
+    for key, value in together.items():
+        assert value == pytest.approx(expected.get(key, 0))

@@ -1,0 +1,113 @@
+"""Meters through changes of what is collected, with requests on their way."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import pytest
+
+from vrata.model import Listener
+from vrata.model.listener import Metrics
+from vrata.proxy.meters import OTHER_METHOD, UNMATCHED, ListenerMeters, ResponseMeter, RouteMeter
+
+
+def wanted(*, buckets: tuple[float, ...] = (1.0,), **collect: bool) -> Metrics:
+    document: dict[str, Any] = {"collect": collect, "histograms": {"durationBuckets": list(buckets)}}
+    metrics = Listener.parse({"id": "l", "name": "l", "port": 80, "metrics": document}).metrics
+    assert metrics is not None
+    return metrics
+
+
+def test_a_response_counts_by_status_and_by_time() -> None:
+    responses = ResponseMeter((0.1, 1.0))
+    assert responses.is_zero
+    for status, seconds in ((200, 0.1), (200, 0.2), (404, 5.0), (101, 0.0)):
+        responses.record(status, seconds)
+    assert responses.statuses == {200: 2, 404: 1, 101: 1}
+    assert responses.counts == [2, 1, 1]
+    assert responses.sum == pytest.approx(5.3)
+    other = ResponseMeter((0.1, 1.0))
+    other.add_statuses(responses.take_statuses())
+    other.add_statuses({200: 1, 404: 1})
+    assert responses.is_zero
+    assert other.statuses == {200: 3, 404: 2, 101: 1}
+
+
+def test_a_success_alone_is_not_nothing() -> None:
+    responses = ResponseMeter(())
+    responses.record(200, 0.1)
+    assert not responses.is_zero
+
+
+@pytest.mark.parametrize("method", [b"", b"get", b"FOO", b"X" * 5000, b"OTHER"])
+def test_methods_that_a_client_invents_share_one_meter(method: bytes) -> None:
+    route = RouteMeter((1.0,))
+    for _ in range(2):
+        route.in_flight += 1
+        route.ended(method, 200, 0.1)
+    assert [*route.methods] == [OTHER_METHOD]
+    assert route.methods[OTHER_METHOD].statuses == {200: 2}
+
+
+def test_the_same_meter_serves_every_plan() -> None:
+    meters = ListenerMeters("l", "a:1", wanted())
+    first = meters.matched("r\0", 3)
+    meters.keep_only({"r\0"}, frozenset(), frozenset())
+    assert meters.matched("r\0", 4) is first
+    assert first is not None
+    assert (first.in_flight, first.request_bytes) == (2, 7)
+
+
+def test_what_no_plan_names_is_dropped_except_what_matched_nothing() -> None:
+    meters = ListenerMeters("l", "a:1", wanted(endpoint=True))
+    for key in ("r\0", "s\0", UNMATCHED):
+        meters.matched(key, 0)
+    for destination, endpoint in (("d", "e:1"), ("d", "e:2"), ("x", "e:1")):
+        meters.forwarded(destination, endpoint)
+    meters.keep_only({"s\0"}, {"d"}, {("d", "e:2")})
+    assert {*meters.routes} == {"s\0", UNMATCHED}
+    assert {*meters.destinations} == {"d"}
+    assert {*meters.endpoints} == {("d", "e:2")}
+
+
+CHOICES = [*product([True, False], repeat=2)]
+
+
+@pytest.mark.parametrize(("destination", "endpoint"), CHOICES)
+@pytest.mark.parametrize(("destination_then", "endpoint_then"), CHOICES)
+def test_a_request_that_lives_through_a_change_leaves_nothing_in_flight(
+    destination: bool, endpoint: bool, destination_then: bool, endpoint_then: bool
+) -> None:
+    before = wanted(destination=destination, endpoint=endpoint)
+    then = wanted(destination=destination_then, endpoint=endpoint_then, buckets=(1.0, 2.0, 3.0))
+    meters = ListenerMeters("l", "a:1", before)
+    early = [meters.forwarded("d", "e:1") for _ in range(2)]
+    for metrics in (then, before, then):
+        meters.configure(metrics)
+    late = meters.forwarded("d", "e:1")
+    for found in (*early, late):
+        if found is not None:
+            found.ended(503, 9.0)
+    in_flight = [meter.in_flight for meter in (*meters.destinations.values(), *meters.endpoints.values())]
+    assert in_flight == [0] * (destination_then + endpoint_then)
+    if destination_then:
+        # A switch forgets, and so does one that was undone; whoever began after it counts.
+        assert meters.destinations["d"].responses.statuses == {503: 3 if destination else 1}
+    if endpoint_then:
+        assert meters.endpoints["d", "e:1"].failures >= 1
+
+
+def test_other_buckets_reach_every_histogram() -> None:
+    meters = ListenerMeters("l", "a:1", wanted(endpoint=True))
+    route, upstream = meters.matched("r\0", 0), meters.forwarded("d", "e:1")
+    assert route is not None
+    assert upstream is not None
+    route.ended(b"GET", 200, 0.5)
+    upstream.ended(200, 0.5)
+    meters.configure(wanted(endpoint=True, buckets=(5.0, 6.0)))
+    histograms = [route.methods[b"GET"], meters.destinations["d"].responses, meters.endpoints["d", "e:1"].responses]
+    assert [(found.counts, found.sum, found.statuses) for found in histograms] == [([0, 0, 0], 0.0, {200: 1})] * 3
+    route.in_flight += 1
+    route.ended(b"PUT", 200, 5.5)  # its first with that method
+    assert route.methods[b"PUT"].counts == [0, 1, 0]
