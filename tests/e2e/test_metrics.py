@@ -21,7 +21,7 @@ from tests.support.gateway import Gateway, destination, forward, listener, route
 from tests.support.load import Load
 from tests.support.ports import free_port
 from tests.support.processes import is_alive
-from tests.support.raw_http import Connection
+from tests.support.raw_http import Connection, TruncatedResponse
 from tests.support.recording_backend import Exchange, RecordingBackend
 from vrata.proxy.supervisor.metrics import PATIENCE
 
@@ -68,7 +68,7 @@ class Watch:
         while not self._over.wait(0.01):
             try:
                 now = scrape(self._port)
-            except OSError:
+            except (OSError, TruncatedResponse):
                 continue  # a worker died with this connection; there will be others
             if earlier is not None:
                 self.failures += now.falls_below(earlier)

@@ -112,6 +112,8 @@ class UpstreamPeer:
         self._data = b""
         self._consumed = 0
         self._answer_left = 0
+        # It has sent what may or may not have been an answer.
+        self._uncertain = False
         self._stray: int | None = None
         """How many bytes had been sent when the first came that is no part of an answer."""
 
@@ -141,12 +143,12 @@ class UpstreamPeer:
 
     def _begin(self, line: bytes, fields: dict[bytes, list[bytes]], rest: bytes) -> None:
         assert _REQUEST_LINE.fullmatch(line), line
-        poisoned = False
+        poisoned = self._uncertain
         if self.arrivals:
             last = self.arrivals[-1]
             assert last.poisoned or (last.answered and last.finished), "a second request on a busy connection"
             assert not last.without_framing or last.poisoned, "another request behind an answer that a close ends"
-        if self._stray is not None:
+        if self._stray is not None and not self._uncertain:
             had = max(received for written, received in self.transport.marks if written <= self._consumed)
             assert had < self._stray, "a request on a connection that had sent what nobody asked for"
             poisoned = True
@@ -234,6 +236,8 @@ class UpstreamPeer:
 
     def send(self, size: int) -> None:
         """Send *size* bytes of what is prepared, 0 for all of it."""
+        if self.transport.peer_ended:
+            return
         piece = self.script[:size] if size else self.script
         self.script = self.script[len(piece) :]
         self.sent += len(piece)
@@ -250,8 +254,9 @@ class UpstreamPeer:
         arrival = self.current
         if arrival is not None:
             arrival.poisoned = arrival.answered = True
-            arrival.finished = True
-        self._stray_behind(0)
+            arrival.finished = self._uncertain = True
+        else:
+            self._stray_behind(0)
         self.sent += len(data)
         self.transport.peer_sends(data)
 

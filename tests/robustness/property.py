@@ -20,13 +20,13 @@ def assert_consistent(differential: Differential, data: bytes, pieces: Sequence[
     whole = differential.outcome([data])
     _assert_one_answer_each(whole)
     divided = differential.outcome(pieces)
-    count, answers = len(whole.messages), len(whole.answers)
-    last = divided.answers[-1] if divided.answers else None
-    if last is not None and last.status == 404 and last.values(b"connection") == [b"close"]:
+    messages, answers = list(whole.messages), [answer.status for answer in whole.answers]
+    statuses = [answer.status for answer in divided.answers]
+    if statuses and statuses[-1] == 404 and divided.answers[-1].values(b"connection") == [b"close"]:
         # No route has this target, which was known before all of the body was there: what follows is not looked at.
-        count, answers = len(divided.messages), len(divided.answers)
-    assert divided.messages == whole.messages[:count]
-    assert [answer.status for answer in divided.answers] == [answer.status for answer in whole.answers][:answers]
+        del statuses[-1], answers[len(statuses) :], messages[len(divided.messages) :]
+    assert list(divided.messages) == messages
+    assert statuses == answers
     return whole
 
 

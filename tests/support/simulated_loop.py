@@ -235,7 +235,8 @@ class SimulatedTransport(asyncio.Transport):
         self._closing = False
         self._losing = False
         self._peer_reads = True
-        self._peer_ended = False
+        self.peer_ended = False
+        """The peer sends no more."""
         self._peer_gone = False
         self.lost = False
         """The protocol has been told of the end."""
@@ -259,14 +260,14 @@ class SimulatedTransport(asyncio.Transport):
     # -- the peer's side ----------------------------------------------------------------------------------------------
 
     def peer_sends(self, data: bytes) -> None:
-        if not self._peer_ended and data:
+        if not self.peer_ended and data:
             self._inbound.append(data)
             self._deliver_soon()
 
     def peer_ends(self) -> None:
         """The peer sends no more."""
-        if not self._peer_ended:
-            self._peer_ended = True
+        if not self.peer_ended:
+            self.peer_ended = True
             self._inbound.append(None)
             self._deliver_soon()
 
@@ -277,7 +278,7 @@ class SimulatedTransport(asyncio.Transport):
 
     def peer_resets(self) -> None:
         if not self._peer_gone:
-            self._peer_gone = self._peer_ended = True
+            self._peer_gone = self.peer_ended = True
             self._inbound.append(ConnectionResetError("reset by peer"))
             self._deliver_soon()
 

@@ -70,8 +70,8 @@ class TlsTransport:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        # Found once: these run for every message. ``SSLObject`` only passes its read and write on to what it wraps, which
-        # costs a tenth of all that is done here; should it wrap nothing some day, it does both itself.
+        # Found once: these run for every message. ``SSLObject`` only passes its read and write on to what it wraps, and
+        # that costs a tenth of all that is done here; should it wrap nothing some day, it does both itself.
         session: Any = getattr(self._session, "_sslobj", self._session)
         self._feed: Callable[[Any], int] = self._incoming.write
         self._decrypt: Callable[[int], bytes] = session.read

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
+import socket
 import struct
 import termios
 
@@ -16,6 +18,7 @@ LOW = 16384
 has something to send while the other side is read again."""
 
 _COUNT = struct.Struct("i")
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 def backlog(transport: asyncio.Transport) -> int:
@@ -33,3 +36,14 @@ def backlog(transport: asyncio.Transport) -> int:
         except (OSError, ValueError):
             taken = 0  # the connection is gone, and nothing will be taken
     return transport.get_write_buffer_size() + taken
+
+
+def reset_on_close(transport: asyncio.Transport) -> None:
+    """Let the close of *transport* be a reset: the peer cannot take it for an end, and the kernel keeps nothing.
+
+    After any other close it goes on offering what it has taken, megabytes perhaps, for as long as the peer answers.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)

@@ -6,9 +6,6 @@ Setting a limit is storing a number; which of them has passed, if any, is found 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 from typing import cast
 
 import structlog
@@ -22,8 +19,6 @@ from vrata.wire.http1.head import ResponseHead
 
 DRAIN_IDLE_GRACE = 0.5
 """Seconds that an idle connection stays open after a drain began, for the request that may be on its way."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _log = structlog.get_logger("vrata.proxy.listener")
 
@@ -146,8 +141,5 @@ class TimedConnection(ServingConnection):
         """Cut the connection so that the client cannot take what it has for a whole message."""
         if self._closed:
             return
-        sock = self._transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        write_buffer.reset_on_close(self._transport)
         self._transport.abort()

@@ -95,6 +95,8 @@ class UpstreamConnection:
         if not self.closed:
             # Now, not in connection_lost: until then the pool would still give it away.
             self.closed = True
+            if write_buffer.backlog(self._transport):
+                write_buffer.reset_on_close(self._transport)  # it does not read what it was sent
             self._transport.abort()
 
     def expire(self) -> None:

@@ -216,9 +216,11 @@ async def test_an_answer_before_the_request_was_read(proxy: InProcessProxy, faul
         client.writer.write(found.head() + found.body())
         # The label says that the backend had seen nothing of the body.
         answer = await client.receive(dataclasses.replace(found, upload=0))
-        assert answer == Answer("whole", reusable=False)
+        assert answer.outcome == "whole"
+        assert not (fault == "early-unread" and answer.reusable)  # the others may be read faster than they answer
         await client.gone()
-        await nothing_is_left(proxy, backend)
+        await eventually_async(lambda: proxy.watched == backend.open <= 1, what="what is left is in the pool")
+        await nothing_is_left(proxy, backend, idle=backend.open)
 
 
 @on_each_loop
