@@ -217,6 +217,7 @@ class Supervisor:
                 self._stamps = tls.stamps
                 self._conclude(self._good_outcome)
                 return
+        _report_changes(tls, self._edition.tls)
         edition = self._next_edition(document, tls)
         await self._sockets.open(edition.addresses)
         self._metrics.expect(document.metrics_scope)
@@ -331,6 +332,14 @@ class Supervisor:
 
 def _distinct(problems: Iterable[EntityProblem]) -> tuple[EntityProblem, ...]:
     return tuple(dict.fromkeys(problems))
+
+
+def _report_changes(tls: TlsReview, before: TlsReview) -> None:
+    for problem in set(tls.problems) - set(before.problems):
+        _log.error("certificate cannot be used", listener=problem.name, reason=problem.reason)
+    for listener in tls.material.keys() & before.material.keys():
+        if tls.material[listener] != before.material[listener]:
+            _log.info("certificate or its settings changed", listener=listener)
 
 
 def _report(outcome: ApplyOutcome) -> None:

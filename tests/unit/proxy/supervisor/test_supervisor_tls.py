@@ -114,8 +114,10 @@ def run(directory: Path, scenario: Callable[[Proxy], Awaitable[None]]) -> None:
             await proxy.supervisor.drain(0.5)
             await proxy.tasks.stop()
 
-    with capture_logs():
+    with capture_logs() as logs:
         asyncio.run(main())
+    secret = [line for certificate in (FIRST, SECOND) for line in certificate.key_text.splitlines()[1:-1]]
+    assert not [entry for entry in logs if any(line in str(entry) for line in secret)]
 
 
 FIRST = authority().issue("first.test")
