@@ -138,7 +138,6 @@ class TestWhatIsRefused:
             ({"outlierDetection": {}}, "options.outlierDetection"),
             ({"healthCheck": {"path": "/up"}}, "options.healthCheck"),
             ({"tls": {"mode": "tls"}}, "options.tls"),
-            ({"maxConnsPerHost": 3}, "options.maxConnsPerHost"),
             ({"endpointBalancing": {"algorithm": "MAGLEV"}}, "options.endpointBalancing"),
             ({"discovery": {"type": "kubernetes"}}, "options.discovery"),
             ({"timeouts": {"tlsHandshake": "1s"}}, "options.timeouts.tlsHandshake"),

@@ -133,12 +133,10 @@ def test_spellings_that_some_reader_takes_for_chunked_and_another_does_not(spell
 @pytest.mark.parametrize(
     "spelling",
     [
-        b"Transfer_Encoding: chunked",
         b"TransferEncoding: chunked",
         b"Transfer-Encodin: chunked",
         b"Transfer-Encodings: chunked",
         b"X-Transfer-Encoding: chunked",
-        b"Content_Length: 9",
         b"Content-Length-: 9",
     ],
     ids=repr,
@@ -147,6 +145,16 @@ def test_another_name_is_another_field(spelling: bytes) -> None:
     head = accepted(message(b"Content-Length: 5", spelling, body=b"12345"))
     assert (head.chunked, head.content_length) == (False, 5)
     assert head.passed == [spelling]
+
+
+@pytest.mark.parametrize(
+    "spelling", [b"Transfer_Encoding: chunked", b"Content_Length: 9", b"X_Forwarded-For: a", b"PROXY_CONNECTION: close"]
+)
+def test_a_name_with_underscores_that_cgi_would_take_for_another_field_is_left_behind(spelling: bytes) -> None:
+    head = accepted(message(b"Content-Length: 5", spelling, b"X_Y: 1", body=b"12345"))
+    assert (head.chunked, head.content_length, head.keep_alive) == (False, 5, True)
+    assert list(head.forwarded_for) == []
+    assert head.passed == [b"X_Y: 1"]
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,21 @@ CASES = (
         forwarded(SEEN).carrying((b"x-forwarded-host", b"a.test"), (b"x-forwarded-proto", b"http")),
     ),
     Case(
+        "claims with underscores for hyphens",
+        "CGI (RFC 3875 §4.1.18) reads them alike",
+        request(
+            GET,
+            *(b"X_Forwarded_For: 1.2.3.4", b"X-Forwarded_For: 1.2.3.4", b"x_forwarded_proto: https"),
+            *(b"X_FORWARDED_HOST: evil.test", b"X_Request_Id: 1", b"Proxy_Authorization: x", b"X_Other: 1"),
+        ),
+        forwarded(SEEN)
+        .carrying((b"x-forwarded-for", PEER), (b"x_other", b"1"))
+        .lacking(
+            *(b"x_forwarded_for", b"x-forwarded_for", b"x_forwarded_proto", b"x_forwarded_host", b"x_request_id"),
+            b"proxy_authorization",
+        ),
+    ),
+    Case(
         "hop-by-hop fields",
         "RFC 9110 §7.6.1",
         request(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 from collections.abc import Iterator
 
@@ -15,6 +16,7 @@ from tests.support.held_response import Held, begin, says
 from tests.support.in_process_proxy import Document, InProcessProxy, on_each_loop
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import request, within
+from vrata.proxy.listener.time_limits import DRAIN_IDLE_GRACE
 
 
 @on_each_loop
@@ -69,6 +71,32 @@ async def test_draining_does_not_wait_behind_a_response_that_had_begun(proxy: In
         assert await client.ending() == "closed"
         (complete,) = await within(draining, "the drain")
         assert complete is True
+
+
+@on_each_loop
+async def test_draining_leaves_time_for_a_request_behind_an_answer_that_is_read_slowly(proxy: InProcessProxy) -> None:
+    large = route("large", {"path": "/large"}, directResponse={"status": 200, "body": "x" * 300_000})
+    await proxy.apply(large, says("again"))
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:  # what it does not read, the kernel keeps
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", proxy.port))
+        await loop.sock_sendall(client, request("GET /large"))
+        received = await within(loop.sock_recv(client, 20_000), "the head")
+        assert b"connection: close" not in received.lower()
+        draining = asyncio.gather(proxy.data_plane.drain(10))
+        await eventually_async(lambda: not accepts(proxy.port), what="nothing is accepted any more")
+        for _ in range(8):  # twice the grace in all
+            received += await within(loop.sock_recv(client, 20_000), "some of the answer")
+            await asyncio.sleep(DRAIN_IDLE_GRACE / 4)
+        while not received.endswith(b"x" * 300_000):
+            received += await within(loop.sock_recv(client, 1 << 16), "the rest of the answer")
+        await loop.sock_sendall(client, request("GET /again"))
+        answer = await within(loop.sock_recv(client, 20_000), "another answer")
+        assert answer.endswith(b"again")
+        assert b"connection: close" in answer
+    assert list(await within(draining, "the drain")) == [True]
 
 
 @on_each_loop

@@ -113,6 +113,19 @@ async def test_bytes_behind_the_handshake_go_into_the_tunnel(proxy: InProcessPro
 
 
 @on_each_loop
+async def test_a_client_that_ends_its_side_before_the_tunnel_is_open_has_it_ended(proxy: InProcessProxy) -> None:
+    async with RawUpstream(SWITCHED) as upstream:
+        await proxy.apply(ROUTE, **to(upstream.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(HANDSHAKE + b"early ping")
+        writer.write_eof()
+        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        assert upstream.received == b"early ping"
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.close()
+
+
+@on_each_loop
 async def test_an_idle_tunnel_is_closed(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
         listener = proxy.listener(timeouts={"idleBetweenRequests": "200ms"})

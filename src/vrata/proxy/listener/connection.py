@@ -266,8 +266,8 @@ class DownstreamConnection(TimedConnection):
         self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
         data, self._buffer = self._buffer, b""
         self.resume_reading()
-        if data:
-            self._tunnel_data(data, end=False)
+        if data or self._input_ended:
+            self._tunnel_data(data, end=self._input_ended)
 
     def _hold_back(self, data: bytes) -> None:
         """Keep the bytes of a pipelined request until the present one is answered (RFC 9112 §9.3.2)."""
@@ -440,13 +440,18 @@ class DownstreamConnection(TimedConnection):
         if self._buffer and not self._write_paused:
             data, self._buffer = self._buffer, b""
             self._process(data)
-        if self._input_ended and self._request is None and not self._write_paused and not self._closing:
-            self._close_gracefully()
+        if not self._input_ended or self._closing:
+            return
+        if self._request is None:
+            if not self._write_paused:
+                self._close_gracefully()
+        elif not self._body_complete:
+            self._transport.close()  # the rest of this body will never come: whoever forwards it is told at once
 
     def _close_gracefully(self) -> None:
         self._closing = True
         self.deadline = self._loop.time() + LINGER
-        if self._body_complete:
+        if self._body_complete or self._input_ended:
             self._transport.close()  # it waits until the client has taken its answer, which it may never do
             return
         self._buffer = b""

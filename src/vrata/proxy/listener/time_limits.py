@@ -62,6 +62,8 @@ class TimedConnection(ServingConnection):
         self._closing = False
         self._idle_deadline = NEVER
         self._stall: Stall | None = None
+        self._still_to_come = -1
+        """Bytes of the last answer that the kernel held when it was last asked; -1 before."""
         # Per request.
         self._settings: ListenerSettings = owner.settings
         self._request: Http1Request | None = None
@@ -131,11 +133,19 @@ class TimedConnection(ServingConnection):
                 self._stall = Stall(self._transport, now, self._settings.timeouts.idle_between_requests)
         elif self._closing:
             limit = now
+        elif self.draining and now >= self._idle_deadline and self._takes_last_answer():
+            # It can only ask again when it has all of that, and its grace should be there for it then.
+            limit = self._idle_deadline = now + DRAIN_IDLE_GRACE
         else:
             limit = min(self._head_deadline, self._idle_deadline)
         if unsent and self._stall is not None:
             limit = min(limit, self._stall.renewed(now))
         return limit
+
+    def _takes_last_answer(self) -> bool:
+        """Whether the client has yet to get some of the last answer, and got some since this was asked before."""
+        before, self._still_to_come = self._still_to_come, write_buffer.backlog(self._transport)
+        return self._still_to_come < before if before >= 0 else self._still_to_come > 0
 
     def abort(self) -> None:
         """Cut the connection so that the client cannot take what it has for a whole message."""

@@ -17,7 +17,7 @@ _REMEMBERED_LENGTH = 64
 PASS: Final = 0
 """End-to-end: goes on as it came."""
 DROP: Final = 1
-"""Hop-by-hop (RFC 9110 §7.6.1), or a claim that only Vrata may make: never goes on."""
+"""Hop-by-hop (RFC 9110 §7.6.1), a claim that only Vrata may make, or a name that reads like one of the fields here."""
 HOST: Final = 2
 CONNECTION: Final = 3
 CONTENT_LENGTH: Final = 4
@@ -83,6 +83,10 @@ class FieldTable(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         field = self._known.get(name.lower(), PASS)
+        # CGI and its descendants, WSGI among them, read underscores and hyphens alike (RFC 3875 §4.1.18): such a name
+        # would be to them the field that is checked, replaced or left out here.
+        if field == PASS and name.lower().replace(b"_", b"-") in self._known:
+            field = DROP
         if len(self) < _REMEMBERED_SPELLINGS and len(name) <= _REMEMBERED_LENGTH:
             self[name] = field
         return field
@@ -123,5 +127,5 @@ def goes_on_in_trailers(name: bytes) -> bool:
     A recipient may merge trailers into the head (RFC 9112 §7.1.2), after whoever stands before it has looked at the
     head alone. So what acts on routing, authentication or the meaning of the message never goes on in trailers.
     """
-    name = name.lower()
+    name = name.lower().replace(b"_", b"-")
     return name not in _NOT_IN_TRAILERS and not name.startswith(_NOT_IN_TRAILERS_FROM)

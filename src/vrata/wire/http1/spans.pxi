@@ -21,6 +21,7 @@ cdef enum:
 cdef enum:
     MOST_FIELDS = 100
     LONGEST_LINE = 8192
+    LONGEST_NAME = 23  # of those below
     ID_SIZE = 32
 
 cdef struct Field:
@@ -130,6 +131,17 @@ cdef uint8_t response_code(const char* p, Py_ssize_t n) noexcept nogil:
     return PASS
 
 
+cdef uint8_t misspelt_code(const char* p, Py_ssize_t n, bint of_request) noexcept nogil:
+    """DROP for a name that means something when its underscores are read as hyphens; see vrata.wire.http1.fields."""
+    cdef char name[LONGEST_NAME]
+    cdef Py_ssize_t i
+    if n > LONGEST_NAME:
+        return PASS
+    for i in range(n):
+        name[i] = c'-' if p[i] == c'_' else p[i]
+    return PASS if (request_code(name, n) if of_request else response_code(name, n)) == PASS else DROP
+
+
 cdef extern from "string.h" nogil:
     void* memmem(const void* haystack, size_t haystack_size, const void* needle, size_t needle_size)
 
@@ -173,6 +185,8 @@ cdef int read_fields(const char* base, Py_ssize_t start, Py_ssize_t end, bint of
             v -= 1
         field.value_end = <uint32_t>(v - base)
         field.code = request_code(p, q - p) if of_request else response_code(p, q - p)
+        if field.code == PASS and memchr(p, c'_', q - p) != NULL:
+            field.code = misspelt_code(p, q - p, of_request)
         p = base + field.next
         count += 1
         if count > MOST_FIELDS + 1:

@@ -146,7 +146,7 @@ async def test_nonsense(proxy: InProcessProxy, fault: str, choices: int) -> None
 @on_each_loop
 async def test_a_fault_that_is_not_the_answers(proxy: InProcessProxy, fault: str) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, PATIENT)
+        await forward_all(proxy, backend.port, {**PATIENT, "idleConnection": "100ms"})
         client = await VerifyingClient.connect(proxy.port)
         for framing in FRAMED:
             for found in (probe(fault, framing=framing), probe(fault, framing=framing, method="HEAD")):
@@ -155,8 +155,7 @@ async def test_a_fault_that_is_not_the_answers(proxy: InProcessProxy, fault: str
                     await eventually_async(lambda: backend.open == 0, what="the connection is given up")
                 assert await client.ask(probe("ok")) == Answer("whole", reusable=True)
         await client.gone()
-        await eventually_async(lambda: proxy.watched == backend.open <= 1, what="what is left is in the pool")
-        await nothing_is_left(proxy, backend, idle=backend.open)
+        await nothing_is_left(proxy, backend)
 
 
 @pytest.mark.parametrize("fault", ["doom-close", "doom-reset"])
@@ -210,7 +209,7 @@ async def test_a_flood_of_interim_responses(proxy: InProcessProxy) -> None:
 @on_each_loop
 async def test_an_answer_before_the_request_was_read(proxy: InProcessProxy, fault: str, chunked: bool) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, PATIENT)
+        await forward_all(proxy, backend.port, {**PATIENT, "idleConnection": "100ms"})
         found = probe(fault, method="POST", upload=8 * LARGE, upload_chunked=chunked)
         client = await VerifyingClient.connect(proxy.port)
         client.writer.write(found.head() + found.body())
@@ -219,8 +218,7 @@ async def test_an_answer_before_the_request_was_read(proxy: InProcessProxy, faul
         assert answer.outcome == "whole"
         assert not (fault == "early-unread" and answer.reusable)  # the others may be read faster than they answer
         await client.gone()
-        await eventually_async(lambda: proxy.watched == backend.open <= 1, what="what is left is in the pool")
-        await nothing_is_left(proxy, backend, idle=backend.open)
+        await nothing_is_left(proxy, backend)
 
 
 @on_each_loop

@@ -54,6 +54,28 @@ def test_a_request_that_the_client_does_not_finish_is_given_up() -> None:
     assert not client.owner.connections
 
 
+def test_a_pipelined_request_that_the_client_does_not_finish_is_given_up() -> None:
+    client = DownstreamClient()
+    client.send(GET % b"1" + POST % 10 + b"ab")
+    client.transport.receive_eof()
+    client.answer(b"one")
+    assert client.transport.take().endswith(b"one")
+    assert len(client.handled) == 2
+    assert client.last.client_gone == 1
+    assert client.transport.closed
+    assert client.owner.in_flight == 0
+    assert not client.owner.connections
+
+
+def test_a_client_that_sends_no_more_is_not_waited_for_when_a_pipelined_request_is_refused() -> None:
+    client = DownstreamClient()
+    client.send(GET % b"1" + b"nonsense\r\n\r\n")
+    client.transport.receive_eof()
+    client.answer(b"one")
+    assert b"HTTP/1.1 400 " in client.transport.take()
+    assert client.transport.closed
+
+
 @pytest.mark.parametrize("data", [b"", b"GET / HT", GET % b"1"])
 def test_a_client_that_goes_away(data: bytes) -> None:
     client = DownstreamClient()
