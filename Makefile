@@ -53,10 +53,10 @@ format: $(TEST_STAMP) ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: apt-packages $(TEST_STAMP) lint ## lint, every test, and the wire once more without the compiled modules
+test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messages once more without the compiled modules
 	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep -x "data path compiled"
 	$(BIN)/pytest $(TEST_ARGS)
-	VRATA_INTERPRETED=1 $(BIN)/pytest -q tests/wire
+	VRATA_INTERPRETED=1 $(BIN)/pytest -q tests/wire tests/robustness
 
 bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
 	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
