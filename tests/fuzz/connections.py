@@ -127,6 +127,7 @@ class World:
     def __init__(self) -> None:
         self.errors: list[Any] = []
         """What was logged as an error."""
+        self._limited = False
         self.loop = SimulatedLoop()  # type: ignore[abstract] # nobody asks it for the rest
         events._set_running_loop(self.loop)
         try:
@@ -142,6 +143,7 @@ class World:
         self._upstreams: list[UpstreamPeer] = []
         self._identity = FIRST_IDENTITY
         self.loop.network.accepts = True
+        self._limited = False
         self._apply(program.byte())
         while program:
             self._step(program)
@@ -231,6 +233,9 @@ class World:
         status = self.proxy.data_plane.status()
         assert 0 <= status.in_flight <= status.connections <= len(self._clients)
         assert not self.errors, self.errors
+        if not self._limited and not self.loop.network.dials and not any(self._backlogs()):
+            for client in self._clients:
+                assert not client.waits_in_vain(), "a body is not read, and everybody would take it"
 
     def _wind_down(self) -> None:
         """Everybody reads again and does nothing more; every limit passes."""
@@ -263,6 +268,8 @@ class World:
 
     def _apply(self, choice: int) -> None:
         options: dict[str, Any] = {"timeouts": LIMITS}
+        # Once there is a limit, requests may wait for a connection that no limit holds back any more.
+        self._limited = self._limited or bool(choice & 1)
         if choice & 1:
             options["maxConnsPerHost"] = 1 + (choice >> 2 & 1)
         document = destination("b", 80 + (choice >> 1 & 1), host="192.0.2.2", **options)
@@ -274,6 +281,9 @@ class World:
 
     def _transports(self) -> list[SimulatedTransport]:
         return [peer.transport for peer in self._clients] + [peer.transport for peer in self._upstreams]
+
+    def _backlogs(self) -> Iterator[int]:
+        return (transport.get_write_buffer_size() for transport in self._transports())
 
     def _client(self, program: Program) -> ClientPeer | None:
         choice = program.byte()

@@ -355,6 +355,19 @@ class ClientPeer:
         self.left = True
         [self.transport.peer_closes, self.transport.peer_ends, self.transport.peer_resets][how]()
 
+    @property
+    def is_tame(self) -> bool:
+        """All that it has sent and got is HTTP, and known."""
+        return not self.wild and not any(asked.upgrade for asked in self.asked)
+
+    def waits_in_vain(self) -> bool:
+        """It has sent more of a body whose request is being served, and the proxy does not read it."""
+        transport = self.transport
+        if transport.is_reading() or transport.is_closing() or not transport.waiting or not self.is_tame:
+            return False
+        answered = sum(answer.complete for answer in self._answers(self.received + transport.sent))
+        return answered == sum(asked.end <= transport.received for asked in self.asked)
+
     # -- what came of it ----------------------------------------------------------------------------------------------
 
     def check(self, arrivals: dict[int, list[Arrival]]) -> None:
@@ -367,17 +380,16 @@ class ClientPeer:
         if not self.wild:
             for identity in own:
                 assert not any(arrival.strange_upload for arrival in arrivals.get(identity, [])), "another's body"
-        if self.wild or any(asked.upgrade for asked in self.asked):
+        if not self.is_tame:
             return
-        answers = self._answers()
+        answers = self._answers(self.received)
         assert len(answers) <= len(self.asked), "more answers than requests"
         for asked, answer in zip(self.asked, answers, strict=False):
             self._check_answer(asked, answer, arrivals.get(asked.identity, []))
         self._check_number(answers)
 
-    def _answers(self) -> list[Answered]:
+    def _answers(self, data: bytes) -> list[Answered]:
         found: list[Answered] = []
-        data = self.received
         while data:
             head = split_head(data)
             assert head is not None, ("a head that breaks off", data)

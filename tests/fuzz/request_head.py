@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 
+from tests.support.h11_comparison import assert_same_request
 from tests.support.mutation import SNIPPETS
+from tests.support.observed_head import observed_request
 from tests.support.request_message import FORWARDING
-from tests.wire.test_compiled_head import request
-from tests.wire.test_differential import assert_same_request
 from vrata.wire.http1 import interpreted_head
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD
@@ -47,7 +47,7 @@ def seeds() -> Iterator[bytes]:
 
 def check(data: bytes) -> None:
     """Raise ``AssertionError`` where two readers, or two ways to read, differ."""
-    compiled, interpreted = (request(twin, data) for twin in TWINS)
+    compiled, interpreted = (observed_request(twin, data) for twin in TWINS)
     assert compiled == interpreted
     digest = zlib.crc32(data)
     limit = 32 + digest % 512
@@ -55,7 +55,7 @@ def check(data: bytes) -> None:
     whole = _verdict(TWINS[0], data)
     for twin in TWINS:
         for cut in (digest % (len(data) + 1), len(data) // 2, len(data) - 1):
-            _check_beginning(_verdict(twin, data[: max(cut, 0)]), whole)
+            check_beginning(_verdict(twin, data[: max(cut, 0)]), whole)
     if assert_same_request(data):
         for twin in TWINS:
             _check_emitted(twin, data)
@@ -70,7 +70,7 @@ def _verdict(module: ModuleType, data: bytes, limit: int = MAX_HEAD) -> int | No
     return None if head is None else head.size
 
 
-def _check_beginning(beginning: int | None, whole: int | None) -> None:
+def check_beginning(beginning: int | None, whole: int | None) -> None:
     """What is said of the beginning of a message must hold for all of it; what is wrong with it may become more."""
     if beginning is not None:
         assert whole is not None

@@ -6,10 +6,10 @@ import zlib
 from collections.abc import Iterator
 from types import ModuleType
 
-from tests.fuzz.request_head import TWINS, _check_beginning
+from tests.fuzz.request_head import TWINS, check_beginning
+from tests.support.h11_comparison import assert_same_response
 from tests.support.mutation import SNIPPETS
-from tests.wire.test_compiled_head import response
-from tests.wire.test_differential import assert_same_response
+from tests.support.observed_head import observed_response
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD
 
@@ -32,7 +32,7 @@ def seeds() -> Iterator[bytes]:
 
 def check(data: bytes) -> None:
     """Raise ``AssertionError`` where two readers, or two ways to read, differ."""
-    compiled, interpreted = (response(twin, data) for twin in TWINS)
+    compiled, interpreted = (observed_response(twin, data) for twin in TWINS)
     assert compiled == interpreted
     digest = zlib.crc32(data)
     limit = 32 + digest % 512
@@ -40,7 +40,7 @@ def check(data: bytes) -> None:
     whole = _verdict(TWINS[0], data)
     for twin in TWINS:
         for cut in (digest % (len(data) + 1), len(data) // 2, len(data) - 1):
-            _check_beginning(_verdict(twin, data[: max(cut, 0)]), whole)
+            check_beginning(_verdict(twin, data[: max(cut, 0)]), whole)
     switches = data[9:12] == b"101"  # h11 takes that only from somebody who has asked for it
     if (whole or 0) > 0 if switches else assert_same_response(data, b"GET"):
         for twin in TWINS:

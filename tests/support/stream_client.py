@@ -164,5 +164,6 @@ class StreamClient:
 def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with a reset."""
     sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    if sock is not None:  # uvloop knows none any more when the other side has ended the connection
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     writer.transport.abort()

@@ -2,65 +2,17 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tests.support.mutation import mutants
-from tests.support.request_message import emitted
+from tests.support.observed_head import observed_request, observed_response
 from vrata.wire.http1 import interpreted_head
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.grammar import MAX_FIELDS
 
 compiled_head: Any = pytest.importorskip("vrata.wire.http1.compiled_head", reason="no compiler was at hand")
-
-
-def request(module: ModuleType, data: bytes) -> object:
-    """Everything that can be known of a request, or of its refusal."""
-    try:
-        head = module.parse_request_head(data)
-    except MalformedMessage as refusal:
-        return refusal.status, refusal.reason
-    if head is None:
-        return None
-    return (
-        *(head.method, head.target, head.minor, head.authority, head.host, head.path, head.raw_path, head.query),
-        *(list(head.lines), list(head.passed), list(head.forwarded_for), head.size, head.fields_size),
-        *(head.content_length, bool(head.chunked), bool(head.has_body)),
-        *(bool(head.keep_alive), bool(head.expects_continue), bool(head.upgrade), bool(head.accepts_trailers)),
-        *(head.values(name) for name in (b"x-forwarded-for", b"forwarded", b"host", b"x")),
-        # One that was made is known by its length alone, and left out of what is emitted.
-        *(head.request_id if len(head.request_id) != 32 else None, len(head.request_id)),
-        *(head.header(name) for name in ("x", "host", "te", "")),
-        head.query_parameter("b"),
-        emitted(head),
-        emitted(head, forwarding=b"", host=b"told.test"),
-    )
-
-
-def response(module: ModuleType, data: bytes) -> object:
-    """Everything that can be known of a response, or of its refusal."""
-    try:
-        head = module.parse_response_head(data)
-    except MalformedMessage as refusal:
-        return refusal.reason
-    if head is None:
-        return None
-    heads = [
-        head.emit(chunked=chunked, close=close, keep_alive_1_0=not close, server=server)
-        for chunked in (False, True)
-        for close in (False, True)
-        for server in (None, b"vrata")
-    ]
-    return (
-        *(head.status, head.minor, list(head.passed), head.size, head.server, bool(head.dated)),
-        *(head.content_length, bool(head.chunked), bool(head.keep_alive)),
-        *(bool(head.is_informational), bool(head.is_event_stream)),
-        *(bool(head.body_expected(method)) for method in (b"GET", b"HEAD")),
-        # The date of now may change between the two.
-        heads if head.dated else None,
-    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +27,7 @@ def response(module: ModuleType, data: bytes) -> object:
 )
 def test_requests(data: bytes) -> None:
     for mutant in mutants(data):
-        assert request(compiled_head, mutant) == request(interpreted_head, mutant), mutant
+        assert observed_request(compiled_head, mutant) == observed_request(interpreted_head, mutant), mutant
 
 
 @pytest.mark.parametrize(
@@ -88,7 +40,7 @@ def test_requests(data: bytes) -> None:
 )
 def test_responses(data: bytes) -> None:
     for mutant in mutants(data):
-        assert response(compiled_head, mutant) == response(interpreted_head, mutant), mutant
+        assert observed_response(compiled_head, mutant) == observed_response(interpreted_head, mutant), mutant
 
 
 def test_a_head_of_too_many_lines_changes_nothing_for_the_next() -> None:
@@ -103,4 +55,4 @@ def test_a_head_of_too_many_lines_changes_nothing_for_the_next() -> None:
     for byte in range(256):
         for line in (b"Host: a%cb\r\n", b"Host: a\r\nX: a%cb\r\n", b"Host: a\r\nX%cb: 1\r\n"):
             data = b"GET / HTTP/1.1\r\n" + line % byte + b"\r\n"
-            assert request(compiled_head, data) == request(interpreted_head, data), data
+            assert observed_request(compiled_head, data) == observed_request(interpreted_head, data), data
