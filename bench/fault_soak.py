@@ -16,14 +16,12 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from bench.companion import Companion
 from bench.processes import print_table, resident
 from tests.support.conditions import eventually
 from tests.support.fault_load import FaultLoad, destinations, routes
@@ -74,49 +72,36 @@ class Sample:
         return sum(self.sizes[-part:]) / part - sum(self.sizes[:part]) / part
 
 
-class Disturbance:
-    """Changes the configuration, replaces workers, and samples their memory, in a thread; a context manager."""
+class Disturbance(Companion):
+    """Changes the configuration, replaces workers, and samples their memory."""
 
     def __init__(self, gateway: Gateway, snapshots: list[str], interval: float, seconds: float) -> None:
+        super().__init__("disturbance", interval)
         self.activations = 0
         self.replaced = 0
         self.failures: list[str] = []
         self.samples: dict[int, Sample] = {}
-        self.started = time.monotonic()
+        self._started = time.monotonic()
         self._gateway = gateway
         self._snapshots = snapshots
-        self._interval = interval
-        self._seconds = seconds
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="disturbance")
+        self._replace_all = seconds * REPLACE_ALL_AFTER
+        self._replace_one = REPLACE_EVERY
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        replace_all, replace_one = self._seconds * REPLACE_ALL_AFTER, REPLACE_EVERY
-        while not self._over.wait(self._interval):
-            elapsed = time.monotonic() - self.started
-            try:
-                if elapsed >= replace_all:
-                    replace_all = float("inf")
-                    self._gateway.process.signal(signal.SIGHUP)
-                elif elapsed >= replace_one:
-                    replace_one = elapsed + REPLACE_EVERY
-                    os.kill(self._gateway.workers()[0], signal.SIGTERM)
-                    self.replaced += 1
-                self.activations += 1
-                self._gateway.activate(self._snapshots[self.activations % len(self._snapshots)], timeout=30)
-                self._sample(elapsed)
-            except Exception as error:  # noqa: BLE001 - any failure is a finding
-                self.failures.append(f"after {elapsed:.0f} s: {error!r}")
+    def work(self) -> None:
+        elapsed = time.monotonic() - self._started
+        try:
+            if elapsed >= self._replace_all:
+                self._replace_all = float("inf")
+                self._gateway.process.signal(signal.SIGHUP)
+            elif elapsed >= self._replace_one:
+                self._replace_one = elapsed + REPLACE_EVERY
+                os.kill(self._gateway.workers()[0], signal.SIGTERM)
+                self.replaced += 1
+            self.activations += 1
+            self._gateway.activate(self._snapshots[self.activations % len(self._snapshots)], timeout=30)
+            self._sample(elapsed)
+        except Exception as error:  # noqa: BLE001 - any failure is a finding
+            self.failures.append(f"after {elapsed:.0f} s: {error!r}")
 
     def _sample(self, elapsed: float) -> None:
         for pid in self._gateway.workers():

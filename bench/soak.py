@@ -19,13 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from bench.companion import Companion
 from bench.processes import print_table
 from tests.support.gateway import Document, Entities, Gateway, destination, forward, listener, route
 from tests.support.nginx import Nginx
@@ -46,38 +44,26 @@ class Findings:
     """From each activation's request to the proxy's acknowledgement."""
 
 
-class NewConnections:
-    """A client in a thread of its own that opens a connection for each request; a context manager."""
+class NewConnections(Companion):
+    """A client that opens a connection for each request."""
 
     def __init__(self, port: int) -> None:
+        # A pause between requests: this client is to look for failures, not to take wrk's processor time.
+        super().__init__("new connections", interval=0.005)
         self.requests = 0
         self.wrong: list[str] = []
         self._port = port
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="new connections")
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        # A pause between requests: this client is to look for failures, not to take wrk's processor time.
-        while not self._over.wait(0.005):
-            self.requests += 1
-            target = f"/fixed?n={self.requests}"
-            try:
-                response = fetch(self._port, target)
-            except Exception as failure:  # noqa: BLE001 - any failure is a finding
-                self.wrong.append(f"{target}: {failure!r}")
-                continue
-            if response.status != 200 or response.body.decode("latin-1") != f"a {target}":
-                self.wrong.append(f"{target}: {response.status} {response.body[:100]!r}")
+    def work(self) -> None:
+        self.requests += 1
+        target = f"/fixed?n={self.requests}"
+        try:
+            response = fetch(self._port, target)
+        except Exception as failure:  # noqa: BLE001 - any failure is a finding
+            self.wrong.append(f"{target}: {failure!r}")
+            return
+        if response.status != 200 or response.body.decode("latin-1") != f"a {target}":
+            self.wrong.append(f"{target}: {response.status} {response.body[:100]!r}")
 
 
 @dataclass(frozen=True)
