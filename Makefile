@@ -7,6 +7,8 @@ VENV ?= .venv
 RUN_ARGS ?= --demo
 # Arguments for pytest, for example TEST_ARGS="tests/unit -x".
 TEST_ARGS ?=
+# How tests are spread over processes. They mostly wait for other processes, so two are good for any machine.
+SPREAD ?= -n 2 --dist worksteal
 # Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
 BENCH_ARGS ?=
 # Arguments for the soak with faults, for example SOAK_ARGS="--seconds 60".
@@ -55,8 +57,8 @@ format: $(TEST_STAMP) ## rewrite the sources in the house format
 
 test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messages once more without the compiled modules
 	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep -x "data path compiled"
-	$(BIN)/pytest $(TEST_ARGS)
-	VRATA_INTERPRETED=1 $(BIN)/pytest -q tests/wire tests/robustness
+	$(BIN)/pytest $(SPREAD) $(TEST_ARGS)
+	VRATA_INTERPRETED=1 $(BIN)/pytest -q $(SPREAD) tests/wire tests/robustness
 
 bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
 	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
