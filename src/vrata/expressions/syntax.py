@@ -1,65 +1,102 @@
-"""Syntax of CEL, judged by cel-python's grammar."""
+"""The syntax tree. ``offset`` is where in the source text errors about a node belong."""
 
-from functools import cache, lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from vrata.expressions.errors import ExpressionError, Position
 
-LONGEST_EXPRESSION = 16_384
-"""Characters. The parser needs about 6 µs for each, and whoever may write entities chooses the text."""
+@dataclass(frozen=True)
+class Node:
+    """Any part of an expression."""
 
-
-def check(text: str) -> None:
-    """Pass if `text` is a well-formed CEL expression.
-
-    Only the syntax is judged: unknown variables, unknown functions and type errors show when it is evaluated.
-
-    Raises:
-        ExpressionError: with the position of the first token that does not fit.
-
-    """
-    failure = _failure(text)
-    if failure is not None:
-        position, reason = failure
-        raise ExpressionError(position, reason)
+    offset: int
 
 
-@lru_cache(maxsize=16_384)
-def _failure(text: str) -> tuple[Position, str] | None:
-    """Cached because a snapshot repeats what every write of an entity has already checked."""
-    if not text.strip():
-        return Position(1, 1), "the expression is empty"
-    if len(text) > LONGEST_EXPRESSION:
-        return Position(1, 1), f"the expression has {len(text)} characters, at most {LONGEST_EXPRESSION} are allowed"
+@dataclass(frozen=True)
+class Literal(Node):
+    """A value that stands in the text."""
 
-    from celpy.celparser import CELParseError
-    from lark.exceptions import UnexpectedCharacters, UnexpectedToken
-
-    try:
-        _parser().parse(text)
-    except CELParseError as error:
-        match error.__context__:
-            case UnexpectedToken(token=token) if token.type == "$END":
-                return _end_of(text), "the expression ends too early"
-            case UnexpectedToken(token=token, line=line, column=column):
-                return Position(line, column), f'unexpected "{token}"'
-            case UnexpectedCharacters(char=char, line=line, column=column):
-                if char in "\"'":
-                    return Position(line, column), "the string is not closed"
-                return Position(line, column), f"unexpected character {char!r}"
-            case _:
-                return Position(1, 1), str(error.args[0])
-    return None
+    value: Any
 
 
-def _end_of(text: str) -> Position:
-    lines = text.rstrip().split("\n")
-    return Position(len(lines), len(lines[-1]) + 1)
+@dataclass(frozen=True)
+class Name(Node):
+    """A variable or a type; ``absolute`` with a dot before it: not the variable of a macro."""
+
+    name: str
+    absolute: bool
 
 
-@cache
-def _parser() -> Any:
-    # Loading the grammar takes about half a second, and most processes never meet an expression.
-    from celpy.celparser import CELParser
+@dataclass(frozen=True)
+class Select(Node):
+    """`operand.field`."""
 
-    return CELParser()
+    operand: Node
+    field: str
+
+
+@dataclass(frozen=True)
+class Has(Node):
+    """`has(operand.field)`."""
+
+    operand: Node
+    field: str
+
+
+@dataclass(frozen=True)
+class Index(Node):
+    """`operand[index]`."""
+
+    operand: Node
+    index: Node
+
+
+@dataclass(frozen=True)
+class Call(Node):
+    """`function(arguments)`, `receiver.function(arguments)`, or an operator."""
+
+    function: str
+    receiver: Node | None
+    arguments: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Logic(Node):
+    """`a && b && …` or `a || b || …`: at least two operands."""
+
+    operator: str
+    operands: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Conditional(Node):
+    """`condition ? then : otherwise`."""
+
+    condition: Node
+    then: Node
+    otherwise: Node
+
+
+@dataclass(frozen=True)
+class ListOf(Node):
+    """`[items]`."""
+
+    items: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class MapOf(Node):
+    """`{key: value, …}`."""
+
+    entries: Sequence[tuple[Node, Node]]
+
+
+@dataclass(frozen=True)
+class Macro(Node):
+    """`range.macro(variable, body)`; `map` may have a condition on what it visits."""
+
+    macro: str
+    range: Node
+    variable: str
+    condition: Node | None
+    body: Node
