@@ -6,12 +6,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from vrata.model.duration import Duration
 from vrata.model.errors import Problem, broken
-from vrata.model.number import U32, U64, is_prime
+from vrata.model.number import U64, Within, is_prime
 from vrata.model.part import ListOf, Part
 from vrata.model.text import CookieName, HeaderName
 
 LARGEST_MAGLEV_TABLE = 5_000_011
 """Slots. Every worker holds the table of every such destination; Envoy has the same limit."""
+
+LARGEST_RING = 8_388_608
+"""Virtual nodes; a limit for the same reason."""
+
+RingNodes = Annotated[int, Within(0, LARGEST_RING)]
 
 DESTINATION_COOKIE = "_vrata_destination_pin"
 ENDPOINT_COOKIE = "_vrata_endpoint_pin"
@@ -78,9 +83,9 @@ class HashPolicy(Part):
 class RingSize(Part):
     """Number of virtual nodes on a hash ring."""
 
-    min: U64 = 1024
-    """Virtual nodes in total."""
-    max: U64 = 8_388_608
+    min: RingNodes = 1024
+    """Virtual nodes in total, shared out by weight; each endpoint has at least one."""
+    max: U64 = LARGEST_RING
     """Upper limit of them."""
 
     @model_validator(mode="after")
@@ -118,7 +123,7 @@ class Maglev(Part):
 class LeastRequest(Part):
     """Settings of LEAST_REQUEST."""
 
-    choice_count: U32 = 2
+    choice_count: Annotated[int, Within(1, 2**32 - 1)] = 2
     """Endpoints drawn at random, of which the least busy one is taken."""
 
 
@@ -132,7 +137,9 @@ class EndpointSticky(Part):
 class EndpointBalancing(Part):
     """How one of a destination's endpoints is picked."""
 
-    algorithm: Literal["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "RING_HASH", "MAGLEV", "STICKY"] = "ROUND_ROBIN"
+    algorithm: Literal["ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV", "STICKY"] = (
+        "ROUND_ROBIN"
+    )
     """Name of the algorithm."""
     ring_hash: RingHash = RingHash()
     """Settings of RING_HASH."""

@@ -1,6 +1,6 @@
 """Destinations: named upstream services with their endpoints and how to treat them."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from vrata.model.balancing import EndpointBalancing
 from vrata.model.circuit_breaker import CircuitBreaker
@@ -8,7 +8,7 @@ from vrata.model.duration import Duration
 from vrata.model.entity import Entity
 from vrata.model.health_check import HealthCheck
 from vrata.model.host import Host, host_and_port
-from vrata.model.number import U32, Port
+from vrata.model.number import U32, Port, Within
 from vrata.model.outlier_detection import OutlierDetection
 from vrata.model.part import ListOf, Part
 from vrata.model.tls import DestinationTls
@@ -21,6 +21,8 @@ class Endpoint(Part):
     """IP address or host name."""
     port: Port
     """TCP port."""
+    weight: Annotated[int, Within(1, 1000)] = 1
+    """Its share among the endpoints of the destination."""
 
     @property
     def address(self) -> str:

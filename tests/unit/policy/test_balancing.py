@@ -56,3 +56,8 @@ def test_rotation_stays_in_range_when_the_number_of_candidates_changes(counts: l
     rotation = Rotation()
     for count in counts:
         assert 0 <= rotation.next(count) < count
+
+
+def test_shares_are_the_probabilities_of_the_picks() -> None:
+    assert WeightedRandom([90, 10, 0]).shares() == [0.9, 0.1, 0.0]
+    assert WeightedRandom([0, 0]).shares() == [0.5, 0.5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 
 class WeightedRandom:
@@ -25,3 +25,7 @@ class WeightedRandom:
     def pick(self, random: Callable[[], float]) -> int:
         """An index; *random* returns a float in [0, 1)."""
         return bisect_right(self._cumulative, random() * self._total)
+
+    def shares(self) -> list[float]:
+        """The probability of each index."""
+        return [(end - start) / self._total for start, end in pairwise([0, *self._cumulative])]

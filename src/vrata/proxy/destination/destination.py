@@ -7,7 +7,7 @@ from random import Random
 from typing import Generic, TypeVar
 
 from vrata.policy.balancing.weighted_random import WeightedRandom
-from vrata.proxy.contracts import UpstreamTimeouts
+from vrata.proxy.contracts import ClientRequest, UpstreamTimeouts
 
 SelectorT = TypeVar("SelectorT")
 
@@ -50,8 +50,8 @@ class DestinationSplit(Generic[SelectorT]):
         self._weighted = WeightedRandom([weight for _, weight in destinations]) if len(destinations) > 1 else None
         self._random: Callable[[], float] = random.random
 
-    def pick(self) -> Destination[SelectorT] | None:
-        """The destination of this request; None when the route has none that exists."""
+    def pick(self, request: ClientRequest) -> Destination[SelectorT] | None:
+        """The destination of *request*; None when the route has none that exists."""
         if self._weighted is not None:
             return self._destinations[self._weighted.pick(self._random)]
         return self._destinations[0] if self._destinations else None

@@ -1,0 +1,16 @@
+"""A client's request that came over no connection, for what chooses by it."""
+
+from __future__ import annotations
+
+from tests.support.request_message import accepted, message
+from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.listener.hop import Hop
+from vrata.proxy.listener.request import Http1Request
+
+
+def client_request(
+    *fields: bytes, line: bytes = b"GET /", peer: str = "192.0.2.1", scheme: str = "http"
+) -> Http1Request:
+    """A request with these header *fields*, from *peer*."""
+    hop = Hop(peer.encode(), scheme.encode(), "127.0.0.1:80", None)
+    return Http1Request(StandIn(hop), accepted(message(*fields, line=line + b" HTTP/1.1")))
