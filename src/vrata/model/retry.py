@@ -24,9 +24,10 @@ class Retry(Part):
     attempts: U32
     """Tries after the first one. 0 switches the group's default off."""
     per_attempt_timeout: Duration | None = None
-    """Limit of one try, up to the response headers; absent = none."""
+    """Limit of one try, up to the response headers; absent or `0s` = none."""
     on: ListOf[RetryCondition] = ("server-error", "connection-failure")
-    """Failures that are worth another try."""
+    """Failures that are worth another try. Methods that are not idempotent are tried again after a status only if this
+    is stated, and after a failed connection only if nothing had been sent."""
     retriable_codes: ListOf[Annotated[int, Within(100, 599)]] = ()
     """Statuses that count with `retriable-codes`."""
     backoff: Backoff = Backoff()

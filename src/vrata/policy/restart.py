@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from vrata.policy.backoff import doubled
+
 
 @dataclass(slots=True)
 class RestartPace:
@@ -27,5 +29,4 @@ class RestartPace:
         self.short_lives += 1
         if self.short_lives == 1:
             return 0.0
-        # Capped before the power, which would overflow a float some day.
-        return min(self.max_delay, self.first_delay * 2.0 ** min(self.short_lives - 2, 60))
+        return doubled(self.first_delay, self.max_delay, self.short_lives - 2)

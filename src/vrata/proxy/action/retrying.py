@@ -1,0 +1,279 @@
+"""Forward a request that may be sent more than once: further attempts after pauses, and the number of each attempt.
+
+What is sent again has to be there: the request's body is kept while it passes, up to :data:`MAX_KEPT` bytes. A larger
+one goes on as it came, and is not sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from vrata.net.deadlines import NEVER
+from vrata.policy.retry import RetryPolicy
+from vrata.policy.retry_budget import RetryBudget
+from vrata.proxy.action.forward import (
+    IDEMPOTENT,
+    Forward,
+    ForwardAction,
+    ForwardFactory,
+    PooledDestination,
+    PooledEndpoint,
+)
+from vrata.proxy.contracts import ClientRequest, FailureClass
+from vrata.wire.http1.head import ResponseHead
+
+MAX_KEPT = 65536
+"""Bytes of a request's body that are kept to be sent again, and what is read at once beyond them."""
+
+_ATTEMPT_LINES = b"x-vrata-attempt-count: %d\r\nx-request-attempt-count: %d\r\n\r\n"
+
+_log = structlog.get_logger("vrata.proxy.action")
+
+
+class RetrySettings(ForwardFactory):
+    """What one route says of attempts after the first, and of their numbers."""
+
+    def __init__(
+        self, policy: RetryPolicy, budgets: dict[str, RetryBudget], random: Callable[[], float], *, numbered: bool
+    ) -> None:
+        """*budgets* are those of the route's destinations, by ID; *random* gives numbers in [0, 1).
+
+        *numbered* attempts tell the upstream which one they are.
+        """
+        self.policy = policy
+        self.budgets = budgets
+        self.random = random
+        self.numbered = numbered
+
+    def forward(
+        self,
+        action: ForwardAction,
+        request: ClientRequest,
+        destination: PooledDestination,
+        endpoint: PooledEndpoint,
+        budget: float,
+    ) -> Forward:
+        """Return what forwards *request*."""
+        return RetryingForward(self, action, request, destination, endpoint, budget)
+
+
+class RetryingForward(Forward):
+    """One forwarded request, over all its attempts.
+
+    Between two attempts there is no exchange, and the timer is set. The repetition on a fresh connection after a pooled
+    one has died is part of an attempt.
+    """
+
+    __slots__ = (
+        "_attempt_began",
+        "_attempt_deadline",
+        "_body_ended",
+        "_head",
+        "_idempotent",
+        "_is_under_way",
+        "_kept",
+        "_kept_size",
+        "_number",
+        "_retries",
+        "_retry_budget",
+        "_settings",
+        "_sharing",
+        "_timer",
+        "_tried",
+    )
+
+    def __init__(
+        self,
+        settings: RetrySettings,
+        action: ForwardAction,
+        request: ClientRequest,
+        destination: PooledDestination,
+        endpoint: PooledEndpoint,
+        budget: float,
+    ) -> None:
+        super().__init__(action, request, destination, endpoint, budget)
+        self._settings = settings
+        self._retry_budget = settings.budgets[destination.destination_id]
+        # What follows an upgrade is no request that could be sent again.
+        self._retries = 0 if request.head.upgrade else settings.policy.attempts
+        self._idempotent = request.head.method in IDEMPOTENT
+        self._head = b""
+        self._kept: list[bytes] | None = [] if self._retries else None
+        self._kept_size = 0
+        self._body_ended = False
+        # Of the present attempt.
+        self._number = 1
+        self._attempt_began = 0.0
+        self._attempt_deadline = NEVER
+        # Of all together.
+        self._tried: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_under_way = False
+        self._sharing = False
+
+    def start(self, head: bytes, content: bytes, end: bool) -> None:
+        """Make the first attempt."""
+        self._head = head
+        self._body_ended = end
+        if len(content) > MAX_KEPT:
+            self._kept = None
+        else:
+            self._keep(content)
+        self._is_under_way = True
+        self._retry_budget.began()
+        super().start(self._numbered(head), content, end)
+
+    def _attempt(self, *, fresh: bool) -> None:
+        if not fresh:
+            self._attempt_began = self._action.loop.time()
+            self._attempt_deadline = self._attempt_began + self._settings.policy.per_attempt_timeout
+        self._head_deadline = self._attempt_deadline
+        self._settle_deadline()
+        super()._attempt(fresh=fresh)
+
+    # -- what is told of the present attempt --------------------------------------------------------------------------
+
+    def on_request_body(self, content: bytes, end: bool) -> None:
+        """More of the request's content."""
+        self._body_ended = end
+        self._keep(content)
+        super().on_request_body(content, end)
+
+    def on_request_sent(self) -> None:
+        """Now the upstream owes a response head, but not for longer than the attempt may take."""
+        super().on_request_sent()
+        if self._response is None:
+            self._head_deadline = min(self._head_deadline, self._attempt_deadline)
+
+    def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
+        """The response begins; or a failure, which nobody sees if another attempt follows."""
+        status = head.status
+        is_failure = self._settings.policy.after_status(status, idempotent=self._idempotent)
+        if is_failure and self._retry(status, f"status {status}"):
+            return
+        self._kept = None
+        self._first = (b"", b"", True)
+        self._give_share_back()
+        super().on_response(head, content, end, trailers)
+
+    def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
+        exchange = self._exchange
+        # Whoever was not even let in by the limits of the destination does not knock again.
+        if self._response is None and exchange is not None and failure_class is not FailureClass.CIRCUIT_OPEN:
+            policy = self._settings.policy
+            is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.nothing_sent)
+            if is_retried and self._retry(failure_class.status, detail):
+                return
+        super()._attempt_over(failure_class, detail)
+
+    # -- from one attempt to the next ---------------------------------------------------------------------------------
+
+    def _retry(self, status: int, reason: str) -> bool:
+        """Begin the pause before another attempt, unless there may be none; *status* is what this one came to."""
+        if self._number > self._retries or self._kept is None:
+            return False
+        now = self._action.loop.time()
+        pause = self._settings.policy.pause(self._number - 1, self._settings.random())
+        if now + pause >= self._budget_deadline:
+            return False
+        if not self._sharing:
+            if not self._retry_budget.take():
+                _log.debug("no further attempt: too many requests retry", destination=self._destination.destination_id)
+                return False
+            self._sharing = True
+        _log.info(
+            "attempt failed",
+            reason=reason,
+            destination=self._destination.destination_id,
+            endpoint=self._endpoint.identifier,
+            attempt=self._number,
+            pause=round(pause, 3),
+        )
+        destination_meter = self._request.destination_meter if self._request.meters is not None else None
+        if destination_meter is not None:
+            destination_meter.attempt_failed(status, now - self._attempt_began)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+        self._head_deadline = self._continue_deadline = NEVER
+        self._settle_deadline()
+        self._timer = self._action.loop.call_later(pause, self._try_again)
+        return True
+
+    def _try_again(self) -> None:
+        self._timer = None
+        request, kept = self._request, self._kept
+        assert kept is not None
+        self._count_retry(self._number, self._choose_again())
+        self._number += 1
+        # The client may have been held back by the last attempt, or while there was none.
+        request.resume_body()
+        if not self._is_under_way:
+            return  # what came then was no acceptable body
+        body = b"".join(kept)
+        self._first = (self._numbered(self._head), body, self._body_ended)
+        self._replayable = self._body_ended and self._idempotent
+        self._kept = [body] if self._kept_size <= MAX_KEPT else None
+        if request.head.expects_continue and not body and not self._body_ended:
+            self._continue_deadline = self._action.loop.time() + self._destination.timeouts.expect_continue
+        self._attempt(fresh=False)
+
+    def _choose_again(self) -> PooledEndpoint:
+        """The endpoint of the next attempt: one not tried yet, else any but the last, else the same again."""
+        selector, last = self._destination.selector, self._endpoint.identifier
+        self._tried.append(last)
+        endpoint = selector.pick_other(self._request, self._tried)
+        if endpoint is None:
+            self._tried = [last]
+            endpoint = selector.pick_other(self._request, self._tried)
+        if endpoint is not None:
+            self._endpoint = endpoint
+        return self._endpoint
+
+    def _count_retry(self, number: int, endpoint: PooledEndpoint) -> None:
+        request = self._request
+        meters = request.meters
+        if meters is not None:
+            if request.route_meter is not None:
+                request.route_meter.retried(number)
+            if request.destination_meter is not None:
+                request.destination_meter = meters.forwarded_again(
+                    request.destination_meter, self._destination.destination_id, endpoint.identifier
+                )
+
+    def _keep(self, content: bytes) -> None:
+        """Keep *content* for another attempt, as long as all of it is not too much."""
+        kept = self._kept
+        if kept is None:
+            return
+        kept.append(content)
+        self._kept_size += len(content)
+        if self._kept_size > MAX_KEPT:
+            if self._timer is not None:
+                self._request.pause_body()  # there is no other copy now: the next attempt sends it, and is the last
+            elif self._exchange is not None:
+                self._kept = None
+
+    def _numbered(self, head: bytes) -> bytes:
+        if not self._settings.numbered:
+            return head
+        return head[:-2] + _ATTEMPT_LINES % (self._number, self._number)
+
+    def _give_share_back(self) -> None:
+        if self._sharing:
+            self._sharing = False
+            self._retry_budget.give_back()
+
+    def _finish(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self._kept = None
+        if self._is_under_way:
+            self._is_under_way = False
+            self._give_share_back()
+            self._retry_budget.ended()
+        super()._finish()

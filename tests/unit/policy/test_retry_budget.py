@@ -1,0 +1,75 @@
+"""How many requests may be trying again at once."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from vrata.policy.retry_budget import LEAST, ONE_IN, RetryBudget
+
+
+def budget_of(active: int) -> RetryBudget:
+    subject = RetryBudget()
+    for _ in range(active):
+        subject.began()
+    return subject
+
+
+def granted(subject: RetryBudget) -> int:
+    count = 0
+    while subject.take():
+        count += 1
+    return count
+
+
+def test_a_few_may_always_try_again() -> None:
+    assert [granted(budget_of(active)) for active in (1, 10, 15, 19)] == [3, 3, 3, 3]
+
+
+def test_one_in_five_of_many() -> None:
+    assert [granted(budget_of(active)) for active in (20, 24, 25, 1000)] == [4, 4, 5, 200]
+
+
+class Requests(RuleBasedStateMachine):
+    """Requests that begin, try again, get a response and end, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subject = RetryBudget()
+        self.plain = 0
+        self.sharing = 0
+
+    @rule(count=st.integers(1, 30))
+    def begin(self, count: int) -> None:
+        for _ in range(count):
+            self.subject.began()
+        self.plain += count
+
+    @precondition(lambda self: self.plain)
+    @rule()
+    def try_again(self) -> None:
+        allowed = self.sharing < max(LEAST, (self.plain + self.sharing) // ONE_IN)
+        assert self.subject.take() is allowed
+        if allowed:
+            self.plain -= 1
+            self.sharing += 1
+
+    @precondition(lambda self: self.sharing)
+    @rule()
+    def respond(self) -> None:
+        self.subject.give_back()
+        self.sharing -= 1
+        self.plain += 1
+
+    @precondition(lambda self: self.plain)
+    @rule()
+    def end(self) -> None:
+        self.subject.ended()
+        self.plain -= 1
+
+    @invariant()
+    def nothing_is_left_over(self) -> None:
+        assert self.subject.is_idle is (self.plain + self.sharing == 0)
+
+
+TestRequests = Requests.TestCase
