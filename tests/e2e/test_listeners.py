@@ -5,15 +5,19 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.conditions import accepts, eventually
 from tests.support.gateway import Document, Gateway, destination, forward, listener, route
 from tests.support.ports import free_port
 from tests.support.raw_http import Connection, fetch
 from tests.support.recording_backend import Exchange, RecordingBackend
 
+AUTHORITY = Authority("servers")
 ROUTES = [route("all", directResponse={"status": 200, "body": "ok"})]
 
 
@@ -169,3 +173,45 @@ class TestTimeouts:
         with Connection(port) as client:
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
             client.read_to_end()  # with or without an answer: it ends
+
+
+def test_the_status_of_a_listener_says_what_has_become_of_it(
+    gateway: Gateway, port: int, second_port: int, tmp_path: Path
+) -> None:
+    def status(listener_id: str) -> Document:
+        answer = gateway.api.get(f"/listeners/{listener_id}/status")
+        assert answer.status_code == 200, answer.text
+        (found,) = [entry for entry in answer.json()["proxies"] if entry["connected"]]
+        assert found["proxyId"] == next(proxy["id"] for proxy in gateway.proxies() if proxy["connected"])
+        return dict(found)
+
+    default, further = AUTHORITY.issue("a.test"), AUTHORITY.issue("*.b.test")
+    missing = {"cert": str(tmp_path / "cert.pem"), "key": str(tmp_path / "key.pem")}
+    tls = {
+        "cert": default.cert_text,
+        "key": default.key_text,
+        "certificates": [{"cert": further.cert_text, "key": further.key_text}, missing],
+    }
+    with socket.create_server(("127.0.0.1", second_port)):
+        configure(gateway, listener(port, tls=tls), listener(second_port, "second"))
+        taken = status("second")
+        assert (taken["state"], taken["reason"], taken["tls"]) == ("failed", "Address already in use", None)
+        assert taken["bindError"]["reason"] == "Address already in use"
+        attempt = datetime.fromisoformat(taken["bindError"]["nextAttempt"])
+        assert abs((attempt - datetime.now(UTC)).total_seconds()) < 60
+    secured = status("main")
+    assert (secured["state"], secured["bindError"]) == ("listening", None)
+    assert secured["activeSnapshot"]["id"]
+    left_out = f"tls.certificates[1].cert: {missing['cert']}: No such file or directory (left out)"
+    assert secured["tls"]["problems"] == [left_out]
+    names = [(found["names"], found["isDefault"]) for found in secured["tls"]["certificates"]]
+    assert names == [(["a.test"], True), (["*.b.test"], False)]
+    loaded_at = datetime.fromisoformat(secured["tls"]["loadedAt"])
+    assert timedelta(0) <= datetime.now(UTC) - loaded_at < timedelta(minutes=1)
+    ends = [datetime.fromisoformat(found["notAfter"]) for found in secured["tls"]["certificates"]]
+    assert all(timedelta(minutes=50) < end - loaded_at < timedelta(minutes=70) for end in ends)
+    eventually(lambda: status("second")["bindError"] is None, 40, what="it was bound after all")
+    assert status("second")["state"] == "listening"
+    AUTHORITY.issue("c.test").cert_file(Path(missing["cert"]))
+    eventually(lambda: "key.pem" in str(status("main")["tls"]["problems"]), 20, what="the certificate was found")
+    assert gateway.api.get("/listeners/nobody/status").status_code == 404

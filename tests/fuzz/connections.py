@@ -31,6 +31,7 @@ LIMITS = {
     "expectContinue": "60ms",
     "idleConnection": "400ms",
 }
+RETRY = {"attempts": 2, "perAttemptTimeout": "150ms", "backoff": {"base": "30ms", "max": "60ms"}}
 LONGEST = 3.2
 """Seconds after which every limit of one request has passed, one behind the other, and those of idle connections."""
 MAX_CLIENTS = 4
@@ -274,8 +275,9 @@ class World:
             options["maxConnsPerHost"] = 1 + (choice >> 2 & 1)
         document = destination("b", 80 + (choice >> 1 & 1), host="192.0.2.2", **options)
         listener = self.proxy.listener(timeouts=LISTENER_LIMITS)
+        action = forward("b", retry=RETRY) if choice & 8 else forward("b")
         report = self.loop.run(
-            self.proxy.apply(route("all", forward=forward("b")), listeners=[listener], destinations=[document])
+            self.proxy.apply(route("all", forward=action), listeners=[listener], destinations=[document])
         )
         assert not report.problems
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import chunked_body, connections, request_head, response_head
+from tests.fuzz import chunked_body, connections, proxy_header, request_head, response_head
 
-TARGETS = (request_head, response_head, chunked_body, connections)
-EXAMPLES = {request_head: 300, response_head: 300, chunked_body: 500, connections: 300}
+TARGETS = (request_head, response_head, chunked_body, proxy_header, connections)
+EXAMPLES = {request_head: 300, response_head: 300, chunked_body: 500, proxy_header: 500, connections: 300}
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -72,6 +72,36 @@ class LastApply(_Reported):
     """How long it took to apply."""
 
 
+class ReportedBindError(_Reported):
+    """Why an address cannot be listened on."""
+
+    reason: str
+    next_attempt: str | None = None
+    """When it will be tried again, RFC 3339; null while it is being tried."""
+
+
+class ReportedCertificate(_Reported):
+    """A certificate that a listener presents."""
+
+    names: list[str]
+    """The names that it is presented for; of the default one, those that it has."""
+    not_after: str
+    """The end of its validity, RFC 3339."""
+    is_default: bool = False
+    """Whether it is presented for every name that no other certificate has."""
+
+
+class ReportedTls(_Reported):
+    """The TLS material of a listener."""
+
+    loaded_at: str | None = None
+    """Since when it is in force, RFC 3339; null when there is none."""
+    certificates: list[ReportedCertificate] = Field(default_factory=list)
+    """What is in force."""
+    problems: list[str] = Field(default_factory=list)
+    """What is configured and cannot be used."""
+
+
 class ReportedListener(_Reported):
     """A listener of the proxy, as it is in reality."""
 
@@ -80,6 +110,11 @@ class ReportedListener(_Reported):
     address: str
     state: Literal["listening", "failed"]
     reason: str = ""
+    """Why it failed, or what is wrong with it although it listens."""
+    bind_error: ReportedBindError | None = None
+    """Set as long as the address cannot be listened on."""
+    tls: ReportedTls | None = None
+    """Null where clients speak in clear."""
 
 
 class ReportedWorker(_Reported):
@@ -110,6 +145,31 @@ class ProxyStatus(Acknowledgement):
     """Its stream is open, or it acknowledged within the last 30 seconds."""
     last_seen: str
     """When it last acknowledged or had its stream open, RFC 3339."""
+
+
+class ListenerOnProxy(_Reported):
+    """A listener as one proxy has it."""
+
+    proxy_id: str
+    connected: bool
+    """Whether the proxy is there."""
+    last_seen: str
+    """When it was, RFC 3339."""
+    active_snapshot: ReportedSnapshot | None = None
+    """What the proxy serves with."""
+    state: Literal["listening", "failed", "absent"]
+    """`absent`: the snapshot that the proxy serves with does not have the listener."""
+    address: str = ""
+    reason: str = ""
+    bind_error: ReportedBindError | None = None
+    tls: ReportedTls | None = None
+
+
+class ListenerStatus(_Reported):
+    """What has become of a listener on every proxy that is known."""
+
+    id: str
+    proxies: list[ListenerOnProxy]
 
 
 class TooManyProxiesError(Exception):
@@ -175,6 +235,10 @@ class ProxyRegistry:
         """The same in JSON form."""
         return [status.model_dump(mode="json", by_alias=True) for status in self.statuses()]
 
+    def listener_status(self, listener_id: str) -> ListenerStatus:
+        """What every proxy says of one listener, in order of the proxies' ids."""
+        return ListenerStatus(id=listener_id, proxies=[_listener_on(proxy, listener_id) for proxy in self.statuses()])
+
     def _status(self, proxy_id: str, entry: _Entry) -> ProxyStatus:
         acknowledged = entry.acknowledged
         is_fresh = acknowledged is not None and self._clock() - acknowledged < CONNECTED_SECONDS
@@ -201,3 +265,17 @@ class ProxyRegistry:
         silent = [id_ for id_, entry in self._entries.items() if not entry.streams and entry.seen <= oldest]
         for proxy_id in silent:
             del self._entries[proxy_id]
+
+
+def _listener_on(proxy: ProxyStatus, listener_id: str) -> ListenerOnProxy:
+    found = next((listener for listener in proxy.listeners if listener.id == listener_id), None)
+    said: dict[str, Any] = {"state": "absent"} if found is None else dict(found)
+    said.pop("id", None)
+    said.pop("name", None)
+    return ListenerOnProxy(
+        proxy_id=proxy.id,
+        connected=proxy.connected,
+        last_seen=proxy.last_seen,
+        active_snapshot=proxy.active_snapshot,
+        **said,
+    )

@@ -11,6 +11,9 @@ from vrata.model.reference import unless_reference
 
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME = 253
+_AUTHORITY = re.compile(
+    r"(?:\[(?P<address>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|(?P<name>[^:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?"
+)
 
 
 @lru_cache(maxsize=4096)
@@ -32,6 +35,20 @@ def check_host(text: str) -> None:
         raise ValueError(f'must be an IP address or a host name{hint}, got "{text[:60]}"')
 
 
+def check_authority(text: str) -> None:
+    """Demand what can stand in a Host field: a host, an IPv6 address in brackets, with or without a port.
+
+    Raises:
+        ValueError: with the demand.
+
+    """
+    found = _AUTHORITY.fullmatch(text)
+    port = found["port"] if found is not None else None
+    if found is None or (port is not None and not 0 < int(port) < 65536):
+        raise ValueError(f'must be a host, or a host and a port as in "example.com:8080", got "{text[:60]}"')
+    check_host(found["address"] or found["name"])
+
+
 def check_hostname_condition(text: str) -> None:
     """Demand a pattern of hosts: a host without port, `*.` before a name for all names below it, or `*` for every host.
 
@@ -50,6 +67,21 @@ def check_hostname_condition(text: str) -> None:
         check_host(bare)
     except ValueError:
         raise ValueError(f'must be a host name or an IP address without a port, got "{text[:60]}"') from None
+
+
+def check_server_name(text: str) -> None:
+    """Demand a name that a client can ask for in a handshake (RFC 6066 §3): a host name, or `*.` before one for each
+    name with one more label.
+
+    Raises:
+        ValueError: with the demand.
+
+    """
+    name = text.removeprefix("*.")
+    # No IP address passes: as a host name, its last label would be a number or have a colon in it.
+    if not _is_host_name(name):
+        hint = " in its ASCII (punycode) form" if not text.isascii() else ""
+        raise ValueError(f'must be a host name{hint}, or "*." followed by one, got "{text[:60]}"')
 
 
 def check_network(text: str) -> None:
@@ -90,7 +122,11 @@ def _is_host_name(text: str) -> bool:
 
 Host = Annotated[str, AfterValidator(unless_reference(check_host))]
 """An IP address or a host name."""
+Authority = Annotated[str, AfterValidator(unless_reference(check_authority))]
+"""A host, with a port or without."""
 HostnameCondition = Annotated[str, AfterValidator(unless_reference(check_hostname_condition))]
 """A host that requests may be for, or `*`."""
+ServerName = Annotated[str, AfterValidator(unless_reference(check_server_name))]
+"""A name that a client asks for in a TLS handshake, or `*.` before one."""
 Network = Annotated[str, AfterValidator(unless_reference(check_network))]
 """An IP address or a CIDR range."""

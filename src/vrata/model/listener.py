@@ -1,12 +1,13 @@
 """Listeners: the ports on which a proxy takes requests."""
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from vrata.model.duration import Duration
 from vrata.model.entity import Entity
+from vrata.model.errors import Problem, broken
 from vrata.model.host import Host, Network, host_and_port
 from vrata.model.number import U32, Port
 from vrata.model.part import ListOf, Part
@@ -92,6 +93,23 @@ class ProxyErrors(Part):
     """How much an error answer tells its client."""
 
 
+class ProxyProtocol(Part):
+    """The PROXY protocol, by which a balancer in front says for whom a connection speaks."""
+
+    always_shown: ClassVar[frozenset[str]] = frozenset({"mode"})
+
+    mode: Literal["off", "required"] = "off"
+    """`required`: every connection begins with a header of version 1 or 2, else it is closed."""
+    trusted_peers: ListOf[Network] = ()
+    """Who may connect then, by IP address or CIDR range; needed unless the mode is `off`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.mode == "required" and not self.trusted_peers:
+            raise broken(Problem("trustedPeers", 'is required when mode is "required"'))
+        return self
+
+
 class Listener(Entity):
     """A TCP port that takes requests. Every listener serves all routes."""
 
@@ -103,6 +121,8 @@ class Listener(Entity):
     """IP address or host name to bind."""
     port: Port
     """TCP port to bind."""
+    proxy_protocol: ProxyProtocol = ProxyProtocol()
+    """Headers of the PROXY protocol in front of everything else, TLS included."""
     tls: ListenerTls | None = None
     """TLS termination; absent = plaintext."""
     http2: bool = False
@@ -138,4 +158,5 @@ __all__ = [
     "Metrics",
     "MetricsCollect",
     "ProxyErrors",
+    "ProxyProtocol",
 ]

@@ -3,9 +3,13 @@
 Text that begins with `-----BEGIN` after trimming is PEM; everything else is a path, and nobody looks at the file here.
 """
 
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from vrata.model.host import check_server_name
 from vrata.model.reference import contains_reference
 
 if TYPE_CHECKING:
@@ -27,6 +31,36 @@ def check_path_or_pem(text: str) -> None:
     """
     if not contains_reference(text) and not is_pem(text) and ("\n" in text or "\0" in text):
         raise ValueError('must be PEM text that begins with "-----BEGIN", or the path of a file')
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """What a certificate says of itself."""
+
+    names: tuple[str, ...]
+    """Every DNS name and IP address among the subject's alternative names, in order."""
+    not_after: datetime
+    """The last moment at which it is valid."""
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """The names that a client can ask for in a handshake, in lower case: no IP addresses (RFC 6066 §3), and of
+        wildcards those that are a whole label, the left-most (RFC 9525 §6.3)."""
+        return tuple(name.lower() for name in self.names if _is_server_name(name))
+
+
+@lru_cache(maxsize=512)
+def certificate_facts(text: str) -> CertificateFacts:
+    """What the first certificate of PEM text says of itself; the text has been found to be good."""
+    from cryptography import x509
+
+    certificate = _certificates(text)[0]
+    names: tuple[str, ...] = ()
+    # Who has no such names, or some that cannot be read, is known under none: the subject's common name does not count.
+    with contextlib.suppress(x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(str(name.value) for name in found if isinstance(name, x509.DNSName | x509.IPAddress))
+    return CertificateFacts(names, certificate.not_valid_after_utc)
 
 
 @lru_cache(maxsize=512)
@@ -62,6 +96,14 @@ def pair_failure(certificate: str, key: str) -> str | None:
     if _private_key(key).public_key().public_bytes(*form) != public.public_bytes(*form):
         return "does not belong to the certificate"
     return None
+
+
+def _is_server_name(name: str) -> bool:
+    try:
+        check_server_name(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _private_key(text: str) -> "PrivateKeyTypes":

@@ -1,14 +1,21 @@
 """TLS of listeners (termination, client certificates) and of destinations (towards the upstream)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from vrata.model.errors import FixedText, Problem, broken, fixed
-from vrata.model.host import Host
-from vrata.model.part import Part
-from vrata.model.pem import certificate_failure, check_path_or_pem, is_pem, key_failure, pair_failure
+from vrata.model.host import Host, ServerName
+from vrata.model.part import ListOf, Part
+from vrata.model.pem import (
+    certificate_facts,
+    certificate_failure,
+    check_path_or_pem,
+    is_pem,
+    key_failure,
+    pair_failure,
+)
 from vrata.model.reference import contains_reference
 
 TlsVersion = Literal["TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
@@ -55,13 +62,48 @@ class ClientAuth(Part):
         return self
 
 
+class ListenerCertificate(Part):
+    """A certificate beside the default one, for clients that ask for one of its names (SNI)."""
+
+    cert: Certificates = ""
+    """The certificate, followed by its chain."""
+    key: PrivateKey = ""
+    """The private key of the certificate."""
+    hostnames: ListOf[ServerName] = ()
+    """Names that it is presented for; `*.` stands for one label. Absent = the DNS names in the certificate."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = [*_missing_problems(self.cert, self.key), *_pair_problems(self.cert, self.key)]
+        names = self.server_names
+        if names is not None and self.cert and not names:
+            problems.append(Problem("hostnames", "is required: the certificate has no DNS name to be asked for by"))
+        if problems:
+            raise broken(*problems)
+        return self
+
+    @property
+    def server_names(self) -> tuple[str, ...] | None:
+        """The names that it is presented for, in lower case; None while they are not known, as with a path."""
+        if self.hostnames:
+            stated = tuple(dict.fromkeys(name.lower().removesuffix(".") for name in self.hostnames))
+            return None if any(contains_reference(name) for name in stated) else stated
+        known = is_pem(self.cert) and not contains_reference(self.cert)
+        return certificate_facts(self.cert).server_names if known else None
+
+
 class ListenerTls(Part):
     """TLS termination at a listener."""
 
     cert: Certificates = ""
-    """The server's certificate, followed by its chain."""
+    """The server's certificate, followed by its chain; where there are `certificates`, the one for all other names."""
     key: PrivateKey = ""
     """The private key of the certificate."""
+    certificates: ListOf[ListenerCertificate] = ()
+    """Further certificates, by the name that the client asks for (SNI)."""
+    strict_sni: bool = False
+    """Refuse the handshake with clients that ask for no name, or for one that no certificate has; false = they get
+    the default certificate."""
     min_version: TlsVersion = "TLSv1_2"
     """The oldest version that is accepted."""
     max_version: TlsVersion | None = None
@@ -71,12 +113,9 @@ class ListenerTls(Part):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = [
-            Problem(name, "is required: TLS needs both cert and key")
-            for name in ("cert", "key")
-            if not getattr(self, name)
-        ]
+        problems = _missing_problems(self.cert, self.key)
         problems += _pair_problems(self.cert, self.key)
+        problems += name_conflicts(self.certificates)
         problems += _version_problems(self.min_version, self.max_version)
         if problems:
             raise broken(*problems)
@@ -117,6 +156,21 @@ class DestinationTls(Part):
         if problems:
             raise broken(*problems)
         return self
+
+
+def name_conflicts(certificates: Iterable[ListenerCertificate]) -> Iterator[Problem]:
+    """Names that more than one of the certificates of a listener is to be presented for, as far as they are known."""
+    owners: dict[str, int] = {}
+    for index, certificate in enumerate(certificates):
+        for name in certificate.server_names or ():
+            owner = owners.setdefault(name, index)
+            if owner != index:
+                yield Problem(f"certificates[{index}]", f'"{name}" is a name of certificates[{owner}] as well')
+
+
+def _missing_problems(cert: str, key: str) -> list[Problem]:
+    stated = {"cert": cert, "key": key}
+    return [Problem(name, "is required: TLS needs both cert and key") for name, text in stated.items() if not text]
 
 
 def _pair_problems(cert: str, key: str) -> Iterator[Problem]:

@@ -8,12 +8,15 @@ full handshake.
 from __future__ import annotations
 
 import ssl
+import sys
 import warnings
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
-from vrata.model.pem import certificate_failure, is_pem, key_failure, pair_failure
-from vrata.model.tls import ListenerTls
+from vrata.model.pem import certificate_facts, certificate_failure, is_pem, key_failure, pair_failure
+from vrata.model.tls import ListenerCertificate, ListenerTls, name_conflicts
 from vrata.net import pem_file
 
 _VERSIONS: Final = {
@@ -28,6 +31,13 @@ _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption. TLS 1.3 has no others, and is not limited by this."""
 _LEGACY_CIPHERS: Final = f"{_CIPHERS}:ECDHE+AES:@SECLEVEL=0"
 """TLS 1.0 and 1.1 know no authenticated encryption, and their signatures are below OpenSSL's usual level."""
+
+_PROTOCOLS: Final = ("http/1.1",)
+"""What is agreed on by ALPN, the most wanted first (RFC 7301). A client that offers none of these is served without an
+agreement: the ssl module cannot send the alert that the RFC asks for."""
+
+_REASONS: Final = {"CALLBACK_FAILED": "no certificate for the name that was asked for"}
+"""OpenSSL's reasons for which there are better words. Only one callback of ours can fail, that of :func:`_chooser`."""
 
 
 class TlsMaterialError(Exception):
@@ -54,7 +64,7 @@ def server_context(
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
         _limit_versions(context, min_version, max_version)
-        context.set_alpn_protocols(["http/1.1"])
+        context.set_alpn_protocols(_PROTOCOLS)
         # Stripped: OpenSSL finds the beginning of a block only at the beginning of a line.
         with pem_file.as_file(cert.strip()) as certificate_path, pem_file.as_file(key.strip()) as key_path:
             pem_file.load_pair(context, certificate_path, key_path)
@@ -71,17 +81,47 @@ def server_context(
 
 def listener_context(tls: ListenerTls) -> ssl.SSLContext:
     """The context of a listener whose *tls* names no files. Raises :class:`TlsMaterialError`."""
-    try:
-        return server_context(
-            tls.cert,
-            tls.key,
-            ca=tls.client_auth.ca,
-            client_auth=tls.client_auth.mode,
-            min_version=tls.min_version,
-            max_version=tls.max_version,
-        )
-    except TlsMaterialError as error:
-        raise TlsMaterialError(f"tls: cannot be used: {error}") from None
+    steps = building_listener_context(tls)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            context: ssl.SSLContext = end.value
+            return context
+
+
+def building_listener_context(tls: ListenerTls) -> Generator[None, None, ssl.SSLContext]:
+    """The same in steps: each takes what one certificate takes, about 2 ms."""
+    context = _context(tls, "tls", tls.cert, tls.key)
+    if tls.certificates or tls.strict_sni:
+        yield
+        others: dict[str, ssl.SSLContext] = {}
+        for index, certificate in enumerate(tls.certificates):
+            found = certificate_context(tls, certificate, f"certificates[{index}]")
+            others.update(dict.fromkeys(certificate.server_names or (), found))
+            yield
+        context.sni_callback = _chooser(others, certificate_facts(tls.cert).server_names, strict=tls.strict_sni)
+    return context
+
+
+def certificate_context(tls: ListenerTls, certificate: ListenerCertificate, member: str) -> ssl.SSLContext:
+    """The context of a further *certificate* of a listener with *tls*; neither names a file. *member* is what holds it.
+
+    While it is in use, it is the same for the same certificate: reading a key takes OpenSSL 2 ms. Raises
+    :class:`TlsMaterialError`.
+    """
+    key = (
+        *(certificate.cert, certificate.key, tls.client_auth.mode, tls.client_auth.ca),
+        *(tls.min_version, tls.max_version),
+    )
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = _context(tls, f"tls.{member}", certificate.cert, certificate.key)
+    return context
+
+
+_contexts: WeakValueDictionary[tuple[str | None, ...], ssl.SSLContext] = WeakValueDictionary()
+"""Of further certificates. Session tickets are not theirs but the default context's, so listeners can share them."""
 
 
 def with_files_read(tls: ListenerTls) -> ListenerTls:
@@ -89,31 +129,118 @@ def with_files_read(tls: ListenerTls) -> ListenerTls:
 
     What it holds then fits together. Raises :class:`TlsMaterialError` that names the member, the file and the reason.
     """
-    cert = _text("cert", tls.cert)
-    key = _text("key", tls.key)
+    read = default_with_files_read(tls)
+    if not tls.certificates:
+        return read
+    certificates = tuple(
+        certificate_with_files_read(certificate, f"certificates[{index}]")
+        for index, certificate in enumerate(tls.certificates)
+    )
+    for problem in name_conflicts(certificates):
+        raise TlsMaterialError(f"tls.{problem}")
+    return read if certificates == tls.certificates else read.model_copy(update={"certificates": certificates})
+
+
+def default_with_files_read(tls: ListenerTls) -> ListenerTls:
+    """The same, but for the further certificates, which are left as they are."""
+    cert, key = _pair("", tls.cert, tls.key)
     ca = _text("clientAuth.ca", tls.client_auth.ca) if tls.client_auth.ca else ""
-    if (reason := pair_failure(cert, key)) is not None:
-        raise TlsMaterialError(f"tls.key: {_place(tls.key)}{reason}")
     if (cert, key, ca) == (tls.cert, tls.key, tls.client_auth.ca):
         return tls
     client_auth = tls.client_auth.model_copy(update={"ca": ca})
     return tls.model_copy(update={"cert": cert, "key": key, "client_auth": client_auth})
 
 
+def certificate_with_files_read(certificate: ListenerCertificate, member: str) -> ListenerCertificate:
+    """The same further *certificate* with the texts of its files, known by some name. *member* is what holds it.
+
+    Raises :class:`TlsMaterialError`.
+    """
+    cert, key = _pair(f"{member}.", certificate.cert, certificate.key)
+    if (cert, key) != (certificate.cert, certificate.key):
+        certificate = certificate.model_copy(update={"cert": cert, "key": key})
+    if not certificate.server_names:
+        raise TlsMaterialError(f"tls.{member}: {_place(certificate.cert)}has no DNS name to be asked for by")
+    return certificate
+
+
 def files_of(tls: ListenerTls) -> list[Path]:
     """The files that *tls* names."""
-    values = (tls.cert, tls.key, tls.client_auth.ca)
+    further = (value for certificate in tls.certificates for value in (certificate.cert, certificate.key))
+    values = (tls.cert, tls.key, tls.client_auth.ca, *further)
     return [Path(value) for value in values if value and not is_pem(value)]
+
+
+def ignore_unreadable_names() -> None:
+    """Keep the standard error of this process clear of names in handshakes that are not ASCII.
+
+    The ssl module fails such a handshake before anybody of ours is asked, which is as it should be, and then writes a
+    traceback for it there. Any client could fill a log with those.
+    """
+    hook = sys.unraisablehook
+
+    def report(found: sys.UnraisableHookArgs) -> None:
+        if not (found.exc_type is UnicodeDecodeError and isinstance(found.object, bytes)):
+            hook(found)
+
+    sys.unraisablehook = report
 
 
 def reason_of(error: Exception) -> str:
     """What *error* says, without the names of C sources."""
     if isinstance(error, ssl.SSLError):
-        found = getattr(error, "verify_message", "") or error.reason
+        found = getattr(error, "verify_message", "") or _REASONS.get(error.reason, error.reason)
         return found.replace("_", " ").lower() if found else "OpenSSL cannot read it"
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)
+
+
+def _context(tls: ListenerTls, member: str, cert: str, key: str) -> ssl.SSLContext:
+    """A certificate's context. All of a listener's are made the same way, since OpenSSL looks some things up in that of
+    the client's choice, such as the authorities, and others in the default one, such as the versions."""
+    try:
+        return server_context(
+            cert,
+            key,
+            ca=tls.client_auth.ca,
+            client_auth=tls.client_auth.mode,
+            min_version=tls.min_version,
+            max_version=tls.max_version,
+        )
+    except TlsMaterialError as error:
+        raise TlsMaterialError(f"{member}: cannot be used: {error}") from None
+
+
+def _chooser(
+    others: Mapping[str, ssl.SSLContext], default_names: Iterable[str], *, strict: bool
+) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], int | None]:
+    """A callback that gives a session the context for the name that its client asks for (RFC 6066 §3).
+
+    The name itself goes before the wildcard for it, and the *others* before the default one, whose *default_names* are.
+    For all other names it is the default one as well, unless it is to be *strict*.
+    """
+    ours = frozenset(default_names)
+
+    def choose(session: ssl.SSLObject, name: str | None, default: ssl.SSLContext) -> int | None:
+        exact = "" if name is None else name.lower().removesuffix(".")
+        for known in (exact, "*." + exact.partition(".")[2]):
+            context = others.get(known)
+            if context is not None:
+                session.context = context
+                return None
+            if known in ours:
+                return None
+        return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if strict else None
+
+    return choose
+
+
+def _pair(prefix: str, cert: str, key: str) -> tuple[str, str]:
+    cert_text, key_text = _text(f"{prefix}cert", cert), _text(f"{prefix}key", key)
+    if (reason := pair_failure(cert_text, key_text)) is not None:
+        raise TlsMaterialError(f"tls.{prefix}key: {_place(key)}{reason}")
+    return cert_text, key_text
 
 
 def _text(member: str, value: str) -> str:
@@ -121,7 +248,7 @@ def _text(member: str, value: str) -> str:
         text = value if is_pem(value) else pem_file.read(Path(value))
     except (OSError, ValueError) as error:
         raise TlsMaterialError(f"tls.{member}: {_place(value)}{reason_of(error)}") from None
-    failure = (key_failure if member == "key" else certificate_failure)(text)
+    failure = (key_failure if member.endswith("key") else certificate_failure)(text)
     if failure is not None:
         raise TlsMaterialError(f"tls.{member}: {_place(value)}{failure}")
     return text

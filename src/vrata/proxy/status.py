@@ -6,6 +6,7 @@ Times are seconds. ``document()`` is the body of ``PUT /api/v1/sync/proxies/{pro
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -54,14 +55,78 @@ class ListenerState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BindError:
+    """Why an address cannot be listened on, and when that is tried again."""
+
+    reason: str
+    next_attempt: datetime | None
+    """None while one is being made."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {"reason": self.reason, "nextAttempt": _timestamp(self.next_attempt)}
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """A certificate that a listener presents, and the names it does so for."""
+
+    names: tuple[str, ...]
+    not_after: datetime
+    is_default: bool = False
+    """It is presented for all names that no other certificate has."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "names": list(self.names),
+            "notAfter": _timestamp(self.not_after),
+            "isDefault": self.is_default,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TlsStatus:
+    """The TLS material of a listener: what is in force, and what is wrong with what is configured."""
+
+    loaded_at: datetime | None
+    """Since when it is in force; None when there is none."""
+    certificates: tuple[CertificateStatus, ...]
+    problems: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "loadedAt": _timestamp(self.loaded_at),
+            "certificates": [certificate.document() for certificate in self.certificates],
+            "problems": list(self.problems),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerStatus:
-    """One listener of the active snapshot; *reason* says why it failed."""
+    """One listener of the active snapshot; *reason* says why it failed, or what is wrong with it though it listens."""
 
     id: str
     name: str
     address: str
     state: ListenerState
     reason: str = ""
+    bind_error: BindError | None = None
+    tls: TlsStatus | None = None
+    """None where clients speak in clear."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "address": self.address,
+            "state": self.state,
+            "reason": self.reason,
+            "bindError": None if self.bind_error is None else self.bind_error.document(),
+            "tls": None if self.tls is None else self.tls.document(),
+        }
 
 
 class WorkerState(StrEnum):
@@ -106,6 +171,11 @@ class ProxyStatus:
                 "problems": [asdict(problem) for problem in outcome.problems],
                 "seconds": round(outcome.seconds, 6),
             },
-            "listeners": [asdict(listener) for listener in self.listeners],
+            "listeners": [listener.document() for listener in self.listeners],
             "workers": [asdict(worker) for worker in self.workers],
         }
+
+
+def _timestamp(moment: datetime | None) -> str | None:
+    """In RFC 3339 form, to the second."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -30,10 +30,12 @@ lines = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=5)
 tokens = st.sampled_from(["x-a", "Accept", "X_1", "{{secret:value:h}}"])
 patterns = tokens | st.sampled_from(["x-*", "*"])
 hosts = st.sampled_from(["a", "a.example", "10.0.0.1", "::1", "{{secret:env:H}}"])
+authorities = st.sampled_from(["a", "a.example:8443", "[::1]:80", "{{secret:env:H}}"])
 paths = st.sampled_from(["", "/", "/a", "/a/b/", "{{secret:value:p}}"])
 stated_paths = paths.filter(bool)
 regexes = st.sampled_from(["", "a.*", "(?i)v[0-9]+", "/u/(?P<id>[^/]+)", "{{secret:value:r}}"])
 expressions = st.sampled_from(["true", 'request.path == "/a"', "{{secret:value:c}}"])
+claim_expressions = st.sampled_from(["true", "claims.exp > now", "{{secret:value:c}}"])
 limits = st.sampled_from(["", "0", "0s", "1ms", "1m30s", "1.5h"])
 periods = st.sampled_from(["", "1ms", "90s"])
 versions = st.sampled_from(["", "TLSv1_2"])
@@ -84,10 +86,16 @@ networks = st.sampled_from(["10.0.0.0/8", "10.1.2.3/8", "192.0.2.1", "fd00::/8",
 listeners = entity(
     {"port": ports},
     address=hosts | st.just(""),
+    proxyProtocol=an_object({"trustedPeers": some(networks, least=1)}, mode=one_of("off", "required")),
     tls=an_object(
         {"cert": st.just("/c"), "key": st.just("{{secret:value:k}}")},
         minVersion=one_of("TLSv1_0", "TLSv1_2"),
         maxVersion=one_of("TLSv1_3"),
+        certificates=st.lists(
+            an_object({"cert": st.just("/c"), "key": st.just("/k")}, hostnames=st.just(["a.example", "*.b.example"])),
+            max_size=1,
+        ),
+        strictSni=flags,
         clientAuth=an_object({"ca": st.just("/ca")}, mode=one_of("none", "optional", "require")),
     ),
     http2=flags,
@@ -141,7 +149,7 @@ destinations = entity(
             maxVersion=versions,
         ),
         endpointBalancing=an_object(
-            algorithm=one_of("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "RING_HASH", "MAGLEV", "STICKY"),
+            algorithm=one_of("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV", "STICKY"),
             ringHash=an_object(
                 ringSize=an_object(min=st.integers(0, 2000), max=st.integers(2000, 2**64 - 1)), hashPolicy=hash_policies
             ),
@@ -189,7 +197,7 @@ matches = path_choices.flatmap(
         cel=expressions | st.just(""),
     )
 )
-rewrites = an_object(path=paths, host=lines) | an_object(
+rewrites = an_object(path=paths, host=authorities) | an_object(
     pathRegex=an_object({"pattern": regexes.filter(bool)}, substitution=texts), autoHost=flags
 )
 actions: list[Documents] = [
@@ -266,7 +274,7 @@ settings: dict[str, Documents] = {
             jwksRetrievalTimeout=periods,
             forwardJwt=flags,
             claimToHeaders=some(an_object({"expr": st.just("claims.sub"), "header": tokens})),
-            assertClaims=some(expressions),
+            assertClaims=some(claim_expressions),
         )
     ),
     "extAuthz": an_object(

@@ -230,7 +230,14 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                     "rewrite.hostFromHeader: must not be given together with host: "
                     "at most one of host, hostFromHeader and autoHost",
                 ),
-                ({"rewrite": {"host": "a\nb"}}, f"rewrite.host: {CONTROL}"),
+                (
+                    {"rewrite": {"host": "a\nb"}},
+                    'rewrite.host: must be an IP address or a host name, got "a\nb"',
+                ),
+                (
+                    {"rewrite": {"host": "a:b"}},
+                    'rewrite.host: must be a host, or a host and a port as in "example.com:8080", got "a:b"',
+                ),
                 ({"mirror": {}}, "mirror.destinationId: is required"),
                 (
                     {"mirror": {"destinationId": "d", "percentage": 101}},
@@ -249,7 +256,16 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             ({"code": "302"}, 'code: must be an integer, got "302"'),
             ({"url": "http://a\r\nb"}, "url: must not contain spaces, line breaks or control characters"),
             ({"scheme": "https:"}, 'scheme: must be a URL scheme such as "https", got "https:"'),
-            ({"host": "a b"}, "host: must not contain spaces, line breaks or control characters"),
+            ({"host": "a b"}, 'host: must be an IP address or a host name, got "a b"'),
+            *(
+                ({"host": host}, f'host: must be a host, or a host and a port as in "example.com:8080", got "{host}"')
+                for host in ("https://a", "a/b", "a:", "a:0", "a:65536", "::1", "[::1", "[a]", "a:80:80")
+            ),
+            ({"host": "a@b"}, 'host: must be an IP address or a host name, got "a@b"'),
+            (
+                {"host": "é.example"},
+                'host: must be an IP address or a host name in its ASCII (punycode) form, got "é.example"',
+            ),
             ({"path": "a"}, 'path: must start with "/", got "a"'),
             ({"stripQuery": "yes"}, "stripQuery: must be true or false, got a string"),
         ]

@@ -112,7 +112,8 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
         "destination",
         "options.endpointBalancing.algorithm",
         "round_robin",
-        'must be "ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "RING_HASH", "MAGLEV" or "STICKY", got "round_robin"',
+        'must be "ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV" or "STICKY", '
+        'got "round_robin"',
     ),
     (
         "destination",
@@ -124,11 +125,11 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
         "destination",
         "options.endpointBalancing.ringHash.ringSize.min",
         8388609,
-        "max must not be less than min, got min 8388609 and max 8388608",
+        "must be an integer from 0 to 8388608, got 8388609",
     ),
     (
         "destination",
-        "options.endpointBalancing.ringHash.ringSize.min",
+        "options.endpointBalancing.ringHash.ringSize.max",
         2**64,
         "must be an integer from 0 to 18446744073709551615, got 18446744073709551616",
     ),
@@ -145,7 +146,18 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
         5000077,
         "must be a prime number from 2 to 5000011, got 5000077",
     ),
-    ("destination", "options.endpointBalancing.leastRequest.choiceCount", -1, U32.format(-1)),
+    (
+        "destination",
+        "options.endpointBalancing.leastRequest.choiceCount",
+        -1,
+        "must be an integer from 1 to 4294967295, got -1",
+    ),
+    (
+        "destination",
+        "endpoints",
+        [{"host": "h", "port": 1, "weight": -1}],
+        "[0].weight: must be an integer from 1 to 1000, got -1",
+    ),
     ("destination", "options.endpointBalancing.sticky.cookie.name", "a b", TOKEN.format("a b")),
     ("destination", "options.endpointBalancing.sticky.cookie.ttl", "1", DURATION.format("1")),
     ("destination", "options.circuitBreaker.maxConnections", 1.5, U32.format(1.5)),

@@ -12,9 +12,11 @@ import structlog
 
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.tls_transport import TlsTransport
+from vrata.policy.client_address import TrustedProxies
 from vrata.proxy.listener.admission import SharedNumber
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
+from vrata.proxy.listener.proxy_header_reader import ProxyHeaderReader
 from vrata.proxy.listener.request import Http1Request
 from vrata.proxy.listener.secure_connection import SecureConnection
 from vrata.proxy.listener.settings import ListenerSettings
@@ -70,9 +72,10 @@ class Listener:
         self._owner.accepted = self._owner.handshake_failures = 0
 
     def configure(self, settings: ListenerSettings) -> None:
-        """New settings, in force from each connection's next request on; TLS, from the next connection on.
+        """New settings, in force from each connection's next request on; TLS and the PROXY protocol, from the next
+        connection on.
 
-        Connections that came in on other terms of TLS, or in clear where TLS is spoken now, end after their request.
+        Connections that came in on other terms of these, or without what is asked for now, end after their request.
         """
         self.count()
         before, self._owner.settings = self._owner.settings, settings
@@ -168,12 +171,19 @@ class Listener:
 
     def _connection(self) -> asyncio.BaseProtocol:
         # Both event loops ask of a protocol that it has the methods, not that it inherits them.
-        tls = self._owner.settings.tls
+        settings = self._owner.settings
+        tls = settings.tls
+        connection: DownstreamConnection
+        protocol: DownstreamConnection | TlsTransport
         if tls is None:
-            return cast(asyncio.BaseProtocol, DownstreamConnection(self._owner))
-        transport = TlsTransport(self._loop, tls.context, SecureConnection(self._owner))
-        return cast(asyncio.BaseProtocol, transport)
+            connection = protocol = DownstreamConnection(self._owner)
+        else:
+            connection = SecureConnection(self._owner)
+            protocol = TlsTransport(self._loop, tls.context, connection)
+        if settings.proxy_protocol is not None:
+            return cast(asyncio.BaseProtocol, ProxyHeaderReader(connection, protocol, settings.proxy_protocol))
+        return cast(asyncio.BaseProtocol, protocol)
 
 
-def _terms(settings: ListenerSettings) -> tuple[str, ...] | None:
-    return settings.tls.terms if settings.tls is not None else None
+def _terms(settings: ListenerSettings) -> tuple[tuple[str, ...] | None, TrustedProxies | None]:
+    return settings.tls.terms if settings.tls is not None else None, settings.proxy_protocol

@@ -8,16 +8,19 @@ import random
 import weakref
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from vrata import __version__
 from vrata.observability.tasks import TaskSupervisor
+from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
 from vrata.proxy.runtime import shared_counts
 from vrata.proxy.status import (
     ApplyOutcome,
+    BindError,
     EntityProblem,
     ListenerState,
     ListenerStatus,
@@ -93,6 +96,7 @@ class Supervisor:
         # Listeners that could not be bound.
         self._bind_retries = 0
         self._bind_retry: asyncio.TimerHandle | None = None
+        self._bind_retry_at: datetime | None = None
         self._is_bind_due = False
 
     def __repr__(self) -> str:
@@ -178,7 +182,10 @@ class Supervisor:
                 reason = problem.reason
         is_served = listener.address in self._served and listener.address not in self._sockets.failures
         state = ListenerState.LISTENING if is_served else ListenerState.FAILED
-        return ListenerStatus(listener.id, listener.name, listener.address, state, reason)
+        failure = self._sockets.failures.get(listener.address)
+        bind_error = None if failure is None else BindError(failure, self._bind_retry_at)
+        tls = self._edition.tls.status.get(listener.id)
+        return ListenerStatus(listener.id, listener.name, listener.address, state, reason, bind_error, tls)
 
     # applying
 
@@ -311,11 +318,13 @@ class Supervisor:
         if self._bind_retry is not None:
             self._bind_retry.cancel()
             self._bind_retry = None
+        self._bind_retry_at = None
         if self._sockets.failures:
-            delay = min(MAX_BIND_RETRY, FIRST_BIND_RETRY * 2.0**self._bind_retries)
+            delay = doubled(FIRST_BIND_RETRY, MAX_BIND_RETRY, self._bind_retries)
             self._bind_retries += 1
             jittered = delay * random.uniform(0.5, 1.0)
             self._bind_retry = asyncio.get_running_loop().call_later(jittered, self._bind_is_due)
+            self._bind_retry_at = datetime.now(UTC) + timedelta(seconds=jittered)
 
     def _bind_is_due(self) -> None:
         self._is_bind_due = True

@@ -5,17 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from vrata.model.listener import Listener
-from vrata.model.tls import ListenerTls
-from vrata.net.server_tls import TlsMaterialError, files_of, listener_context, with_files_read
+from vrata.model.pem import certificate_facts
+from vrata.model.tls import ListenerCertificate, ListenerTls
+from vrata.net.server_tls import (
+    TlsMaterialError,
+    certificate_context,
+    certificate_with_files_read,
+    default_with_files_read,
+    files_of,
+    listener_context,
+)
 from vrata.proxy import amendments
-from vrata.proxy.status import EntityProblem
+from vrata.proxy.status import CertificateStatus, EntityProblem, TlsStatus
 from vrata.proxy.supervisor.document import ListenerEntry
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file has changed; nothing for a file that is not there."""
+
+_NOT_SERVED = "not served"
+_LEFT_OUT = "left out"
+_KEPT = "still served with the last good certificate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +38,26 @@ class TlsReview:
     material: Mapping[str, ListenerTls] = field(default_factory=dict, repr=False)
     """By listener ID, no files in it."""
     problems: tuple[EntityProblem, ...] = ()
-    """Listeners whose material cannot be used: left out, or served with the last good one."""
+    """Listeners with material that cannot be used: it is left out, or what was good before is kept."""
     left_out: frozenset[str] = frozenset()
     """Addresses of the listeners that have nothing to serve with."""
     amendments: bytes = field(default=b"", repr=False)
     """For the workers (:mod:`vrata.proxy.amendments`)."""
     stamps: Stamps = field(default_factory=dict, compare=False)
     """Of the files as they were before they were read."""
+    certificates: Mapping[str, Mapping[ListenerCertificate, ListenerCertificate]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """By listener ID: of each further certificate that is in use, as the document states it, the texts of its files."""
+    status: Mapping[str, TlsStatus] = field(default_factory=dict, compare=False)
+    """By listener ID."""
 
 
 def review(listeners: Iterable[ListenerEntry], last: TlsReview) -> TlsReview:
     """Look at the material of *listeners*; *last* is what is served with now. Reads files, so it may take a while."""
     material: dict[str, ListenerTls] = {}
+    certificates: dict[str, Mapping[ListenerCertificate, ListenerCertificate]] = {}
+    status: dict[str, TlsStatus] = {}
     amended: dict[str, ListenerTls | None] = {}
     problems: list[EntityProblem] = []
     left_out: set[str] = set()
@@ -45,23 +66,111 @@ def review(listeners: Iterable[ListenerEntry], last: TlsReview) -> TlsReview:
         if listener.tls is None:
             continue
         stamps.update((path, stamp_of(path)) for path in files_of(listener.tls))
-        kept = last.material.get(listener.id)
+        found = _ReviewedListener(listener.tls, last.material.get(listener.id), last.certificates.get(listener.id, {}))
+        problems += (EntityProblem(Listener.kind, listener.id, listener.name, reason) for reason in found.problems)
+        if found.material is None:
+            left_out.add(listener.address)
+            amended[listener.id] = None
+        else:
+            material[listener.id] = found.material
+            certificates[listener.id] = found.certificates
+            if found.material != listener.tls:
+                amended[listener.id] = found.material
+        status[listener.id] = _status(found, last.material.get(listener.id), last.status.get(listener.id))
+    return TlsReview(
+        material,
+        tuple(problems),
+        frozenset(left_out),
+        amendments.encode(amended),
+        stamps,
+        certificates,
+        status,
+    )
+
+
+class _ReviewedListener:
+    """The material of one listener: what *stated* says, and where that is no good, what was served with before."""
+
+    def __init__(
+        self,
+        stated: ListenerTls,
+        kept: ListenerTls | None,
+        kept_certificates: Mapping[ListenerCertificate, ListenerCertificate],
+    ) -> None:
+        self.problems: list[str] = []
+        self._owners: dict[str, int] = {}
+        """Which certificate has a name, by its index in the document."""
+        self.certificates: dict[ListenerCertificate, ListenerCertificate] = {}
+        self.material: ListenerTls | None = None
+        """None when there is nothing to serve with."""
         try:
-            found = with_files_read(listener.tls)
-            if found != kept:
+            found = _alone(default_with_files_read(stated))
+            is_new = kept is None or found != _alone(kept)
+            if is_new:
                 listener_context(found)  # OpenSSL has the last word
         except TlsMaterialError as error:
-            consequence = "not served" if kept is None else "still served with the last good certificate"
-            problems.append(EntityProblem(Listener.kind, listener.id, listener.name, f"{error} ({consequence})"))
-            if kept is None:
-                left_out.add(listener.address)
-                amended[listener.id] = None
-                continue
-            found = kept
-        material[listener.id] = found
-        if found != listener.tls:
-            amended[listener.id] = found
-    return TlsReview(material, tuple(problems), frozenset(left_out), amendments.encode(amended), stamps)
+            self.problems.append(f"{error} ({_NOT_SERVED if kept is None else _KEPT})")
+            self.material = kept
+            self.certificates.update(kept_certificates)
+            return
+        for index, certificate in enumerate(stated.certificates):
+            self._add(found, is_new, index, certificate, kept_certificates.get(certificate))
+        further = tuple(self.certificates.values())
+        if further:
+            found = found.model_copy(update={"certificates": further})
+        # As the document has it where that comes to the same: then there is nothing to amend.
+        self.material = stated if found == stated else found
+
+    def _add(
+        self,
+        default: ListenerTls,
+        is_new: bool,
+        index: int,
+        stated: ListenerCertificate,
+        kept: ListenerCertificate | None,
+    ) -> None:
+        """One certificate that is no good leaves the others as they are. *default* is what they share, if that *is_new*
+        all are checked again."""
+        member = f"certificates[{index}]"
+        try:
+            read = certificate_with_files_read(stated, member)
+            if is_new or read != kept:
+                certificate_context(default, read, member)
+            for name in self._taken_names(read):
+                reason = f'"{name}" is a name of certificates[{self._owners[name]}] as well'
+                raise TlsMaterialError(f"tls.{member}: {reason}")
+        except TlsMaterialError as error:
+            # What others have taken meanwhile, it cannot have back.
+            usable = None if kept is None or self._taken_names(kept) else kept
+            self.problems.append(f"{error} ({_LEFT_OUT if usable is None else _KEPT})")
+            if usable is None:
+                return
+            read = usable
+        self.certificates[stated] = read
+        self._owners.update(dict.fromkeys(read.server_names or (), index))
+
+    def _taken_names(self, certificate: ListenerCertificate) -> list[str]:
+        return [name for name in certificate.server_names or () if name in self._owners]
+
+
+def _alone(tls: ListenerTls) -> ListenerTls:
+    """*tls* without the further certificates."""
+    return tls.model_copy(update={"certificates": ()}) if tls.certificates else tls
+
+
+def _status(found: _ReviewedListener, before: ListenerTls | None, status: TlsStatus | None) -> TlsStatus:
+    if found.material is None:
+        return TlsStatus(None, (), tuple(found.problems))
+    loaded_at = datetime.now(UTC)
+    if status is not None and status.loaded_at is not None and found.material == before:
+        loaded_at = status.loaded_at
+    default = certificate_facts(found.material.cert)
+    further = (
+        CertificateStatus(certificate.server_names or (), certificate_facts(certificate.cert).not_after)
+        for certificate in found.material.certificates
+    )
+    certificates = (CertificateStatus(default.names, default.not_after, is_default=True), *further)
+    return TlsStatus(loaded_at, certificates, tuple(found.problems))
 
 
 def have_changed(stamps: Stamps) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import httpx
 import structlog
 
+from vrata.policy.backoff import doubled
 from vrata.proxy.sync.link import ControlPlaneLink
 from vrata.wire import sse
 
@@ -94,7 +95,7 @@ class SnapshotStream:
 
     def _delay(self) -> float:
         """Return the seconds to wait: growing to the reconnect interval, spread so that proxies do not come as one."""
-        ceiling = min(self._reconnect_interval, FIRST_DELAY * 2.0 ** min(self._failures, 30))
+        ceiling = doubled(FIRST_DELAY, self._reconnect_interval, self._failures)
         return ceiling * random.uniform(0.5, 1.5)
 
     def _report(self, reason: str, delay: float) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -327,8 +328,12 @@ def test_workers_that_cannot_start_are_tried_again_ever_more_slowly(tmp_path: Pa
 
 def test_a_port_in_use_is_reported_and_taken_when_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor_module, "FIRST_BIND_RETRY", 0.05)
+    monkeypatch.setattr(supervisor_module, "MAX_BIND_RETRY", 0.2)
 
     async def scenario(bench: Bench) -> None:
+        def attempts() -> set[datetime | None]:
+            return {found.bind_error.next_attempt for found in bench.status.listeners if found.bind_error is not None}
+
         taken = free_port()
         with socket.create_server(("127.0.0.1", taken), reuse_port=True):
             await bench.serving()
@@ -339,9 +344,21 @@ def test_a_port_in_use_is_reported_and_taken_when_it_is_free(tmp_path: Path, mon
                 f"127.0.0.1:{taken}": (ListenerState.FAILED, "Address already in use"),
             }
             assert (await bench.get())[1] == "s1"
+            (error,) = [found.bind_error for found in bench.status.listeners if found.bind_error is not None]
+            assert error.reason == "Address already in use"
+            assert error.next_attempt is not None
+            assert error.next_attempt - datetime.now(UTC) < timedelta(seconds=0.2)
+            # However long it takes.
+            bench.supervisor._bind_retries = 5000
+            first = attempts()
+            await eventually_async(lambda: not attempts() & {None, *first}, what="tried again")
+            second, changes = attempts(), bench.changes
+            await eventually_async(lambda: not attempts() & {None, *second}, what="and again")
+            assert bench.changes > changes
         await eventually_async(
             lambda: {found.state for found in bench.status.listeners} == {ListenerState.LISTENING}, what="bound"
         )
+        assert attempts() == set()
         assert (await bench.get(port=taken))[1] == "s1"
 
     run(tmp_path, scenario)

@@ -83,11 +83,14 @@ class Proxy:
         workers = self.supervisor.status().workers
         return [worker.pid for worker in workers if worker.state is WorkerState.SERVING]
 
-    async def serves(self, certificate: Certificate, connections: int = 8) -> bool:
-        """Whether every one of several new connections, to whichever worker, gets *certificate* and an answer."""
+    async def serves(self, certificate: Certificate, connections: int = 8, name: str | None = "proxy.test") -> bool:
+        """Whether every one of several new connections, to whichever worker, gets *certificate* and an answer.
+
+        *name* is what it asks for.
+        """
         expected = ssl.PEM_cert_to_DER_cert(certificate.cert_text)
         for _ in range(connections):
-            client = await BareTlsClient.connect(self.port, trusting())
+            client = await BareTlsClient.connect(self.port, trusting(), name=name)
             try:
                 await client.shake_hands()
                 if client.session.getpeercert(binary_form=True) != expected:
@@ -98,9 +101,10 @@ class Proxy:
                 client.close()
         return True
 
-    async def comes_to_serve(self, certificate: Certificate) -> None:
+    async def comes_to_serve(self, certificate: Certificate, name: str = "proxy.test") -> None:
         async with asyncio.timeout(10):
-            while not await self.serves(certificate):  # noqa: ASYNC110 - it sleeps for the next look at the files
+            # It sleeps for the next look at the files.
+            while not await self.serves(certificate, name=name):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
 
@@ -129,18 +133,30 @@ def test_files_that_change_are_taken_up_without_dropping_a_connection(tmp_path: 
         proxy.write(FIRST)
         await proxy.apply(proxy.in_files)
         assert await proxy.serves(FIRST)
+        before = proxy.status.tls
+        assert before is not None
+        assert before.loaded_at is not None
+        assert [(found.names, found.is_default) for found in before.certificates] == [(("first.test",), True)]
         old = await StreamClient.connect(proxy.port, tls=trusting())
         await old.exchange("GET /")
         proxy.write(SECOND)
         await proxy.comes_to_serve(SECOND)
         assert "connection" not in await old.exchange("GET /")
         await old.gone()
-        assert proxy.status == ListenerStatus("tls", "tls", f"127.0.0.1:{proxy.port}", ListenerState.LISTENING)
+        after = proxy.status.tls
+        assert after is not None
+        assert after.loaded_at is not None
+        assert after.loaded_at > before.loaded_at
+        assert [found.names for found in after.certificates] == [("second.test",)]
+        assert after.problems == ()
+        address = f"127.0.0.1:{proxy.port}"
+        assert proxy.status == ListenerStatus("tls", "tls", address, ListenerState.LISTENING, tls=after)
         # The next look at the files finds nothing new.
         edition = proxy.supervisor.edition
         os.utime(proxy.cert)
         await asyncio.sleep(0.2)
         assert proxy.supervisor.edition is edition
+        assert proxy.status.tls == after
 
     run(tmp_path, scenario)
 
@@ -228,5 +244,59 @@ def test_what_is_to_be_secret_is_not_served_in_clear(tmp_path: Path) -> None:
         client = await StreamClient.connect(proxy.port)
         assert (await client.exchange("GET /")).body == b"hello"
         await client.gone()
+
+    run(tmp_path, scenario)
+
+
+def test_each_of_several_certificates_is_renewed_by_itself(tmp_path: Path) -> None:
+    shop = {"cert": tmp_path / "shop.pem", "key": tmp_path / "shop.key"}
+    blog = {"cert": tmp_path / "blog.pem", "key": tmp_path / "blog.key"}
+    old, new = (authority().issue("shop.test") for _ in range(2))
+    missing = authority().issue("blog.test")
+
+    async def scenario(proxy: Proxy) -> None:
+        proxy.write(FIRST)
+        old.cert_file(shop["cert"])
+        old.key_file(shop["key"])
+        certificates = [{name: str(path) for name, path in files.items()} for files in (shop, blog)]
+        await proxy.apply({**proxy.in_files, "certificates": certificates})
+        left_out = f"tls.certificates[1].cert: {blog['cert']}: No such file or directory (left out)"
+        assert proxy.problems == [left_out]
+        assert (proxy.status.state, proxy.status.reason) == (ListenerState.LISTENING, left_out)
+        assert await proxy.serves(FIRST)
+        assert await proxy.serves(old, name="shop.test")
+        assert await proxy.serves(FIRST, name="blog.test")
+        kept = await StreamClient.connect(proxy.port, tls=trusting())
+        await kept.exchange("GET /")
+        # One that is broken keeps what it had, one that comes is taken up, and the default one goes on.
+        new.key_file(shop["key"])
+        missing.cert_file(blog["cert"])
+        missing.key_file(blog["key"])
+        await proxy.comes_to_serve(missing, name="blog.test")
+        (problem,) = proxy.problems
+        assert problem.endswith("does not belong to the certificate (still served with the last good certificate)")
+        assert problem.startswith(f"tls.certificates[0].key: {shop['key']}: ")
+        assert await proxy.serves(old, name="shop.test")
+        new.cert_file(shop["cert"])
+        await proxy.comes_to_serve(new, name="shop.test")
+        assert proxy.problems == []
+        status = proxy.status.tls
+        assert status is not None
+        assert [(found.names, found.is_default) for found in status.certificates] == [
+            (("first.test",), True),
+            (("shop.test",), False),
+            (("blog.test",), False),
+        ]
+        # A name can have one certificate only, which is found out when the files are read.
+        new.cert_file(blog["cert"])
+        new.key_file(blog["key"])
+        await eventually_async(lambda: bool(proxy.problems), what="it is reported")
+        kept_reason = "still served with the last good certificate"
+        assert proxy.problems == [
+            f'tls.certificates[1]: "shop.test" is a name of certificates[0] as well ({kept_reason})'
+        ]
+        assert await proxy.serves(missing, name="blog.test")
+        assert "connection" not in await kept.exchange("GET /")
+        await kept.gone()
 
     run(tmp_path, scenario)

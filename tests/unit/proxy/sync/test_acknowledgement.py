@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 
 from structlog.testing import capture_logs
 
@@ -14,11 +15,14 @@ from tests.support.sync_server import SyncServer
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.status import (
     ApplyOutcome,
+    BindError,
+    CertificateStatus,
     EntityProblem,
     ListenerState,
     ListenerStatus,
     ProxyStatus,
     SnapshotIdentity,
+    TlsStatus,
     Verdict,
     WorkerState,
     WorkerStatus,
@@ -32,7 +36,21 @@ FULL = ProxyStatus(
     "0.1.0",
     SnapshotIdentity("s1", "first"),
     ApplyOutcome("s2", Verdict.REJECTED, 0.25, "because", (EntityProblem("route", "r", "a route", "bad"),)),
-    (ListenerStatus("l", "a listener", "0.0.0.0:3000", ListenerState.FAILED, "Address already in use"),),
+    (
+        ListenerStatus(
+            "l",
+            "a listener",
+            "0.0.0.0:3000",
+            ListenerState.FAILED,
+            "Address already in use",
+            BindError("Address already in use", datetime(2026, 1, 1, 0, 0, 30, 999999, UTC)),
+            TlsStatus(
+                datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2))),
+                (CertificateStatus(("a.test", "192.0.2.1"), datetime(2027, 1, 1, tzinfo=UTC), is_default=True),),
+                ("tls.certificates[0]: is bad (left out)",),
+            ),
+        ),
+    ),
     (WorkerStatus(0, 123, WorkerState.SERVING), WorkerStatus(1, 124, WorkerState.DRAINING)),
 )
 
@@ -101,6 +119,14 @@ def test_the_first_acknowledgement_comes_at_once_and_the_next_with_a_change() ->
                     "address": "0.0.0.0:3000",
                     "state": "failed",
                     "reason": "Address already in use",
+                    "bindError": {"reason": "Address already in use", "nextAttempt": "2026-01-01T00:00:30Z"},
+                    "tls": {
+                        "loadedAt": "2026-01-01T00:00:00Z",
+                        "certificates": [
+                            {"names": ["a.test", "192.0.2.1"], "notAfter": "2027-01-01T00:00:00Z", "isDefault": True}
+                        ],
+                        "problems": ["tls.certificates[0]: is bad (left out)"],
+                    },
                 }
             ],
             "workers": [{"slot": 0, "pid": 123, "state": "serving"}, {"slot": 1, "pid": 124, "state": "draining"}],
