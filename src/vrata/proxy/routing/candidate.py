@@ -20,15 +20,36 @@ T = TypeVar("T")
 Order = tuple[int, ...]
 
 
+class PathPattern:
+    """A compiled expression on the path, and where it ends."""
+
+    __slots__ = ("boundary", "expression")
+
+    def __init__(self, expression: Any, boundary: bool) -> None:
+        self.expression = expression
+        """RE2's, for bytes."""
+        self.boundary = boundary
+        """It takes the slash behind the matched part (:attr:`PathMatch.boundary`)."""
+
+    def end(self, path: bytes) -> int:
+        """Return where the matched part of *path* ends; -1 when the expression does not match."""
+        found = self.expression.match(path)
+        if found is None:
+            return -1
+        end: int = found.end()
+        return end - 1 if self.boundary and path[end - 1 : end] == b"/" else end
+
+
 class Match(Generic[T]):
     """What a table found; one object for each entry, made with the table."""
 
-    __slots__ = ("_end", "_shelf", "payload")
+    # Not the shelf of the pattern, which leads back here: a table that was replaced is to go without the collector.
+    __slots__ = ("_end", "_pattern", "payload")
 
-    def __init__(self, payload: T, end: int, shelf: PatternShelf[T] | None = None) -> None:
+    def __init__(self, payload: T, end: int, pattern: PathPattern | None = None) -> None:
         self.payload = payload
         self._end = end
-        self._shelf = shelf
+        self._pattern = pattern
 
     def __repr__(self) -> str:
         return f"<Match {self.payload!r}>"
@@ -38,7 +59,7 @@ class Match(Generic[T]):
 
         All for an exact condition, the prefix for a prefix, what the expression took for a regular expression.
         """
-        return self._end if self._shelf is None else self._shelf.end(encoded(path))
+        return self._end if self._pattern is None else self._pattern.end(encoded(path))
 
 
 class Candidate(Generic[T]):
@@ -170,23 +191,14 @@ class Shelf(Generic[T]):
 class PatternShelf(Shelf[T]):
     """The candidates of one regular expression."""
 
-    __slots__ = ("boundary", "pattern", "text")
+    __slots__ = ("length", "pattern", "text")
 
-    def __init__(self, text: str, pattern: Any, boundary: bool) -> None:
+    def __init__(self, text: str, pattern: PathPattern, length: int) -> None:
         super().__init__()
         self.text = text
         self.pattern = pattern
-        """The compiled RE2 expression, for bytes."""
-        self.boundary = boundary
-        """The expression takes the slash behind the matched part (:attr:`PathMatch.boundary`)."""
-
-    def end(self, path: bytes) -> int:
-        """Return where the matched part of *path* ends; -1 when the expression does not match."""
-        found = self.pattern.match(path)
-        if found is None:
-            return -1
-        end: int = found.end()
-        return end - 1 if self.boundary and path[end - 1 : end] == b"/" else end
+        self.length = length
+        """Of what was written of it (:attr:`PathMatch.length`)."""
 
 
 def first_of_tied(shelves: Iterable[PatternShelf[T]], request: RequestView) -> Candidate[T] | None:

@@ -44,6 +44,8 @@ class PathMatch:
     """REGEX: text that every matching path begins with; narrows the search and never decides."""
     boundary: bool = False
     """REGEX: the pattern's last element takes the slash after the matched part, which is not part of it."""
+    length: int = 0
+    """REGEX: characters of what was written of it, in group and route together; the longer one comes first."""
 
 
 EVERYTHING = PathMatch(PathKind.PREFIX, "/")
@@ -73,6 +75,7 @@ class RouteConditions:
     headers: tuple[ValueMatch, ...] = ()
     query_parameters: tuple[ValueMatch, ...] = ()
     grpc: bool = False
+    cel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +101,25 @@ class MatchConditions:
     query_parameters: tuple[ValueMatch, ...] = ()
     grpc: bool = False
     """The content type begins with ``application/grpc``."""
+    cel: str = ""
+    """An expression that has to be true; empty restricts nothing."""
 
 
 def compose(route: RouteConditions, group: GroupConditions | None = None) -> MatchConditions:
     """Return the conditions of *route* inside *group*, or of *route* alone.
 
     Hostnames of both count, the group's first; headers of both are required, the route's first; methods, query
-    parameters and gRPC come from the route.
+    parameters, gRPC and the expression come from the route.
     """
     if group is None:
         return MatchConditions(
-            compose_path(route), route.methods, route.hostnames, route.headers, route.query_parameters, route.grpc
+            compose_path(route),
+            route.methods,
+            route.hostnames,
+            route.headers,
+            route.query_parameters,
+            route.grpc,
+            route.cel,
         )
     hostnames = group.hostnames + route.hostnames
     return MatchConditions(
@@ -118,6 +129,7 @@ def compose(route: RouteConditions, group: GroupConditions | None = None) -> Mat
         route.headers + group.headers,
         route.query_parameters,
         route.grpc,
+        route.cel,
     )
 
 
@@ -136,7 +148,8 @@ def compose_path(route: RouteConditions, group: GroupConditions | None = None) -
     if route.path_prefix:
         return PathMatch(PathKind.PREFIX, route.path_prefix)
     if route.path_regex:
-        return _regex("", _tail(route.path_regex), literal_prefix(route.path_regex))
+        regex = route.path_regex
+        return _regex("", _tail(regex), literal_prefix(regex), len(regex))
     return EVERYTHING
 
 
@@ -152,28 +165,28 @@ def _below_prefix(prefix: str, route: RouteConditions) -> PathMatch:
         tail = _tail(route.path_regex)
         # The pattern may bring its own slash; where it does not say, nothing is put in: it may be optional there.
         head = namespace if begins_with_slash(tail) else prefix
-        return _regex(escape(head), tail, head + literal_prefix(tail))
+        return _regex(escape(head), tail, head + literal_prefix(tail), len(prefix) + len(route.path_regex))
     return PathMatch(PathKind.PREFIX, prefix)
 
 
 def _below_regex(regex: str, route: RouteConditions) -> PathMatch:
     literal = literal_prefix(regex)
+    length = len(regex) + len(route.path or route.path_prefix or route.path_regex)
     if route.path:
         head, tail = _head(regex, joined=True), escape(route.path.lstrip("/"))
-        return PathMatch(
-            PathKind.REGEX, f"^(?:{head})/{tail}$" if tail else f"^(?:{head})/?$", literal=_shared(literal)
-        )
+        text = f"^(?:{head})/{tail}$" if tail else f"^(?:{head})/?$"
+        return PathMatch(PathKind.REGEX, text, literal=_shared(literal), length=length)
     if route.path_prefix:
         head, tail = _head(regex, joined=True), escape(route.path_prefix.lstrip("/"))
         if tail.endswith("/"):
-            return PathMatch(PathKind.REGEX, f"^(?:{head})/{tail}", literal=_shared(literal))
+            return PathMatch(PathKind.REGEX, f"^(?:{head})/{tail}", literal=_shared(literal), length=length)
         text = f"^(?:{head})/{tail}(?:/|$)" if tail else f"^(?:{head})(?:/|$)"
-        return PathMatch(PathKind.REGEX, text, literal=_shared(literal), boundary=True)
+        return PathMatch(PathKind.REGEX, text, literal=_shared(literal), boundary=True, length=length)
     if route.path_regex:
         tail = _tail(route.path_regex)
         joined = begins_with_slash(tail)
-        return _regex(f"(?:{_head(regex, joined=joined)})", tail, _shared(literal) if joined else literal)
-    return _regex("", "|".join(branches(regex)), literal)
+        return _regex(f"(?:{_head(regex, joined=joined)})", tail, _shared(literal) if joined else literal, length)
+    return _regex("", "|".join(branches(regex)), literal, length)
 
 
 def _head(regex: str, *, joined: bool) -> str:
@@ -193,5 +206,5 @@ def _shared(literal: str) -> str:
     return literal.rstrip("/")
 
 
-def _regex(head: str, tail: str, literal: str) -> PathMatch:
-    return PathMatch(PathKind.REGEX, f"^{head}(?:{tail})", literal=literal)
+def _regex(head: str, tail: str, literal: str, length: int) -> PathMatch:
+    return PathMatch(PathKind.REGEX, f"^{head}(?:{tail})", literal=literal, length=length)

@@ -1,7 +1,7 @@
 """Conditions compiled for asking: all that an entry wants of a request beside its path.
 
 A condition is a predicate with the words to explain its verdict. They are asked in the order hostname, method, gRPC,
-headers, query parameters, cheap before dear, until one fails; a CEL expression joins as one more, behind all others.
+headers, query parameters, expression, cheap before dear, until one fails.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from vrata.proxy.contracts import RequestView
+from vrata.expressions import EvaluationError, Expression
+from vrata.expressions.pattern import compile_pattern
+from vrata.proxy.contracts import BodyNeeded, RequestView
 from vrata.proxy.routing.composition import MatchConditions, ValueMatch
 from vrata.proxy.routing.hostname import by_class, covers, normalised
-from vrata.proxy.routing.pattern import compile_pattern
 
 Predicate = Callable[[RequestView], bool]
+Compile = Callable[[str], Expression]
+"""Makes an expression of its text. Raises InvalidExpression."""
 
 _GRPC = "application/grpc"
+_LONGEST_VALUE = 200
+"""Characters of an expression's value that an explanation shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +71,8 @@ class Wants:
 
     __slots__ = ("checks", "conditions", "specificity")
 
-    def __init__(self, wanted: MatchConditions) -> None:
-        """Compile. Raises InvalidPattern."""
+    def __init__(self, wanted: MatchConditions, compile_expression: Compile) -> None:
+        """Compile. Raises InvalidPattern and InvalidExpression."""
         conditions: list[Condition] = []
         if wanted.methods:
             conditions.append(_method_condition(wanted.methods))
@@ -75,6 +80,8 @@ class Wants:
             conditions.append(_GRPC_CONDITION)
         conditions += [_header_condition(each) for each in wanted.headers]
         conditions += [_query_condition(each) for each in wanted.query_parameters]
+        if wanted.cel:
+            conditions.append(_expression_condition(compile_expression(wanted.cel)))
         self.conditions = tuple(conditions)
         """In the order of asking."""
         self.checks = tuple([condition.holds for condition in conditions])
@@ -84,6 +91,7 @@ class Wants:
             -len(wanted.query_parameters),
             0 if wanted.methods else 1,
             0 if wanted.grpc else 1,
+            0 if wanted.cel else 1,
         )
         """Sorts entries that agree in path and hostname: ascending, the first wins."""
 
@@ -155,6 +163,29 @@ def _query_condition(wanted: ValueMatch) -> Condition:
             return request.query_parameter(name) == value
 
     return Condition(f"query parameter {name}", expected, holds, lambda request: request.query_parameter(name))
+
+
+def _expression_condition(expression: Expression) -> Condition:
+    holds: Predicate
+    if expression.reads_body:
+
+        def holds(request: RequestView) -> bool:
+            if request.body_pending:
+                raise BodyNeeded(expression.text)
+            return expression.holds(request)
+    else:
+        holds = expression.holds
+
+    def seen(request: RequestView) -> str:
+        try:
+            value = expression.evaluate(request)
+        except EvaluationError as error:
+            return f"error: {error}"
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return f"{repr(value)[:_LONGEST_VALUE]}, which is no bool"
+
+    return Condition("cel", f"{expression.text!r} to be true", holds, seen)
 
 
 def _one_of(values: Iterable[str]) -> str:

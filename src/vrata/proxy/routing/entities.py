@@ -31,6 +31,7 @@ def route_conditions(route: Route) -> RouteConditions:
         _value_matches(match.headers),
         _value_matches(match.query_params),
         match.grpc,
+        match.cel,
     )
 
 

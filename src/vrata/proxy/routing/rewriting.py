@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
+from vrata.expressions.pattern import compile_pattern
 from vrata.model.rewrite import Rewrite as RewriteEntity
 from vrata.proxy.routing.candidate import Match
-from vrata.proxy.routing.pattern import compile_pattern
 
 _PATH_SAFE: Final = "/:@!$&'()*+,;=%~"
 _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")

@@ -7,9 +7,10 @@ share it, not from the number of entries.
 Entries are tried in ascending order of:
 
 1. kind of path: exact, prefix, regular expression; no path at all is the prefix ``/``;
-2. length: longer prefixes first, longer (composed) patterns first;
+2. length: longer (composed) prefixes first, longer patterns first, as they are written in group and route;
 3. hostname: a whole name, a wildcard (longer ones first), ``*``, no hostname, by the hostname that covers the request;
-4. more headers first; 5. more query parameters first; 6. restricted in methods first; 7. gRPC first;
+4. more headers first; 5. more query parameters first; 6. restricted in methods first; 7. gRPC first,
+   then those with an expression;
 8. the order in which they were added, which is for the caller to make meaningful.
 """
 
@@ -18,10 +19,13 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
+from vrata.expressions import compile_expression
+from vrata.expressions.pattern import compile_pattern
 from vrata.proxy.contracts import RequestView
 from vrata.proxy.routing.candidate import (
     Candidate,
     Match,
+    PathPattern,
     PatternShelf,
     Shelf,
     encoded,
@@ -29,8 +33,7 @@ from vrata.proxy.routing.candidate import (
     in_order,
 )
 from vrata.proxy.routing.composition import MatchConditions, PathKind, PathMatch
-from vrata.proxy.routing.conditions import Hostnames, Wants
-from vrata.proxy.routing.pattern import compile_pattern
+from vrata.proxy.routing.conditions import Compile, Condition, Hostnames, Wants
 from vrata.proxy.routing.trie import Node, Patterns, by_length
 
 __all__ = ["Match", "RouteTable", "RouteTableBuilder", "Verdict"]
@@ -46,6 +49,8 @@ class Verdict(NamedTuple, Generic[T]):
     """The name of the first condition that failed; empty when all hold."""
     reason: str
     """Why it failed; empty when all hold."""
+    conditions: tuple[Condition, ...]
+    """All that the entry wants beside its path, in the order of asking, those behind the failed one included."""
 
     @property
     def matches(self) -> bool:
@@ -67,7 +72,7 @@ class RouteTable(Generic[T]):
 
     @classmethod
     def of(cls, entries: Iterable[tuple[MatchConditions, T]]) -> RouteTable[T]:
-        """Build a table from *entries* in their order. Raises InvalidPattern."""
+        """Build a table from *entries* in their order. Raises InvalidPattern and InvalidExpression."""
         builder = RouteTableBuilder[T]()
         for conditions, payload in entries:
             builder.add(conditions, payload)
@@ -82,7 +87,8 @@ class RouteTable(Generic[T]):
     def match(self, request: RequestView) -> Match[T] | None:
         """Return the first entry whose conditions hold for *request*, or None.
 
-        Reads of the request only what the conditions of candidates for its path need.
+        Reads of the request only what the conditions of candidates for its path need. Raises
+        :class:`~vrata.proxy.contracts.BodyNeeded` when an expression has to see a body that is not there yet.
         """
         path = request.path
         shelf = self._exact.get(path)
@@ -139,7 +145,7 @@ class RouteTable(Generic[T]):
             failures = {
                 candidate.position: f"expected a match of {each.text!r}, got {path!r}"
                 for each in tied
-                if each.end(text) < 0
+                if each.pattern.end(text) < 0
                 for candidate in each.candidates
             }
             reached = sorted((candidate for each in tied for candidate in each.candidates), key=in_order)
@@ -159,7 +165,8 @@ class RouteTable(Generic[T]):
 class RouteTableBuilder(Generic[T]):
     """Takes entries one by one and makes the table. A builder builds once."""
 
-    def __init__(self) -> None:
+    def __init__(self, compile_expression: Compile = compile_expression) -> None:
+        self._compile_expression = compile_expression
         self._exact: dict[str, Shelf[T]] = {}
         self._prefixes: dict[str, Shelf[T]] = {}
         self._patterns: dict[PathMatch, PatternShelf[T]] = {}
@@ -173,7 +180,8 @@ class RouteTableBuilder(Generic[T]):
     def add(self, conditions: MatchConditions, payload: T) -> None:
         """Add an entry behind those added before.
 
-        Raises InvalidPattern, and adds nothing, when one of its regular expressions is not valid RE2.
+        Raises, and then adds nothing: InvalidPattern when one of its regular expressions is not valid RE2,
+        InvalidExpression when its expression cannot be compiled.
         """
         wants = self._wants_of(conditions)
         hostnames = self._hostnames_of(conditions.hostnames)
@@ -202,10 +210,10 @@ class RouteTableBuilder(Generic[T]):
         return RouteTable(self._exact, self._root, self._depth, self._size)
 
     def _wants_of(self, conditions: MatchConditions) -> Wants:
-        key = (conditions.methods, conditions.headers, conditions.query_parameters, conditions.grpc)
+        key = (conditions.methods, conditions.headers, conditions.query_parameters, conditions.grpc, conditions.cel)
         wants = self._wants.get(key)
         if wants is None:
-            wants = self._wants[key] = Wants(conditions)
+            wants = self._wants[key] = Wants(conditions, self._compile_expression)
         return wants
 
     def _hostnames_of(self, names: tuple[str, ...]) -> Hostnames:
@@ -222,7 +230,7 @@ class RouteTableBuilder(Generic[T]):
         if path.kind is PathKind.PREFIX:
             return [(self._prefix_shelf(path.text), Match(payload, len(encoded(path.text))))]
         shelf = self._pattern_shelf(path)
-        return [(shelf, Match(payload, -1, shelf))]
+        return [(shelf, Match(payload, -1, shelf.pattern))]
 
     def _exact_shelf(self, path: str) -> Shelf[T]:
         shelf = self._exact.get(path)
@@ -243,7 +251,8 @@ class RouteTableBuilder(Generic[T]):
     def _pattern_shelf(self, path: PathMatch) -> PatternShelf[T]:
         shelf = self._patterns.get(path)
         if shelf is None:
-            shelf = self._patterns[path] = PatternShelf(path.text, compile_pattern(path.text), path.boundary)
+            pattern = PathPattern(compile_pattern(path.text), path.boundary)
+            shelf = self._patterns[path] = PatternShelf(path.text, pattern, path.length)
             # What follows the last slash of a literal may be half a segment of the path.
             node = self._node(path.literal.split("/")[:-1])
             if node.patterns is None:
@@ -271,19 +280,20 @@ def _verdicts(
         if position in judged:
             continue
         payload = candidate.match.payload
+        hostname = candidate.hostnames.condition
+        conditions = candidate.wants.conditions if hostname is None else (hostname, *candidate.wants.conditions)
         if not candidate.admits(request.host):
-            hostname = candidate.hostnames.condition
             if candidate.is_last and hostname is not None:
-                yield Verdict(payload, hostname.name, hostname.failure(request) or "")
+                yield Verdict(payload, hostname.name, hostname.failure(request) or "", conditions)
             continue
         judged.add(position)
         if path_failures and position in path_failures:
-            yield Verdict(payload, "path", path_failures[position])
+            yield Verdict(payload, "path", path_failures[position], conditions)
             continue
         for condition in candidate.wants.conditions:
             reason = condition.failure(request)
             if reason is not None:
-                yield Verdict(payload, condition.name, reason)
+                yield Verdict(payload, condition.name, reason, conditions)
                 break
         else:
-            yield Verdict(payload, "", "")
+            yield Verdict(payload, "", "", conditions)

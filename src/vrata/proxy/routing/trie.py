@@ -21,11 +21,13 @@ class Patterns(Generic[T]):
         self.shelves: list[PatternShelf[T]] = []
         self.outer: Patterns[T] | None = None
         """Those of the nearest ancestor that has some: they may match below here as well."""
-        self._set = PatternSet(())
+        self._set: PatternSet | None = None
 
-    def build(self) -> None:
-        """Be ready for asking, all shelves being there."""
-        self._set = PatternSet([shelf.pattern for shelf in self.shelves])
+    def building(self) -> Iterator[None]:
+        """Be ready for asking, all shelves being there; in steps."""
+        if len(self.shelves) > 1:
+            self._set = PatternSet([shelf.pattern.expression for shelf in self.shelves])
+            yield from self._set.building()
 
     def all(self) -> list[PatternShelf[T]]:
         """Return the shelves of this node and of its ancestors."""
@@ -34,7 +36,10 @@ class Patterns(Generic[T]):
     def matching(self, path: bytes) -> list[PatternShelf[T]]:
         """Return the shelves of this node and of its ancestors whose expressions match *path*."""
         shelves = self.shelves
-        found = [shelves[at] for at in self._set.matching(path)]
+        if self._set is not None:
+            found = [shelves[at] for at in self._set.matching(path)]
+        else:
+            found = [shelf for shelf in shelves if shelf.pattern.expression.match(path) is not None]
         return found if self.outer is None else found + self.outer.matching(path)
 
 
@@ -79,7 +84,7 @@ class Node(Generic[T]):
                 node.patterns = outer
             else:
                 node.patterns.outer = outer
-                node.patterns.build()
+                yield from node.patterns.building()
             yield
             pending += [(child, node.beyond, node.patterns) for child in node.children.values()]
 
@@ -92,4 +97,4 @@ def by_length(shelves: list[PatternShelf[T]]) -> list[list[PatternShelf[T]]]:
 
 
 def _longest_first(shelf: PatternShelf[T]) -> int:
-    return -len(shelf.text)
+    return -shelf.length

@@ -133,7 +133,7 @@ cdef class RequestHead(_Head):
         field = self.find(wanted)
         if field == NULL:
             return None
-        return self.value(field).decode("latin-1")
+        return self.value(field).decode("utf-8", "surrogateescape")
 
     def query_parameter(self, str name):
         if self._query_parameters is None:

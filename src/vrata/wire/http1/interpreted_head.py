@@ -167,7 +167,10 @@ class RequestHead:
         return [value.strip(b" \t") for key, _, value in split if key.lower() == name]
 
     def header(self, name: str) -> str | None:
-        """The first value of the field *name* (lower case), or None. ``Host`` is not visible here."""
+        """The first value of the field *name* (lower case), or None. ``Host`` is not visible here.
+
+        Bytes that are not UTF-8 become lone surrogates.
+        """
         fields = self._fields
         if fields is None:
             fields = {}
@@ -175,7 +178,7 @@ class RequestHead:
                 key, _, value = line.partition(b":")
                 key = key.lower()
                 if key not in fields and key not in HIDDEN:
-                    fields[key] = value.strip(b" \t").decode("latin-1")
+                    fields[key] = value.strip(b" \t").decode("utf-8", "surrogateescape")
             self._fields = fields
         return fields.get(name.encode("latin-1", "replace"))
 

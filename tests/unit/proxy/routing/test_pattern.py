@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vrata.expressions.pattern import InvalidPattern, compile_pattern
 from vrata.proxy.routing import pattern as module
 from vrata.proxy.routing.pattern import (
-    InvalidPattern,
     PatternSet,
     branches,
-    compile_pattern,
     escape,
     literal_prefix,
     without_end,
@@ -132,9 +133,18 @@ def test_a_pattern_outlives_what_it_was_compiled_with() -> None:
     assert all(pattern.match(b"/%d" % number) is not None for number, pattern in enumerate(patterns))
 
 
+def built(patterns: list[Any]) -> PatternSet:
+    """Make a set, once as it is before it is built: it answers the same."""
+    unbuilt, made = PatternSet(patterns), PatternSet(patterns)
+    steps = len(list(made.building()))
+    assert (steps > 0) is (len(patterns) > 2)
+    assert sorted(unbuilt.matching(b"/x3")) == sorted(made.matching(b"/x3"))
+    return made
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 10, 9000])
 def test_a_set_answers_like_its_patterns_one_by_one(count: int) -> None:
-    patterns = PatternSet([compile_pattern(f"^(?:/(?:[a-z]+|{number})/x{number % 7})") for number in range(count)])
+    patterns = built([compile_pattern(f"^(?:/(?:[a-z]+|{number})/x{number % 7})") for number in range(count)])
 
     assert sorted(patterns.matching(b"/5/x5/y")) == ([5] if count > 5 else [])
     assert sorted(patterns.matching(b"/abc/x3")) == [number for number in range(count) if number % 7 == 3]
@@ -160,13 +170,13 @@ class ExhaustedSet:
 
 def test_a_set_that_runs_out_of_memory_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(re2.Set, "MatchSet", ExhaustedSet)
-    patterns = PatternSet([compile_pattern(f"^(?:/x{number})") for number in range(10)])
+    patterns = built([compile_pattern(f"^(?:/x{number})") for number in range(10)])
 
     assert patterns.matching(b"/x3") == [3]
 
 
 def test_a_set_that_cannot_be_made_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SET_MEMORY", 100)
-    patterns = PatternSet([compile_pattern(f"^(?:/x{number})") for number in range(10)])
+    patterns = built([compile_pattern(f"^(?:/x{number})") for number in range(10)])
 
     assert patterns.matching(b"/x3") == [3]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.request_views import FakeRequest
+from vrata.expressions.pattern import InvalidPattern
 from vrata.proxy.routing.composition import GroupConditions, RouteConditions, ValueMatch, compose
-from vrata.proxy.routing.pattern import InvalidPattern
 from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
 
 
@@ -462,7 +462,7 @@ def test_candidates_come_in_order_with_the_first_condition_that_fails() -> None:
     )
     verdicts = list(table.candidates(FakeRequest("/a/b", query={"q": "x"})))
 
-    assert [tuple(verdict) for verdict in verdicts] == [
+    assert [verdict[:3] for verdict in verdicts] == [
         ("host", "hostname", "expected '*.org' or 'shop.de', got 'example.com'"),
         ("header", "header x-a", "expected a value, got none"),
         ("query", "query parameter q", "expected a match of '[0-9]', got 'x'"),
@@ -473,6 +473,9 @@ def test_candidates_come_in_order_with_the_first_condition_that_fails() -> None:
         ("pattern", "path", "expected a match of '^(?:/a/[0-9]+)', got '/a/b'"),
     ]
     assert [verdict.payload for verdict in verdicts if verdict.matches] == ["shallow"]
+    # Those behind the one that fails are known as well.
+    assert [condition.name for condition in verdicts[0].conditions] == ["hostname"]
+    assert [condition.name for condition in verdicts[1].conditions] == ["method", "header x-a"]
 
 
 def test_an_entry_of_several_hostnames_is_a_candidate_once() -> None:
