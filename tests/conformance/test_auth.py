@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
 from tests.conformance.control_plane import control_plane
 from tests.support.api_client import ApiClient
 from tests.support.configuration import Configuration
 from tests.support.processes import VrataProcess
+from vrata.cli.application import application
 
 KEY = "the-first-key-0123456789"
 KEYS = [{"name": "deploy", "key": KEY}, {"name": "console", "key": "the-second-key"}]
@@ -56,6 +59,17 @@ def test_every_key_may_do_everything(guarded: tuple[Configuration, VrataProcess]
         with api.stream() as events:
             assert events.snapshot() == snapshot
         assert api.get("/docs/doc.json").status_code == 200
+
+
+def test_the_command_line_takes_its_key_from_the_environment(
+    guarded: tuple[Configuration, VrataProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["explain", "http://a.test/", "--api", guarded[0].api_url, "--snapshot", "staged", "--json"]
+    assert CliRunner().invoke(application, arguments).stderr == "vrata: missing authorization header\n"
+    monkeypatch.setenv("VRATA_API_KEY", KEY)
+    explained = CliRunner().invoke(application, arguments)
+    assert explained.exit_code == 0, explained.output
+    assert json.loads(explained.stdout)["snapshot"] == {"source": "staged"}
 
 
 def test_refusals_are_logged_with_the_client_and_without_the_key(guarded: tuple[Configuration, VrataProcess]) -> None:

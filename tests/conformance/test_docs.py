@@ -34,7 +34,9 @@ def test_every_endpoint_is_described(document: dict[str, Any]) -> None:
         ("/sync/raft", "post"),
         ("/sync/proxies/{proxyId}", "put"),
         ("/proxies", "get"),
+        ("/listeners/{listenerId}/status", "get"),
         ("/debug/config", "get"),
+        ("/explain", "post"),
     }
     for collection, kind in KINDS.items():
         expected |= {(f"/{collection}", "get"), (f"/{collection}", "post")}

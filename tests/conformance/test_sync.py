@@ -18,7 +18,24 @@ ACKNOWLEDGEMENT: dict[str, Any] = {
     "version": "0.1.0",
     "activeSnapshot": {"id": "s1", "name": "first"},
     "lastApply": {"snapshotId": "s1", "status": "rejected", "reason": "why", "problems": [], "seconds": 0.5},
-    "listeners": [{"id": "l1", "name": "web", "address": "0.0.0.0:3000", "state": "failed", "reason": "in use"}],
+    "listeners": [
+        {
+            "id": "l1",
+            "name": "web",
+            "address": "0.0.0.0:3000",
+            "state": "failed",
+            "reason": "in use",
+            "bindError": {"reason": "in use", "nextAttempt": "2026-01-01T00:00:30Z"},
+            "tls": {
+                "loadedAt": "2026-01-01T00:00:00Z",
+                "certificates": [
+                    {"names": ["a.test"], "notAfter": "2027-01-01T00:00:00Z", "isDefault": True},
+                    {"names": ["*.b.test"], "notAfter": "2027-01-01T00:00:00Z", "isDefault": False},
+                ],
+                "problems": ["tls.certificates[1].key: /k: No such file or directory (left out)"],
+            },
+        }
+    ],
     "workers": [{"slot": 0, "pid": 123, "state": "serving"}],
 }
 
@@ -191,3 +208,38 @@ def test_proxies_without_a_usable_id_are_refused(api: ApiClient) -> None:
     answer = api.http.get("/sync/snapshot", headers={"X-Vrata-Proxy": "a/b"})
     assert answer.status_code == 400
     assert answer.json()["error"].startswith("X-Vrata-Proxy: ")
+
+
+class TestListenerStatus:
+    def test_a_listener_is_shown_as_every_proxy_has_it(self, api: ApiClient) -> None:
+        api.put("/sync/proxies/has-it", ACKNOWLEDGEMENT)
+        # One that runs an older version says less, and another one does not have the listener.
+        older = {"id": "l1", "address": "0.0.0.0:3000", "state": "listening"}
+        api.put("/sync/proxies/older", {"version": "0", "listeners": [older]})
+        api.put("/sync/proxies/without", {"version": "0"})
+        answer = api.get("/listeners/l1/status")
+        assert answer.status_code == 200
+        assert answer.json()["id"] == "l1"
+        found = {entry["proxyId"]: entry for entry in answer.json()["proxies"]}
+        (said,) = ACKNOWLEDGEMENT["listeners"]
+        assert found["has-it"] == {
+            "proxyId": "has-it",
+            "connected": True,
+            "lastSeen": found["has-it"]["lastSeen"],
+            "activeSnapshot": ACKNOWLEDGEMENT["activeSnapshot"],
+            **{name: value for name, value in said.items() if name not in ("id", "name")},
+        }
+        assert (found["older"]["state"], found["older"]["bindError"], found["older"]["tls"]) == (
+            "listening",
+            None,
+            None,
+        )
+        assert (found["without"]["state"], found["without"]["address"]) == ("absent", "")
+
+    def test_one_that_nobody_knows_is_not_found(self, api: ApiClient) -> None:
+        answer = api.get("/listeners/nobody/status")
+        assert (answer.status_code, answer.json()) == (404, {"error": 'listener "nobody": resource not found'})
+        api.create("listeners", id="staged", name="staged", port=3999)
+        answer = api.get("/listeners/staged/status")
+        assert answer.status_code == 200
+        assert {entry["state"] for entry in answer.json()["proxies"]} <= {"absent"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -27,6 +28,11 @@ from vrata.controlplane.tls import ServerContext, TlsMaterialError
 from vrata.net.event_loop import new_event_loop
 from vrata.observability.logging import configure
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.explain.explainer import Explainer
+
+COLLECTOR_THRESHOLDS = (700, 10, 1000)
+"""Of the garbage collector. Capturing and explaining 50,000 routes would set off a dozen full collections, each of
+which keeps other requests waiting for a third of a second; so they are a hundred times rarer than usual."""
 
 _log = structlog.get_logger("vrata.controlplane")
 
@@ -38,6 +44,7 @@ def run(settings: Settings) -> int:
     read its certificates again at once instead of within ten seconds.
     """
     configure(settings.log.format, settings.log.level)
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(_run(settings))
@@ -81,6 +88,8 @@ async def _serve(
         ProxyRegistry(),
         Authenticator((entry.name, entry.key) for entry in control_plane.api_keys),
         tasks,
+        # The one place where the planes meet: how proxies decide, they know themselves.
+        Explainer(settings.proxy.cel_body_max_size),
     )
     server = ApiServer(app, None if tls is None else tls.context)
     serving = tasks.start(server.serve(sockets), name="api server")

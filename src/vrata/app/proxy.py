@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from importlib import import_module
 
 import structlog
@@ -29,11 +30,12 @@ def run(settings: Settings, *, local: bool = False) -> int:
 
 async def _run(settings: Settings, local: bool) -> int:
     from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
-    from vrata.proxy.worker import WorkerSettings
+    from vrata.proxy.worker import WorkerSettings, build_data_plane
 
     worker = WorkerSettings(
         slot=0,
         drain_timeout=settings.proxy.drain_timeout,
+        data_plane=partial(build_data_plane, cel_body_max_size=settings.proxy.cel_body_max_size),
         log_format=settings.log.format,
         log_level=settings.log.level,
     )

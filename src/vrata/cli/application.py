@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from vrata.app.exit_code import EXIT_UNUSABLE
+from vrata.cli.explain import explain
 
 if TYPE_CHECKING:
     from vrata.config import Settings
@@ -111,6 +112,9 @@ def proxy(
     from vrata.app import proxy as program
 
     raise typer.Exit(program.run(settings, local=local))
+
+
+application.command()(explain)
 
 
 @application.command(hidden=True)

@@ -25,6 +25,12 @@ class TrustedProxies:
     def __repr__(self) -> str:
         return f"<TrustedProxies {', '.join(map(str, self._networks))}>"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TrustedProxies) and self._networks == other._networks
+
+    def __hash__(self) -> int:
+        return hash(self._networks)
+
     def trusts(self, address: str) -> bool:
         """True when *address* lies in one of the networks; False as well for what is no address."""
         parsed = _peer_address(address)

@@ -56,7 +56,17 @@ def test_a_proxy_is_shown_as_it_acknowledged() -> None:
                 "problems": [{"kind": "route", "id": "r1", "name": "one", "reason": "bad regex"}],
                 "seconds": 0.12,
             },
-            "listeners": [{"id": "l1", "name": "web", "address": "0.0.0.0:3000", "state": "listening", "reason": ""}],
+            "listeners": [
+                {
+                    "id": "l1",
+                    "name": "web",
+                    "address": "0.0.0.0:3000",
+                    "state": "listening",
+                    "reason": "",
+                    "bindError": None,
+                    "tls": None,
+                }
+            ],
             "workers": [{"slot": 0, "pid": 123, "state": "serving"}],
         }
     ]

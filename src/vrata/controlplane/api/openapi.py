@@ -13,13 +13,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from vrata.controlplane.proxies import Acknowledgement, ProxyStatus
+from vrata.controlplane.proxies import Acknowledgement, ListenerStatus, ProxyStatus
 from vrata.model import KINDS, Entity
+from vrata.model.question import Question
 
 PREFIX = "/api/v1"
 TITLE = "Vrata API"
 VERSION = "1.0"
 
+OUTCOMES = ("forward", "redirect", "directResponse", "noRoute", "refused", "metrics", "unavailable")
+"""What may become of a request, as explanations name it."""
+
+_TRUTH = {"type": "boolean"}
 _TEMPLATE = "#/components/schemas/{model}"
 _REASONS = {
     400: "The request is not valid",
@@ -51,6 +56,12 @@ def returns(status: int, schema: str | list[str] | None = None) -> _Fragment:
         answer = _answer(schema) if isinstance(schema, str) else {"type": "array", "items": _answer(schema[0])}
         response["content"] = {"application/json": {"schema": answer}}
     return _Fragment({"responses": {str(status): response}})
+
+
+def returns_one_of(status: int, *schemas: str) -> _Fragment:
+    """Success is *status*, with a document of one of these schemas."""
+    content = {"application/json": {"schema": {"oneOf": [_reference(schema) for schema in schemas]}}}
+    return _Fragment({"responses": {str(status): {"description": "Success", "content": content}}})
 
 
 def returns_event_stream() -> _Fragment:
@@ -123,9 +134,10 @@ def _stored(entity: type[Entity]) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     _, entities = models_json_schema([(entity, "validation") for entity in KINDS.values()], ref_template=_TEMPLATE)
     _, proxies = models_json_schema(
-        [(Acknowledgement, "validation"), (ProxyStatus, "validation")], ref_template=_TEMPLATE
+        [(model, "validation") for model in (Acknowledgement, ProxyStatus, ListenerStatus)], ref_template=_TEMPLATE
     )
-    schemas = {**entities["$defs"], **proxies["$defs"], **_own_schemas()}
+    _, questions = models_json_schema([(Question, "validation")], ref_template=_TEMPLATE)
+    schemas = {**entities["$defs"], **proxies["$defs"], **questions["$defs"], **_own_schemas()}
     for schema in schemas.values():
         _drop_titles(schema)
     return dict(sorted(schemas.items()))
@@ -157,7 +169,40 @@ def _own_schemas() -> dict[str, Any]:
         "SnapshotSummary": _object(summary | {"active": {"type": "boolean"}}),
         "Snapshot": snapshot,
         "StagedEntities": entities,
+        **_explanation_schemas(),
     }
+
+
+def _explanation_schemas() -> dict[str, Any]:
+    text, anything = {"type": "string"}, {"type": "object"}
+    objects = {"type": "array", "items": anything}
+    check = _object({"condition": text, "expected": text, "actual": {"type": ["string", "null"]}, "holds": _TRUTH})
+    named = _object({"id": text, "name": text})
+    candidate = _object({"route": named, "matches": _TRUTH, "reached": _TRUTH})
+    candidate["properties"] |= {"group": named, "checks": {"type": "array", "items": check}}
+    explanation = _object({"snapshot": anything, "outcome": {"enum": list(OUTCOMES)}, "action": anything})
+    explanation["properties"] |= {
+        "request": anything,
+        "route": named,
+        "group": named,
+        "match": {"type": "object", "description": "The conditions of the route and its group, composed"},
+        "matchedPath": text,
+        "middlewares": objects,
+        "nearMisses": objects,
+        "candidates": {"type": "array", "items": candidate},
+        "candidatesOmitted": {"type": "integer"},
+        "ruledOutByPath": anything,
+        "problems": objects,
+        "refusals": objects,
+        "warnings": {"type": "array", "items": text},
+    }
+    difference = _object({"path": text, "before": {}, "after": {}})
+    comparison = {
+        "differences": {"type": "array", "items": difference},
+        "before": _reference("Explanation"),
+        "after": _reference("Explanation"),
+    }
+    return {"Explanation": explanation, "Comparison": _object(comparison)}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

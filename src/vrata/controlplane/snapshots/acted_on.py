@@ -30,23 +30,16 @@ Acted = Whole | Only | Mapping[str, Any]
 
 WHOLE: Final = Whole()
 OFF: Final = Only((False,))
-ZERO: Final = Only((0,))
 EMPTY: Final = Only(([], {}))
 
 _ENTITY = {"id": WHOLE, "name": WHOLE}
-_NO_RETRY = {
-    "attempts": ZERO,
-    "perAttemptTimeout": WHOLE,
-    "on": WHOLE,
-    "retriableCodes": WHOLE,
-    "backoff": WHOLE,
-}
 
 ACTED_ON: Final[Mapping[str, Acted]] = {
     "listener": _ENTITY
     | {
         "address": WHOLE,
         "port": WHOLE,
+        "proxyProtocol": WHOLE,
         "tls": WHOLE,
         "http2": OFF,
         "serverName": WHOLE,
@@ -82,7 +75,12 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
                 "minVersion": WHOLE,
                 "maxVersion": WHOLE,
             },
-            "endpointBalancing": {"algorithm": Only(("ROUND_ROBIN", "RANDOM"))},
+            "endpointBalancing": {
+                "algorithm": Only(("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV")),
+                "ringHash": WHOLE,
+                "maglev": WHOLE,
+                "leastRequest": WHOLE,
+            },
             "http2": OFF,
             "maxConnsPerHost": WHOLE,
         },
@@ -98,13 +96,19 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
             "headers": WHOLE,
             "queryParams": WHOLE,
             "grpc": WHOLE,
+            "cel": WHOLE,
         },
         "forward": {
             "destinations": WHOLE,
-            "destinationBalancing": {"algorithm": Only(("WEIGHTED_RANDOM",))},
+            "destinationBalancing": {
+                "algorithm": Only(("WEIGHTED_RANDOM", "WEIGHTED_CONSISTENT_HASH")),
+                "weightedConsistentHash": WHOLE,
+            },
             "timeouts": {"request": WHOLE},
-            "retry": _NO_RETRY,
+            "retry": WHOLE,
             "rewrite": WHOLE,
+            "mirror": WHOLE,
+            "maxGrpcTimeout": WHOLE,
         },
         "redirect": WHOLE,
         "directResponse": WHOLE,
@@ -120,8 +124,8 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "headers": WHOLE,
         "middlewareIds": EMPTY,
         "middlewareOverrides": EMPTY,
-        "retryDefault": _NO_RETRY,
-        "includeAttemptCount": OFF,
+        "retryDefault": WHOLE,
+        "includeAttemptCount": WHOLE,
     },
     # A middleware acts only where a route or group names it, and naming one is refused above.
     "middleware": WHOLE,

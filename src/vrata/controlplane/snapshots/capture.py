@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 from vrata.config import SecretSources
@@ -29,6 +31,35 @@ class SnapshotRefusedError(Exception):
         lines = "".join(f"\n  {found}" for found in findings)
         super().__init__(f"the snapshot cannot be created:{lines}")
         self.findings = findings
+
+
+class Draft:
+    """What is staged, as a snapshot would have it: resolved, and not yet checked."""
+
+    def __init__(
+        self, bodies: Mapping[str, list[bytes]], documents: Mapping[str, list[Document]], unresolved: tuple[str, ...]
+    ) -> None:
+        self.bodies = bodies
+        self.documents = documents
+        self.unresolved = unresolved
+        """Why some references to secrets, which were left in place, cannot be resolved."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Names the content: equal content has the same digest."""
+        digest = sha256()
+        for collection in COLLECTIONS:
+            digest.update(json_text.join(self.bodies[collection]))
+        return digest.hexdigest()
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that forbids a snapshot of it, beside unresolved references."""
+        invalid = _validate(self.documents)
+        return tuple(invalid) or tuple(refusals(Entities(self.documents)))
+
+    def warnings(self, head: dict[str, str]) -> tuple[Finding, ...]:
+        """Everything worth a warning, if it is valid; *head* has ``id`` and ``name`` of the snapshot."""
+        return tuple(warnings(Entities(self.documents), head))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +100,29 @@ class SnapshotCapturer:
             await self._store.create(SNAPSHOTS, Record(snapshot.id, None, snapshot.body, snapshot.summary))
             return snapshot
 
+    async def draft(self) -> Draft:
+        """What a snapshot made now would hold."""
+        async with self._one_at_a_time:
+            staged = await self._store.bodies(*COLLECTIONS, SECRETS)
+            return await asyncio.to_thread(lambda: draft(staged, self._sources(staged)))
+
     def _capture(self, name: str, staged: Mapping[str, tuple[bytes, ...]]) -> Snapshot:
+        return capture(name, staged, self._sources(staged))
+
+    def _sources(self, staged: Mapping[str, tuple[bytes, ...]]) -> Sources:
         secrets = (json_text.load(body) for body in staged[SECRETS])
         values = {secret["id"]: secret["value"] for secret in secrets}
-        return capture(name, staged, Sources(values, self._environ, self._allowed))
+        return Sources(values, self._environ, self._allowed)
+
+
+def draft(staged: Mapping[str, tuple[bytes, ...]], sources: Sources) -> Draft:
+    """The encoded documents *staged* by collection, with their references to secrets resolved."""
+    resolver = Resolver(sources)
+    bodies: dict[str, list[bytes]] = {}
+    documents: dict[str, list[Document]] = {}
+    for collection in COLLECTIONS:
+        bodies[collection], documents[collection] = _resolved(staged[collection], resolver)
+    return Draft(bodies, documents, resolver.failures)
 
 
 def capture(name: str, staged: Mapping[str, tuple[bytes, ...]], sources: Sources) -> Snapshot:
@@ -80,25 +130,16 @@ def capture(name: str, staged: Mapping[str, tuple[bytes, ...]], sources: Sources
 
     Raises ``UnresolvedSecretsError`` or :class:`SnapshotRefusedError`.
     """
-    resolver = Resolver(sources)
-    bodies: dict[str, list[bytes]] = {}
-    documents: dict[str, list[Document]] = {}
-    for collection in COLLECTIONS:
-        bodies[collection], documents[collection] = _resolved(staged[collection], resolver)
-    if resolver.failures:
-        raise UnresolvedSecretsError(resolver.failures)
-
-    invalid = _validate(documents)
-    if invalid:
-        raise SnapshotRefusedError(tuple(invalid))
-    entities = Entities(documents)
-    refused = tuple(refusals(entities))
+    drafted = draft(staged, sources)
+    if drafted.unresolved:
+        raise UnresolvedSecretsError(drafted.unresolved)
+    refused = drafted.findings()
     if refused:
         raise SnapshotRefusedError(refused)
 
     head = {"id": new_id(), "name": name, "createdAt": timestamp()}
-    found = tuple(warnings(entities, head))
-    return Snapshot(head["id"], json_text.encode(head), _document(head, bodies, found), found)
+    found = drafted.warnings(head)
+    return Snapshot(head["id"], json_text.encode(head), _document(head, drafted.bodies, found), found)
 
 
 def _resolved(staged: tuple[bytes, ...], resolver: Resolver) -> tuple[list[bytes], list[Document]]:

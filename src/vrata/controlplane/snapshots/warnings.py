@@ -12,6 +12,8 @@ _EFFECT_OF_DANGLING = {
     "destination": "it is left out; requests fail with no_destination where it is the only one",
     "middleware": "the override has no effect",
 }
+_MIRROR = "forward.mirror.destinationId"
+_EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
 def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
@@ -22,11 +24,14 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from _dangling(entities)
     yield from _unused(entities)
     yield from _old_tls(entities)
+    yield from _shared_ports(entities)
+    yield from _trust_in_everybody(entities)
+    yield from _retries(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
     for reference in entities.dangling:
-        effect = _EFFECT_OF_DANGLING[reference.target_kind]
+        effect = "nothing is mirrored" if reference.path == _MIRROR else _EFFECT_OF_DANGLING[reference.target_kind]
         reason = f'{reference.target_kind} "{reference.target}" does not exist: {effect}'
         yield finding(reference.kind, reference.source, reference.path, reason)
 
@@ -41,9 +46,54 @@ def _unused(entities: Entities) -> Iterator[Finding]:
             yield finding("middleware", middleware, "", "is unused: no route or group refers to it")
 
 
+def _shared_ports(entities: Entities) -> Iterator[Finding]:
+    """Listeners on every address that get no connections to one, because the kernel gives the nearer listener those."""
+    listeners = entities.of("listener")
+    for listener in listeners:
+        if listener["address"] not in _EVERY_ADDRESS:
+            continue
+        for other in listeners:
+            is_nearer = other["address"] not in (listener["address"], "::")
+            if is_nearer and other["port"] == listener["port"] and _covers(listener["address"], other["address"]):
+                who = f'listener "{other["name"]}" ({other["id"]})'
+                reason = f"does not get the connections to {other['address']} on this port, {who} does"
+                yield finding("listener", listener, "address", reason)
+
+
+def _covers(every_address: str, address: str) -> bool:
+    # A listener on :: takes IPv4 as well; one on 0.0.0.0 takes nothing else, and names may be of either family.
+    return every_address == "::" or ":" not in address
+
+
+def _trust_in_everybody(entities: Entities) -> Iterator[Finding]:
+    for listener in entities.of("listener"):
+        stated = listener.get("proxyProtocol") or {}
+        if stated.get("mode") != "required":
+            continue
+        for index, network in enumerate(stated["trustedPeers"]):
+            if network.endswith("/0"):
+                reason = f"{network} lets anybody who can connect say whose connection it is"
+                yield finding("listener", listener, f"proxyProtocol.trustedPeers[{index}]", reason)
+
+
 def _old_tls(entities: Entities) -> Iterator[Finding]:
     for listener in entities.of("listener"):
         version = (listener.get("tls") or {}).get("minVersion")
         if version in ("TLSv1_0", "TLSv1_1"):
             reason = f"lets clients use {version}, which must not be used any more (RFC 8996)"
             yield finding("listener", listener, "tls.minVersion", reason)
+
+
+def _retries(entities: Entities) -> Iterator[Finding]:
+    """Retries on statuses that are named only half."""
+    routes = [(route, (route.get("forward") or {}).get("retry")) for route in entities.of("route")]
+    groups = [(group, group.get("retryDefault")) for group in entities.of("group")]
+    for kind, path, stated in (("route", "forward.retry", routes), ("group", "retryDefault", groups)):
+        for document, settings in stated:
+            codes = (settings or {}).get("retriableCodes")
+            has_condition = "retriable-codes" in (settings or {}).get("on", ())
+            if has_condition and not codes:
+                yield finding(kind, document, f"{path}.on", "retriable-codes matches nothing without retriableCodes")
+            elif codes and not has_condition:
+                reason = "has no effect unless on contains retriable-codes"
+                yield finding(kind, document, f"{path}.retriableCodes", reason)

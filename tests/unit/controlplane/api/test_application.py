@@ -24,11 +24,13 @@ from vrata.controlplane.store.errors import StoreFailedError
 from vrata.controlplane.store.memory import MemoryStore
 from vrata.controlplane.sync import SnapshotFeed
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.explain.explainer import Explainer
 
 
 def application(store: Store) -> ASGIApp:
     capturer = SnapshotCapturer(store, {}, SecretSources((), ()))
-    return build(store, capturer, SnapshotFeed(store), ProxyRegistry(), Authenticator([]), TaskSupervisor())
+    feed, registry, explainer = SnapshotFeed(store), ProxyRegistry(), Explainer(65536)
+    return build(store, capturer, feed, registry, Authenticator([]), TaskSupervisor(), explainer)
 
 
 def ask(app: ASGIApp, method: str, path: str, content: bytes | AsyncIterator[bytes] | None = None) -> httpx.Response:

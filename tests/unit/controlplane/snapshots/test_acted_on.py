@@ -43,26 +43,20 @@ PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
     ("destination", {"options": {"timeouts": {"tlsHandshake": "1s"}}}, "options.timeouts.tlsHandshake"),
     ("destination", {"options": {"tls": {"mode": "tls"}}}, "options.tls.mode"),
-    ("destination", {"options": {"endpointBalancing": {"algorithm": "MAGLEV"}}}, "options.endpointBalancing.algorithm"),
+    ("destination", {"options": {"endpointBalancing": {"algorithm": "STICKY"}}}, "options.endpointBalancing.algorithm"),
     (
         "destination",
-        {"options": {"endpointBalancing": {"algorithm": "RANDOM", "leastRequest": {"choiceCount": 3}}}},
-        "options.endpointBalancing.leastRequest",
+        {"options": {"endpointBalancing": {"algorithm": "RANDOM", "sticky": {"cookie": {"name": "pin"}}}}},
+        "options.endpointBalancing.sticky",
     ),
     ("destination", {"options": {"circuitBreaker": {}}}, "options.circuitBreaker"),
     ("destination", {"options": {"healthCheck": {"path": "/health"}}}, "options.healthCheck"),
     ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
-    ("route", {"match": {"cel": "true"}}, "match.cel"),
-    ("group", {"retryDefault": {"attempts": 1}}, "retryDefault.attempts"),
-    ("group", {"includeAttemptCount": True}, "includeAttemptCount"),
 ]
 FORWARD: list[tuple[dict[str, Any], str]] = [
     ({"destinationBalancing": {"algorithm": "STICKY"}}, "forward.destinationBalancing.algorithm"),
-    ({"retry": {"attempts": 1}}, "forward.retry.attempts"),
-    ({"mirror": {"destinationId": "d1"}}, "forward.mirror"),
-    ({"maxGrpcTimeout": "1s"}, "forward.maxGrpcTimeout"),
 ]
 for members, member_path in FORWARD:
     forward = {"destinations": [{"destinationId": "d1"}]} | members
@@ -105,7 +99,10 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     "minVersion": "TLSv1_2",
                     "maxVersion": "TLSv1_3",
                     "clientAuth": {"mode": "require", "ca": "/ca.pem"},
+                    "certificates": [{"cert": "/cert.pem", "key": "/key.pem", "hostnames": ["*.shop.test"]}],
+                    "strictSni": True,
                 },
+                proxyProtocol={"mode": "required", "trustedPeers": ["10.0.0.0/8"]},
                 timeouts={"clientHeader": "1s", "clientResponse": "0s"},
                 metrics={
                     "path": "/metrics",
@@ -136,13 +133,22 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     "headers": [{"name": "x", "value": "y"}],
                     "queryParams": [{"name": "x"}],
                     "grpc": True,
+                    "cel": "request.body.json.a == 1",
                 },
                 forward={
                     "destinations": [{"destinationId": "d1", "weight": 100}],
                     "destinationBalancing": {"algorithm": "WEIGHTED_RANDOM"},
                     "timeouts": {"request": "1s"},
-                    "retry": {"attempts": 0, "on": ["server-error"]},
+                    "retry": {
+                        "attempts": 2,
+                        "perAttemptTimeout": "1s",
+                        "on": ["server-error", "gateway-error", "connection-failure", "retriable-codes"],
+                        "retriableCodes": [409],
+                        "backoff": {"base": "10ms", "max": "1s"},
+                    },
                     "rewrite": {"path": "/", "autoHost": True},
+                    "mirror": {"destinationId": "d1", "percentage": 10},
+                    "maxGrpcTimeout": "1s",
                 },
                 middlewareIds=[],
                 middlewareOverrides={},
@@ -151,7 +157,13 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
             {"id": "r3", "name": "direct", "directResponse": {"status": 204}},
         ],
         groups=[
-            group(pathPrefix="/v1", hostnames=["a.example"], headers=[{"name": "x"}], retryDefault={"attempts": 0})
+            group(
+                pathPrefix="/v1",
+                hostnames=["a.example"],
+                headers=[{"name": "x"}],
+                retryDefault={"attempts": 2},
+                includeAttemptCount=True,
+            )
         ],
         middlewares=[middleware()],
     )
@@ -163,5 +175,24 @@ def test_a_member_that_nobody_thought_of_is_refused() -> None:
 
 
 def test_known_values_are_named() -> None:
-    found = dict(without_effect("destination", {"options": {"endpointBalancing": {"algorithm": "MAGLEV"}}}))
-    assert found == {"options.endpointBalancing.algorithm": f"{NOT_YET}, only on ROUND_ROBIN, RANDOM"}
+    found = dict(without_effect("destination", {"options": {"endpointBalancing": {"algorithm": "STICKY"}}}))
+    known = "ROUND_ROBIN, RANDOM, LEAST_REQUEST, PEAK_EWMA, RING_HASH, MAGLEV"
+    assert found == {"options.endpointBalancing.algorithm": f"{NOT_YET}, only on {known}"}
+
+
+@pytest.mark.parametrize(
+    "balancing",
+    [
+        {"algorithm": "LEAST_REQUEST", "leastRequest": {"choiceCount": 3}},
+        {"algorithm": "PEAK_EWMA"},
+        {"algorithm": "RING_HASH", "ringHash": {"ringSize": {"min": 64}, "hashPolicy": [{"header": {"name": "x"}}]}},
+        {"algorithm": "MAGLEV", "maglev": {"tableSize": 251, "hashPolicy": [{"sourceIP": {"enabled": True}}]}},
+    ],
+)
+def test_balancing_that_acts(balancing: dict[str, Any]) -> None:
+    endpoints = [{"host": "h", "port": 1, "weight": 3}]
+    assert not list(
+        without_effect("destination", {"endpoints": endpoints, "options": {"endpointBalancing": balancing}})
+    )
+    consistent = {"algorithm": "WEIGHTED_CONSISTENT_HASH", "weightedConsistentHash": {"cookie": {"name": "pin"}}}
+    assert not list(without_effect("route", {"forward": {"destinationBalancing": consistent}}))

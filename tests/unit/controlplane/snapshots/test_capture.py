@@ -169,6 +169,14 @@ def test_dangling_references_are_warned_of() -> None:
     }
 
 
+def test_a_mirror_without_its_destination_is_warned_of() -> None:
+    forward = {"destinations": [{"destinationId": "d1"}], "mirror": {"destinationId": "gone"}}
+    found = warnings_of(listeners=[listener()], routes=[route(forward=forward)], destinations=[destination()])
+    assert found == {
+        'route "all" (r1): forward.mirror.destinationId: destination "gone" does not exist: nothing is mirrored'
+    }
+
+
 def test_what_nothing_refers_to_is_warned_of() -> None:
     found = warnings_of(
         listeners=[listener()],
@@ -182,6 +190,37 @@ def test_what_nothing_refers_to_is_warned_of() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("every", "others", "named"),
+    [
+        ("0.0.0.0", ["192.0.2.1", "a.example", "::1"], ["192.0.2.1", "a.example"]),
+        ("::", ["192.0.2.1", "::1", "0.0.0.0"], ["192.0.2.1", "::1", "0.0.0.0"]),
+        ("192.0.2.1", ["192.0.2.2"], []),
+    ],
+)
+def test_listeners_that_share_a_port_are_warned_of(every: str, others: list[str], named: list[str]) -> None:
+    nearer = [
+        listener(id=f"n{index}", name=f"n{index}", address=address, port=80) for index, address in enumerate(others)
+    ]
+    elsewhere = listener(id="x", name="x", address="192.0.2.1", port=81)
+    everywhere = listener(id="all", name="all", address=every, port=80)
+    found = warnings_of(listeners=[*nearer, everywhere, elsewhere], routes=[route()], destinations=[destination()])
+    assert {warning.partition(" to ")[2].partition(" ")[0] for warning in found if '"all"' in warning} == set(named)
+    assert all("address: does not get the connections to" in warning for warning in found)
+
+
+def test_peers_that_are_anybody_are_warned_of() -> None:
+    for mode, networks, paths in (
+        ("required", ["10.0.0.0/8", "::/0", "0.0.0.0/0"], ["[1]: ::/0", "[2]: 0.0.0.0/0"]),
+        ("required", ["10.0.0.0/8"], []),
+        ("off", ["::/0"], []),
+    ):
+        listeners = [listener(proxyProtocol={"mode": mode, "trustedPeers": networks})]
+        found = warnings_of(listeners=listeners, routes=[route()], destinations=[destination()])
+        assert len(found) == len(paths)
+        assert all(any(f"trustedPeers{path} lets anybody" in warning for warning in found) for path in paths)
+
+
 def test_versions_of_tls_that_are_not_to_be_used_any_more_are_warned_of() -> None:
     def tls(oldest: str) -> dict[str, str]:
         return {"cert": "/cert.pem", "key": "/key.pem", "minVersion": oldest}
@@ -192,6 +231,32 @@ def test_versions_of_tls_that_are_not_to_be_used_any_more_are_warned_of() -> Non
     found = warnings_of(listeners=[listener(tls=tls("TLSv1_1"))], routes=[route()], destinations=[destination()])
     (warning,) = found
     assert "tls.minVersion: lets clients use TLSv1_1" in warning
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "reason"),
+    [
+        ({"retriableCodes": [409]}, "retriableCodes", "has no effect unless on contains retriable-codes"),
+        ({"on": ["server-error"], "retriableCodes": [409]}, "retriableCodes", "has no effect unless on contains"),
+        ({"on": ["retriable-codes"]}, "on", "retriable-codes matches nothing without retriableCodes"),
+        ({"on": ["retriable-codes"], "retriableCodes": [409]}, None, ""),
+        ({}, None, ""),
+    ],
+)
+def test_statuses_to_retry_that_are_named_half_are_warned_of(
+    settings: dict[str, Any], path: str | None, reason: str
+) -> None:
+    retry = {"attempts": 1, **settings}
+    forward = {"destinations": [{"destinationId": "d1"}], "retry": retry}
+    found = warnings_of(
+        listeners=[listener()],
+        routes=[route(forward=forward)],
+        groups=[group(retryDefault=retry)],
+        destinations=[destination()],
+    )
+    where = [f"(r1): forward.retry.{path}: {reason}", f"(g1): retryDefault.{path}: {reason}"] if path else []
+    assert len(found) == len(where)
+    assert all(any(part in warning for warning in found) for part in where)
 
 
 def test_capturing_stores_the_snapshot_and_a_refusal_stores_none() -> None:

@@ -1,0 +1,203 @@
+"""Explanations for people: the JSON document of the API as lines on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+Document = dict[str, Any]
+
+_OUTCOMES = {
+    "forward": "is forwarded",
+    "redirect": "is redirected",
+    "directResponse": "gets a direct response",
+    "noRoute": "matches no route",
+    "refused": "is refused before any route is looked for",
+    "metrics": "gets the listener's metrics",
+    "unavailable": "is refused: a middleware is unavailable",
+}
+_INDENT = "  "
+_LABEL = 13
+"""Columns of the words on the left."""
+
+
+def show(answer: Document) -> None:
+    """Print an explanation, or a comparison of two."""
+    page = _Page()
+    if "differences" in answer:
+        page.comparison(answer)
+    else:
+        page.explanation(answer)
+
+
+class _Page:
+    def __init__(self) -> None:
+        # Whoever pipes the text on wants whole lines, and on a terminal they wrap by themselves.
+        self._console = Console(highlight=False, soft_wrap=True)
+
+    def comparison(self, answer: Document) -> None:
+        before, after, differences = answer["before"], answer["after"], answer["differences"]
+        self._title(f"{_source(before)} → {_source(after)}")
+        for when, explained in (("before", before), ("after", after)):
+            self._line(when, f"{_OUTCOMES[explained['outcome']]}{_by_route(explained)}")
+        self._remarks(after)
+        if not differences:
+            self._title("Nothing differs")
+            return
+        self._title("Differences")
+        for difference in differences:
+            self._text(_clean(difference["path"]), "bold")
+            self._line("-", _value(difference["before"]), "red")
+            self._line("+", _value(difference["after"]), "green")
+
+    def explanation(self, answer: Document) -> None:
+        request = answer.get("request")
+        if request is not None:
+            self._title(f"{request['method']} {request['scheme']}://{request['host']}{request['target']}")
+            listener = request.get("listener")
+            if listener is not None:
+                self._line("listener", f"{listener['name']} ({listener['address']})")
+            self._line("client", request["clientIp"])
+        self._line("snapshot", _source(answer))
+        self._remarks(answer)
+        self._candidates(answer)
+        self._title(f"The request {_OUTCOMES[answer['outcome']]}{_by_route(answer)}")
+        if "match" in answer:
+            self._line("conditions", " · ".join(f"{name} {_value(value)}" for name, value in answer["match"].items()))
+            self._line("matched", answer["matchedPath"])
+        for miss in answer.get("nearMisses", ()):
+            failed = "; ".join(_failure(check) for check in miss["failed"])
+            self._line("nearly", f"{_route(miss)}: {failed}")
+        for middleware in answer.get("middlewares", ()):
+            self._middleware(middleware)
+        self._action(answer["action"])
+
+    def _remarks(self, answer: Document) -> None:
+        for warning in answer.get("warnings", ()):
+            self._line("warning", warning, "yellow")
+        for name, word in (("refusals", "refused"), ("problems", "left out")):
+            for found in answer.get(name, ()):
+                where = f'{found["kind"]} "{found["name"]}": ' if "kind" in found else ""
+                path = f"{found['path']}: " if found.get("path") else ""
+                self._line(word, f"{where}{path}{found['reason']}", "yellow")
+
+    def _candidates(self, answer: Document) -> None:
+        candidates = answer.get("candidates")
+        if candidates is None:
+            return
+        self._title("Routes in the order of evaluation")
+        for candidate in candidates:
+            if candidate["matches"]:
+                note = "all conditions hold" if candidate["reached"] else "would be next"
+                style = "green" if candidate["reached"] else "dim"
+            else:
+                note = "; ".join(_failure(check) for check in candidate["checks"] if not check["holds"])
+                style = "red" if candidate["reached"] else "dim"
+            mark = "✓" if candidate["matches"] else "✗"
+            self._text(f"{mark} {_clean(_route(candidate))}: {_clean(note)}", style)
+        if answer["candidatesOmitted"]:
+            self._text(f"… and {answer['candidatesOmitted']} more", "dim")
+        ruled_out = answer["ruledOutByPath"]
+        for other in ruled_out.get("routes", ()):
+            self._text(f"✗ {_clean(_route(other))}: {_clean(_failure(other['checks'][0]))}", "dim")
+        if ruled_out["count"]:
+            self._text(f"{ruled_out['count']} ruled out by their path alone", "dim")
+
+    def _middleware(self, middleware: Document) -> None:
+        name = middleware.get("name", middleware["id"])
+        word = "runs" if middleware["runs"] else "does not run"
+        self._line("middleware", f"{name} ({middleware.get('type', '?')}) {word}: {middleware['reason']}")
+        for member in ("skipWhen", "onlyWhen"):
+            for found in middleware.get(member, ()):
+                value = found.get("error", _value(found.get("value")))
+                self._line("", f"{member} {found['expression']} → {value}")
+
+    def _action(self, action: Document) -> None:
+        response = action.get("response")
+        if response is not None:
+            self._line("status", f"{response['status']} {response.get('message', '')}".rstrip())
+            self._headers(response.get("headers", ()))
+            if "body" in response:
+                self._line("body", response["body"])
+        if action["type"] != "forward":
+            return
+        request = action["request"]
+        self._line("sends", f"{request['method']} {request['target']}")
+        self._headers(request["headers"])
+        for destination in action["destinations"]:
+            self._destination(destination)
+        for member in ("retry", "mirror", "maxGrpcTimeout"):
+            if member in action:
+                self._line(member, _value(action[member]))
+        for unknown in action["unknown"]:
+            self._line("not known", unknown, "dim")
+
+    def _headers(self, pairs: Iterable[list[str]]) -> None:
+        for name, value in pairs:
+            self._line("header", f"{name}: {value}")
+
+    def _destination(self, destination: Document) -> None:
+        share = f"{destination['probability']:.0%} {destination.get('name', destination['id'])}"
+        if "reason" in destination:
+            self._line("destination", f"{share}: {destination['reason']}")
+            return
+        endpoints = ", ".join(endpoint["address"] for endpoint in destination["endpoints"])
+        limit = destination["requestTimeout"]
+        self._line("destination", f"{share}: one of {endpoints} by {destination['endpointBalancing']['algorithm']}")
+        preferred = destination.get("preferred")
+        if preferred is not None:
+            self._line("", f"prefers {preferred['address']} by {preferred['hashed']}")
+        self._line("", f"host {destination['host']}, within {limit['limit']} (set by the {limit['setBy']})")
+
+    def _title(self, text: str) -> None:
+        self._console.print(Text(_clean(text), style="bold"))
+
+    def _line(self, label: str, text: str, style: str = "") -> None:
+        line = Text(f"{_INDENT}{label:<{_LABEL}}", style="cyan")
+        self._console.print(line.append(_clean(text), style=style or "default"))
+
+    def _text(self, text: str, style: str = "") -> None:
+        self._console.print(Text(_INDENT + text, style=style))
+
+
+def _source(answer: Document) -> str:
+    snapshot = answer["snapshot"]
+    name = snapshot.get("name")
+    return f"{snapshot['source']} ({name})" if name else str(snapshot["source"])
+
+
+def _by_route(answer: Document) -> str:
+    return f" by {_route(answer)}" if "route" in answer else ""
+
+
+def _route(entry: Document) -> str:
+    group = f' in group "{entry["group"]["name"]}"' if "group" in entry else ""
+    return f'route "{entry["route"]["name"]}"{group}'
+
+
+def _failure(check: Document) -> str:
+    actual = check["actual"]
+    got = "nothing" if actual is None else repr(actual)
+    return f"{check['condition']}: expected {check['expected']}, got {got}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(_value(each) for each in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_value(each)}" for name, each in value.items())
+    return str(value)
+
+
+def _clean(text: str) -> str:
+    """*text* without what a terminal could take for a command: it comes from entities and requests."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -1,0 +1,244 @@
+"""A snapshot, compiled for being asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from time import perf_counter
+from typing import Any
+
+from vrata.model import Destination, Listener, Middleware, Route, RouteGroup
+from vrata.model.question import SupposedRequest
+from vrata.proxy.action.direct_response import DirectResponseAction
+from vrata.proxy.action.redirect import RedirectAction
+from vrata.proxy.action.unavailable import UnavailableAction
+from vrata.proxy.compile import listener_settings
+from vrata.proxy.contracts import FailureClass, LocalResponse
+from vrata.proxy.explain.candidates import considered, near_misses
+from vrata.proxy.explain.entry import AnswersAtOnce, Document, Entry, shown
+from vrata.proxy.explain.forwarding import explained_forward, failure
+from vrata.proxy.explain.middlewares import explained_middlewares
+from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read
+from vrata.proxy.reading import SnapshotReading
+from vrata.proxy.routing.candidate import Match, encoded
+from vrata.proxy.routing.entities import match_conditions
+from vrata.proxy.routing.rewriting import Rewrite
+from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
+from vrata.proxy.status import EntityProblem
+from vrata.wire.http1.errors import MalformedMessage
+
+MOST_PROBLEMS = 100
+"""Entities left out that are shown."""
+
+
+class ExplainedSnapshot:
+    """Answers what a proxy that acts on one snapshot would do. Never changes."""
+
+    def __init__(self, document: Mapping[str, Any], seconds: float, cel_body_max_size: int) -> None:
+        """Compile the snapshot *document*, in at most so many *seconds*.
+
+        Expressions see *cel_body_max_size* bytes of a body. Raises ``TimeoutError``, and
+        :class:`~vrata.proxy.reading.SnapshotRejected`.
+        """
+        self._cel_body_max_size = cel_body_max_size
+        self._listeners: list[ChosenListener] = []
+        self._destinations: dict[str, Destination] = {}
+        self._middlewares: dict[str, Middleware] = {}
+        self._entries: list[Entry] = []
+        self._warnings = _warnings_by_entity(document.get("warnings"))
+        reading = SnapshotReading(document, {})
+        deadline = perf_counter() + seconds
+        for _ in self._steps(reading):
+            if perf_counter() > deadline:
+                raise TimeoutError(f"the snapshot could not be compiled within {seconds:g} s")
+        self._problems = tuple(reading.problems)
+
+    def __repr__(self) -> str:
+        return f"<ExplainedSnapshot of {len(self._entries)} entries>"
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _steps(self, reading: SnapshotReading) -> Iterator[None]:
+        for listener in reading.entities(Listener):
+            yield
+            if listener is not None:
+                self._listeners.append(_chosen(listener))
+        for destination in reading.entities(Destination):
+            yield
+            if destination is not None:
+                self._destinations[destination.id] = destination
+        for middleware in reading.entities(Middleware):
+            yield
+            if middleware is not None:
+                self._middlewares[middleware.id] = middleware
+        builder = RouteTableBuilder[Entry]()
+        for each in reading.entries():
+            yield
+            if each is None:
+                continue
+            route, group = each
+            try:
+                entry = _entry(route, group)
+                builder.add(entry.conditions, entry)
+            except ValueError as error:
+                reading.problems.append(EntityProblem(route.kind, route.id, route.name, str(error)))
+            else:
+                self._entries.append(entry)
+        self._table: RouteTable[Entry] = yield from builder.building()
+
+    def explain(self, supposed: SupposedRequest, *, everything: bool = False) -> Document:
+        """Return what would become of *supposed*; *everything* lists what its path rules out, too."""
+        listener = choose_listener(supposed, self._listeners)
+        doubts = _doubts(supposed, listener)
+        try:
+            reading = read(supposed, listener, self._cel_body_max_size)
+        except MalformedMessage as error:
+            document: Document = {"outcome": "refused", "action": _refusal(error)}
+        else:
+            document = {"request": _request(reading, listener), **self._explained(reading, listener, everything)}
+        if self._problems:
+            document["problems"] = [
+                {"kind": each.kind, "id": each.id, "name": each.name, "reason": each.reason}
+                for each in self._problems[:MOST_PROBLEMS]
+            ]
+        warnings = doubts + document.pop("warnings", [])
+        if warnings:
+            document["warnings"] = warnings
+        return document
+
+    def _explained(self, reading: ReadRequest, listener: ChosenListener | None, everything: bool) -> Document:
+        request = reading.request
+        if listener is not None and listener.metrics_path and request.path == listener.metrics_path:
+            return {"outcome": "metrics", "action": {"type": "metrics"}}
+        match = self._table.match(request)
+        taken = match.payload if match is not None else None
+        found = considered(self._table, self._entries, taken, request, everything=everything)
+        if match is None:
+            action = {"type": "failure", "response": failure(FailureClass.NO_ROUTE)}
+            misses = near_misses(self._table, self._entries, request)
+            return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
+        entry = match.payload
+        action = self._action(entry, match, reading)
+        return {
+            "outcome": action["type"],
+            **entry.identity(),
+            "match": entry.match_document(),
+            "matchedPath": shown(encoded(request.path)[: match.end(request.path)].decode("utf-8", "surrogateescape")),
+            "middlewares": explained_middlewares(entry, self._middlewares, request),
+            "action": action,
+            "warnings": self._warnings_about(entry),
+            **found,
+        }
+
+    def _warnings_about(self, entry: Entry) -> list[str]:
+        """What was said when the snapshot was made about the entities that have a part in the outcome."""
+        forward = entry.route.forward
+        concerned = [("route", entry.route.id)]
+        concerned += [("group", entry.group.id)] if entry.group is not None else []
+        concerned += (
+            [("destination", ref.destination_id) for ref in forward.destinations] if forward is not None else []
+        )
+        return [text for entity in concerned for text in self._warnings.get(entity, ())]
+
+    def _action(self, entry: Entry, match: Match[Entry], reading: ReadRequest) -> Document:
+        if entry.answer is None:
+            return explained_forward(entry, match, self._destinations, reading.request)
+        entry.answer.run(reading.request, match, b"", True)
+        response = reading.connection.response
+        assert response is not None
+        kinds = {RedirectAction: "redirect", DirectResponseAction: "directResponse", UnavailableAction: "unavailable"}
+        return {"type": kinds[type(entry.answer)], "response": _response(response, reading.request.method)}
+
+
+def _entry(route: Route, group: RouteGroup | None) -> Entry:
+    """Raises ValueError for what cannot be compiled."""
+    rewrite = route.forward.rewrite if route.forward is not None else None
+    return Entry(
+        route,
+        group,
+        match_conditions(route, group),
+        _answer(route, group),
+        Rewrite(rewrite) if rewrite is not None else None,
+    )
+
+
+def _answer(route: Route, group: RouteGroup | None) -> AnswersAtOnce | None:
+    if route.middleware_ids or (group is not None and group.middleware_ids):
+        # As in `proxy.compile`: this build has no middlewares.
+        return UnavailableAction()
+    if route.direct_response is not None:
+        return DirectResponseAction(route.direct_response)
+    if route.redirect is not None:
+        return RedirectAction(route.redirect)
+    return None
+
+
+def _chosen(listener: Listener) -> ChosenListener:
+    return ChosenListener(
+        listener_settings(listener, None, None),
+        "http" if listener.tls is None else "https",
+        listener.metrics.path if listener.metrics is not None else "",
+    )
+
+
+def _warnings_by_entity(warnings: Any) -> dict[tuple[str, str], list[str]]:
+    """The *warnings* of a snapshot document, as texts, by kind and ID of the entity."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in warnings if isinstance(warnings, list) else ():
+        if isinstance(each, Mapping):
+            kind, identity, name, path, reason = (
+                str(each.get(member, "")) for member in ("kind", "id", "name", "path", "reason")
+            )
+            where = f'{kind} "{name}": {path}' if path else f'{kind} "{name}"'
+            found.setdefault((kind, identity), []).append(f"{where}: {reason}")
+    return found
+
+
+def _doubts(supposed: SupposedRequest, listener: ChosenListener | None) -> list[str]:
+    """What makes it doubtful that a client could send the request like this."""
+    if listener is None:
+        if supposed.listener:
+            return [f'listener "{supposed.listener}" does not exist: nothing would take the request']
+        return ["no listener has the scheme of the request: nothing would take it"]
+    scheme = parts_of(supposed)[0]
+    if scheme and scheme != listener.scheme:
+        return [f'listener "{listener.settings.name}" serves {listener.scheme}, not {scheme}']
+    return []
+
+
+def _request(reading: ReadRequest, listener: ChosenListener | None) -> Document:
+    """The request as the data path sees it."""
+    request = reading.request
+    document: Document = {
+        "method": request.method,
+        "scheme": request.scheme,
+        "host": request.host,
+        "path": shown(request.path),
+        "target": request.head.target.decode("latin-1"),
+        "peer": request.peer.decode("ascii"),
+        "clientIp": request.client_ip,
+    }
+    if listener is not None:
+        settings = listener.settings
+        document["listener"] = {"id": settings.listener_id, "name": settings.name, "address": settings.address}
+    return document
+
+
+def _refusal(error: MalformedMessage) -> Document:
+    if error.status == FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
+        response = failure(FailureClass.REQUEST_HEADERS_TOO_LARGE)
+    else:
+        response = {"status": error.status, "error": "bad_request", "message": error.reason}
+    return {"type": "refused", "reason": error.reason, "response": response}
+
+
+def _response(response: LocalResponse, method: str) -> Document:
+    lines = [line.partition(b": ") for line in response.fields.split(b"\r\n") if line]
+    fields = [[name.decode("latin-1"), value.decode("utf-8", "replace")] for name, _, value in lines]
+    document: Document = {"status": response.status, "headers": fields}
+    location = next((value for name, value in fields if name == "location"), None)
+    if location is not None:
+        document["location"] = location
+    if response.body and method != "HEAD":
+        document["body"] = response.body.decode("utf-8", "replace")
+    return document
