@@ -25,7 +25,7 @@ RUN_STAMP := $(VENV)/.vrata-run
 TEST_STAMP := $(VENV)/.vrata-test
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick soak soak-faults memory fuzz scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing soak soak-faults memory fuzz scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -62,6 +62,16 @@ test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messag
 
 bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
 	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
+
+bench-expressions: $(RUN_STAMP) ## CEL: the cost of an evaluation beside other implementations
+	@.ci/install-extra $(VENV) bench
+	$(BIN)/python -m bench.expressions
+
+bench-routing: $(RUN_STAMP) ## routing: finding a route, and building a table, by number of routes
+	$(BIN)/python -m bench.routing
+
+bench-balancing: $(RUN_STAMP) ## balancing: distributions, moved keys, picks per second
+	$(BIN)/python -m bench.balancing
 
 bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 minutes
 	$(BIN)/python -m bench.comparison --quick $(BENCH_ARGS)

@@ -65,5 +65,7 @@ extensions = [
 ] + hot_extensions()
 for extension in extensions:
     extension.optional = True
+    # What tells a debugger the lines of generated C takes a quarter of the time to compile.
+    extension.extra_compile_args = [*extension.extra_compile_args, "-g0"]
 
 setup(ext_modules=extensions, cmdclass={"build_ext": BuildExtensions})

@@ -43,9 +43,21 @@ STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoin
 STAGES_MAY_IMPORT = frozenset({"contracts", "meters"})
 """What a stage may import of ``proxy`` beside itself: what they know of each other, and what counts for all of them."""
 
-ASSEMBLERS = frozenset({"action.forward", "compile", "plan", "dataplane", "worker", "runtime.registry"})
-"""The modules of ``proxy`` that put stages together, and so may import any of them. The registry is among them because
-it owns the stages' state from one plan to the next."""
+ASSEMBLERS = frozenset(
+    {
+        "action.forward",
+        "action.mirror",
+        "compile",
+        "plan",
+        "dataplane",
+        "explain",
+        "selectors",
+        "worker",
+        "runtime.registry",
+    }
+)
+"""The modules and packages of ``proxy`` that put stages together, and so may import any of them. The registry is among
+them because it owns the stages' state from one plan to the next."""
 
 PURE = (f"{ROOT}.policy", f"{ROOT}.proxy.routing", f"{ROOT}.expressions", f"{ROOT}.model")
 """Packages whose functions depend on their arguments alone: time and chance are passed in."""
@@ -103,7 +115,7 @@ def stage_breaches(tree: Tree) -> Iterator[str]:
         if not within(module.name, PROXY) or module.name == PROXY:
             continue
         inside = module.name.removeprefix(PROXY + ".")
-        if inside in ASSEMBLERS:
+        if any(within(inside, assembler) for assembler in ASSEMBLERS):
             continue
         stage = inside.partition(".")[0]
         own = stage if stage in STAGES else None

@@ -54,7 +54,7 @@ class TestTiers:
     @pytest.mark.parametrize(
         ("importer", "statement"),
         [
-            ("model__route", "from vrata.expressions import check"),
+            ("model__route", "from vrata.expressions import compile_expression"),
             ("policy__retry", "from vrata.model import Route"),
             ("proxy__plan", "from vrata.policy import retry"),
             ("controlplane__store", "import vrata.model.route, sqlite3"),

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.gateway import Gateway
+from tests.support.gateway import Document, Gateway
 from tests.support.ports import free_port
 from tests.support.recording_backend import RecordingBackend
+
+SEEN_OF_A_BODY = 4096
+"""Bytes that expressions see of a body, in the Vrata that all tests share."""
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +20,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
     When the session ends it must stop in order, and must not have failed inside.
     """
-    with Gateway(tmp_path_factory.mktemp("gateway"), log={"format": "json"}) as running:
+    sections: dict[str, Document] = {"log": {"format": "json"}, "proxy": {"celBodyMaxSize": SEEN_OF_A_BODY}}
+    with Gateway(tmp_path_factory.mktemp("gateway"), **sections) as running:
         yield running
         assert running.process.terminate(40) == 0
         log = running.process.text()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.conditions import eventually
+from tests.support.exposition import Scraped
 from tests.support.gateway import Document, Gateway, destination, forward, listener, route
 from tests.support.raw_http import Connection, Response, fetch
 from tests.support.recording_backend import RecordingBackend
@@ -130,6 +132,38 @@ class Rewritten:
         assert fetch(self._port, "/", headers=headers).status == 200
         (host,) = self._backend.requests[-1].all("Host")
         return host
+
+
+class TestMirrors:
+    def test_requests_are_copied(self, gateway: Gateway, port: int, three: list[RecordingBackend]) -> None:
+        served, shadow, _ = three
+        gateway.configure(
+            listeners=[listener(port, metrics={})],
+            destinations=[destination("served", served.port), destination("shadow", shadow.port)],
+            routes=[
+                route(
+                    "copied",
+                    {"pathPrefix": "/api"},
+                    forward=forward(
+                        "served", mirror={"destinationId": "shadow"}, rewrite={"path": "/"}, maxGrpcTimeout="5s"
+                    ),
+                )
+            ],
+        )
+        served.forget()
+        shadow.forget()
+        with Connection(port) as client:
+            for number in range(20):
+                response = client.exchange("POST", "/api/x", headers=[("grpc-timeout", "1H")], body=b"%d" % number)
+                assert json.loads(response.body)["backend"] == served.name
+        eventually(lambda: len(shadow.requests) == 20, what="all are copied")
+        copies = {copy.body: copy for copy in shadow.requests}
+        for request in served.requests:
+            copy = copies[request.body]
+            assert (copy.method, copy.target, copy.headers) == (request.method, request.target, request.headers)
+            assert (copy.target, copy.all("grpc-timeout")) == ("/x", ["5000m"])
+        shown = Scraped(fetch(port, "/metrics").body.decode())
+        assert shown("vrata_mirror_requests_total", route="copied", destination="shadow") == 20
 
 
 class TestRedirects:

@@ -59,6 +59,21 @@ def test_the_rest_api_tour(tmp_path: Path, backend: RecordingBackend, other: Rec
         assert fetch(ports[3001], "/tenant/up", host="tenant.example").body == b'{"up": true}'
 
 
+def test_the_explain_page(tmp_path: Path) -> None:
+    with Gateway(tmp_path, proxy={"workers": 1}) as gateway:
+        ports = {8080: gateway.configuration.api_port, 3001: free_port()}
+        output = guide.run(guide.examples("docs/guide/explain.md"), ports, tmp_path)
+    page = (guide.DOCUMENTATION / "docs" / "guide" / "explain.md").read_text(encoding="utf-8")
+    page = page.replace("3001", str(ports[3001]))
+    # What the page shows is what was printed, as far as it shows it.
+    shown = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == 3
+    for block in shown:
+        assert block.partition("  …")[0] in output
+    assert output.count("Nothing differs") == 1
+    assert '"error"' not in output
+
+
 def test_the_destination_of_the_product_documentation(gateway: Gateway, tmp_path: Path) -> None:
     # The published documentation of the product creates a destination with exactly this call.
     script = """

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.support.gateway import Document, Gateway, listener, route
+from tests.e2e.conftest import SEEN_OF_A_BODY
+from tests.support.gateway import Document, Gateway, destination, forward, listener, route
 from tests.support.raw_http import fetch
+from tests.support.recording_backend import RecordingBackend
 
 
 def direct(id: str, match: Document | None = None, status: int = 200) -> Document:  # noqa: A002
@@ -190,3 +192,72 @@ def test_groups_add_their_conditions(router: Router) -> None:
     assert router.takes("/v12/list/more") == "none"
     assert router.takes("/list") == "none"
     assert router.takes("/alone") == "alone"
+
+
+# -- expressions ------------------------------------------------------------------------------------------------------
+
+
+def test_expressions(router: Router) -> None:
+    router.has(
+        direct("tenant", {"cel": "request.headers['x-tenant'] in ['a', 'b'] && request.method != 'DELETE'"}),
+        direct("page", {"pathPrefix": "/list", "cel": "int(request.queryParams.page) > 10"}),
+        direct("local", {"pathPrefix": "/local", "cel": "request.clientIp == '127.0.0.1' && request.scheme == 'http'"}),
+        direct("rest"),
+    )
+    assert router.takes("/", headers=[("X-Tenant", "b")]) == "tenant"
+    assert router.takes("/", headers=[("X-Tenant", "c")]) == "rest"
+    assert router.takes("/", headers=[("X-Tenant", "a")], method="DELETE") == "rest"
+    assert router.takes("/list?page=11") == "page"
+    assert router.takes("/list?page=9") == "rest"
+    assert router.takes("/list?page=x") == "rest"
+    assert router.takes("/list") == "rest"
+    assert router.takes("/local/x", headers=[("X-Forwarded-For", "1.2.3.4")]) == "local"
+
+
+def test_an_expression_holds_in_every_group_of_its_route(router: Router) -> None:
+    route = direct("r", {"path": "/x", "cel": "request.path.endsWith('/x') && has(request.headers.a)"})
+    groups = [
+        {"id": f"g{number}", "name": f"g{number}", "routeIds": ["r"], "pathPrefix": f"/{number}"} for number in (1, 2)
+    ]
+    router.has(route, groups=groups)
+    for number in (1, 2):
+        assert router.takes(f"/{number}/x", headers=[("A", "1")]) == "r"
+        assert router.takes(f"/{number}/x") == "none"
+    assert router.takes("/x", headers=[("A", "1")]) == "none"
+
+
+def test_expressions_on_bodies(gateway: Gateway, port: int, backend: RecordingBackend) -> None:
+    """With the limit that config.yaml sets."""
+    to_backend = forward("b", rewrite={"host": "chosen.test"})
+    gateway.configure(
+        listeners=[listener(port)],
+        destinations=[destination("b", backend.port)],
+        routes=[
+            route("chosen", {"cel": "request.body.json.model == 'large'"}, forward=to_backend),
+            route("cut", {"cel": f"size(request.body.raw) == {SEEN_OF_A_BODY}"}, redirect={"url": "/too-large"}),
+            route("rest", forward=forward("b")),
+        ],
+    )
+    headers = [("Content-Type", "application/json")]
+    for body, host in (
+        (b'{"model": "large"}', "chosen.test"),
+        (b'{"model": "small"}', "proxy.test"),
+        (b"", "proxy.test"),
+    ):
+        assert fetch(port, method="POST", headers=headers, body=body).status == 200
+        assert fetch(port, method="POST", headers=headers, chunks=[body[:5], body[5:]] if body else []).status == 200
+        for exchange in backend.requests[-2:]:
+            assert (exchange.all("host"), exchange.body) == ([host], body)
+    padded = b'{"model": "large", "padding": "%s"}' % (b"x" * SEEN_OF_A_BODY)
+    for body in (padded, padded * 300):
+        response = fetch(port, method="POST", headers=headers, body=body)
+        assert (response.status, response["location"]) == (301, "/too-large")
+    gateway.configure(
+        listeners=[listener(port)],
+        destinations=[destination("b", backend.port)],
+        routes=[route("start", {"cel": "request.body.raw.startsWith('begin')"}, forward=to_backend)],
+    )
+    large = b"begin" + bytes(range(256)) * 8192
+    assert fetch(port, method="POST", body=large).status == 200
+    assert fetch(port, method="POST", chunks=[large[:3], large[3:70_000], large[70_000:]]).status == 200
+    assert [exchange.body == large for exchange in backend.requests[-2:]] == [True, True]

@@ -138,7 +138,7 @@ class TestWhatIsRefused:
             ({"outlierDetection": {}}, "options.outlierDetection"),
             ({"healthCheck": {"path": "/up"}}, "options.healthCheck"),
             ({"tls": {"mode": "tls"}}, "options.tls"),
-            ({"endpointBalancing": {"algorithm": "MAGLEV"}}, "options.endpointBalancing"),
+            ({"endpointBalancing": {"algorithm": "STICKY"}}, "options.endpointBalancing"),
             ({"discovery": {"type": "kubernetes"}}, "options.discovery"),
             ({"timeouts": {"tlsHandshake": "1s"}}, "options.timeouts.tlsHandshake"),
         ],
@@ -151,10 +151,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("fields", "path"),
         [
-            ({"retry": {"attempts": 1}}, "forward.retry"),
-            ({"mirror": {"destinationId": "plain"}}, "forward.mirror"),
             ({"destinationBalancing": {"algorithm": "STICKY"}}, "forward.destinationBalancing"),
-            ({"maxGrpcTimeout": "1s"}, "forward.maxGrpcTimeout"),
         ],
     )
     def test_an_option_of_a_route(self, gateway: Gateway, fields: Document, path: str) -> None:

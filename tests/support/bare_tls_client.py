@@ -12,17 +12,23 @@ from tests.support.stream_client import reset, within
 class BareTlsClient:
     """One connection to the loopback address; nothing happens on it that the test did not ask for."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        context: ssl.SSLContext,
+        name: str | None = "proxy.test",
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname="proxy.test")
+        self.session = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
 
     @classmethod
-    async def connect(cls, port: int, context: ssl.SSLContext) -> BareTlsClient:
-        """Connect, without a handshake."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port), context)
+    async def connect(cls, port: int, context: ssl.SSLContext, *, name: str | None = "proxy.test") -> BareTlsClient:
+        """Connect, without a handshake; *name* is what will be asked for in it."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port), context, name)
 
     def hello(self) -> bytes:
         """The first flight of the handshake."""

@@ -53,18 +53,28 @@ class Authority:
         self.cert_text = self._cert.public_bytes(Encoding.PEM).decode()
 
     def issue(
-        self, name: str, *, uris: Iterable[str] = (), lifetime: timedelta = HOUR, key: Key | None = None
+        self,
+        name: str,
+        *,
+        uris: Iterable[str] = (),
+        dns_names: Iterable[str] = (),
+        lifetime: timedelta = HOUR,
+        key: Key | None = None,
     ) -> Certificate:
         """A certificate for a host name, an IP address, or anything else that has a name.
 
-        *uris* are further names of it. It began to be valid an hour ago, and ends *lifetime* from now.
+        *uris* and *dns_names* are further names of it. It began to be valid an hour ago, and ends *lifetime* from now.
         """
         key = key or ec.generate_private_key(ec.SECP256R1())
         try:
             subject: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
             subject = x509.DNSName(name.replace(" ", "-"))
-        names = [subject, *(x509.UniformResourceIdentifier(uri) for uri in uris)]
+        names = [
+            subject,
+            *(x509.DNSName(further) for further in dns_names),
+            *(x509.UniformResourceIdentifier(uri) for uri in uris),
+        ]
         builder = self._builder(_name(name), key.public_key(), lifetime)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,9 @@ _EXAMPLE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A person reads the answer to an activation before typing on; a script has to wait until the proxy acts on it.
 _PRELUDE = r"""
 set -euo pipefail
+vrata() {
+    "$PYTHON" -m vrata "$@"
+}
 curl() {
     command curl -sS --max-time 20 "$@"
     echo
@@ -49,6 +54,7 @@ def run(script: str, ports: Mapping[int, int], directory: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", _PRELUDE + script],
         cwd=directory,
+        env=os.environ | {"PYTHON": sys.executable, "VRATA_API": f"http://127.0.0.1:{ports.get(8080, 8080)}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -50,9 +50,9 @@ def snapshot_document(snapshot_id: str, **entities: Iterable[Any]) -> Document:
 class InProcessProxy:
     """The data plane with one listener, and more on demand."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cel_body_max_size: int = 65536) -> None:
         self.tasks = TaskSupervisor()
-        self.data_plane = DataPlane(self.tasks)
+        self.data_plane = DataPlane(self.tasks, cel_body_max_size)
         self.port = self.listen()
         self._applied = 0
         self._clients: list[StreamClient] = []

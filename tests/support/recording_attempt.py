@@ -59,6 +59,10 @@ class RecordingAttempt:
         self.ends += end
         self._changed.set()
 
+    def on_tunnel_end(self) -> None:
+        self.ends += 1
+        self._changed.set()
+
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
         self.failure = failure_class
         self.detail = detail

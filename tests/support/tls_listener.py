@@ -48,9 +48,11 @@ def trusting() -> ssl.SSLContext:
 
 
 @contextlib.asynccontextmanager
-async def bare(proxy: InProcessProxy, context: ssl.SSLContext | None = None) -> AsyncIterator[BareTlsClient]:
-    """A client that has not shaken hands."""
-    client = await BareTlsClient.connect(proxy.port, context or trusting())
+async def bare(
+    proxy: InProcessProxy, context: ssl.SSLContext | None = None, *, name: str | None = "proxy.test"
+) -> AsyncIterator[BareTlsClient]:
+    """A client that has not shaken hands; *name* is what it will ask for."""
+    client = await BareTlsClient.connect(proxy.port, context or trusting(), name=name)
     try:
         yield client
     finally:
@@ -58,9 +60,11 @@ async def bare(proxy: InProcessProxy, context: ssl.SSLContext | None = None) -> 
 
 
 @contextlib.asynccontextmanager
-async def established(proxy: InProcessProxy, context: ssl.SSLContext | None = None) -> AsyncIterator[BareTlsClient]:
+async def established(
+    proxy: InProcessProxy, context: ssl.SSLContext | None = None, *, name: str | None = "proxy.test"
+) -> AsyncIterator[BareTlsClient]:
     """A client that has."""
-    async with bare(proxy, context) as client:
+    async with bare(proxy, context, name=name) as client:
         await client.shake_hands()
         yield client
 

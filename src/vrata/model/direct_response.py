@@ -8,6 +8,8 @@ class DirectResponse(Part):
     """A fixed answer."""
 
     status: AnswerStatus
-    """Status of the answer."""
+    """Status of the answer; 204, 205 and 304 have no body."""
     body: str = ""
-    """Body of the answer."""
+    """Body of the answer. Its type is `application/json` if it is JSON, `text/html` if it begins as an HTML document,
+    else `text/plain`.
+    """

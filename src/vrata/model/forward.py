@@ -35,10 +35,10 @@ class ForwardTimeouts(Part):
 
 
 class Mirror(Part):
-    """A copy of requests to another destination, whose answers are dropped."""
+    """Copies of requests to another destination, whose answers are dropped. Bodies over 1 MiB are not copied."""
 
     destination_id: NonEmpty
-    """ID of the destination that gets the copies."""
+    """ID of the destination that gets the copies; one that does not exist gets none."""
     percentage: Percentage = 100
     """Share of the requests that are copied; 0 is the same as absent, all of them."""
 
@@ -59,7 +59,7 @@ class Forward(Part):
     mirror: Mirror | None = None
     """Copies of requests."""
     max_grpc_timeout: Duration | None = None
-    """Upper limit of the client's `grpc-timeout`; absent or `0s` = none."""
+    """Upper limit of the client's `grpc-timeout`: a greater value is replaced; absent or `0s` = none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

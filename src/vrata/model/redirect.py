@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from vrata.model.host import Authority
 from vrata.model.part import Part
 from vrata.model.text import Path, Scheme, UrlText
 
@@ -24,7 +25,7 @@ class Redirect(Part):
     """The location, word for word; everything else but `code` is of no effect then."""
     scheme: Scheme = ""
     """Scheme of the location; absent = the request's."""
-    host: UrlText = ""
+    host: Authority = ""
     """Host of the location, with a port if need be; absent = the request's."""
     path: Path = ""
     """Path of the location, the whole of it; absent = the request's."""

@@ -5,8 +5,9 @@ from typing import ClassVar, Self
 from pydantic import model_validator
 
 from vrata.model.errors import Problem, broken
+from vrata.model.host import Authority
 from vrata.model.part import Part
-from vrata.model.text import HeaderName, HeaderValue, Path, Regex
+from vrata.model.text import HeaderName, Path, Regex
 
 
 class RewriteRegex(Part):
@@ -30,15 +31,15 @@ class Rewrite(Part):
     """What the upstream sees instead of the client's path and host."""
 
     path: Path = ""
-    """Replaces the matched part of the path."""
+    """Replaces the matched part of the path; what follows it is kept."""
     path_regex: RewriteRegex | None = None
     """Replaces by a pattern."""
-    host: HeaderValue = ""
-    """The Host header."""
+    host: Authority = ""
+    """The Host header: a host, with a port if need be."""
     host_from_header: HeaderName = ""
     """Name of the request header that holds the new Host."""
     auto_host: bool = False
-    """Take the destination's host."""
+    """Take the destination's `host`, without a port."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

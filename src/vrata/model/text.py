@@ -5,30 +5,25 @@ references to secrets pass, since their content is not known yet.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated
 
-import re2
 from pydantic import AfterValidator
 
-from vrata.expressions import ExpressionError, check
+from vrata.expressions import CLAIMS, InvalidExpression, compile_expression
+from vrata.expressions.pattern import InvalidPattern, check_pattern
 from vrata.model.reference import unless_reference
 
 LONGEST_ID = 255
 """Characters."""
+LONGEST_PATH = 8192
+"""Characters. A request line is no longer, so no request has a longer path."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
-
-
-def _quiet() -> Any:
-    options = re2.Options()
-    options.log_errors = False  # they would go to the process's standard error, beside the log
-    return options
-
-
-_RE2_OPTIONS: Final = _quiet()
 
 
 def not_blank(text: str) -> str:
@@ -47,17 +42,35 @@ def check_id(text: str) -> None:
 
 
 def check_regex(text: str) -> None:
-    """Demand an expression that RE2 compiles."""
+    """Demand an expression that RE2 compiles, within limits of its size."""
     reason = _regex_failure(text)
     if reason is not None:
         raise ValueError(f"is not a valid regular expression (RE2): {reason}")
 
 
-def check_expression(text: str) -> None:
-    """Demand a well-formed CEL expression."""
+def check_condition(text: str) -> None:
+    """Demand a CEL expression over `request` that can be true."""
+    with _invalid_expressions():
+        compile_expression(text)
+
+
+def check_claim_condition(text: str) -> None:
+    """Demand a CEL expression over `claims` and `now` that can be true."""
+    with _invalid_expressions():
+        compile_expression(text, CLAIMS)
+
+
+def check_claim_value(text: str) -> None:
+    """Demand a CEL expression over `claims` and `now`."""
+    with _invalid_expressions():
+        compile_expression(text, CLAIMS, any_result=True)
+
+
+@contextmanager
+def _invalid_expressions() -> Iterator[None]:
     try:
-        check(text)
-    except ExpressionError as error:
+        yield
+    except InvalidExpression as error:
         raise ValueError(f"is not a valid CEL expression: {error}") from None
 
 
@@ -65,6 +78,8 @@ def check_path(text: str) -> None:
     """Demand a path from the root."""
     if not text.startswith("/"):
         raise ValueError(f'must start with "/", got "{text[:60]}"')
+    if len(text) > LONGEST_PATH:
+        raise ValueError(f"must not be longer than {LONGEST_PATH} characters")
 
 
 def check_token(text: str) -> None:
@@ -102,10 +117,9 @@ def check_scheme(text: str) -> None:
 @lru_cache(maxsize=4096)
 def _regex_failure(text: str) -> str | None:
     try:
-        re2.compile(text, _RE2_OPTIONS)
-    except re2.error as error:
-        reason = error.args[0]
-        return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        check_pattern(text)
+    except InvalidPattern as error:
+        return error.reason
     return None
 
 
@@ -124,8 +138,12 @@ Id = Annotated[str, AfterValidator(_usable_id)]
 NonEmpty = Annotated[str, AfterValidator(not_blank)]
 Regex = Annotated[str, AfterValidator(unless_reference(check_regex))]
 """A regular expression in RE2's syntax."""
-Expression = Annotated[str, AfterValidator(unless_reference(check_expression))]
-"""A CEL expression."""
+Expression = Annotated[str, AfterValidator(unless_reference(check_condition))]
+"""A CEL expression over `request`, true or false."""
+ClaimCondition = Annotated[str, AfterValidator(unless_reference(check_claim_condition))]
+"""A CEL expression over `claims` and `now`, true or false."""
+ClaimValue = Annotated[str, AfterValidator(unless_reference(check_claim_value))]
+"""A CEL expression over `claims` and `now`."""
 Path = Annotated[str, AfterValidator(unless_reference(check_path))]
 """A path that starts with `/`."""
 Token = Annotated[str, AfterValidator(unless_reference(check_token))]

@@ -8,48 +8,48 @@ read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from random import Random
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
+from vrata.expressions import Expression, compile_expression
 from vrata.model import Destination as DestinationEntity
-from vrata.model import Entity, InvalidEntity, Route, RouteGroup
 from vrata.model import Listener as ListenerEntity
+from vrata.model import Route, RouteGroup
 from vrata.model.forward import Forward
 from vrata.model.host import host_and_port
 from vrata.model.tls import ListenerTls
 from vrata.net.deadlines import NEVER, DeadlineSweeper
-from vrata.net.server_tls import TlsMaterialError, listener_context, with_files_read
+from vrata.net.server_tls import TlsMaterialError, building_listener_context, files_of, with_files_read
 from vrata.policy.client_address import TrustedProxies
+from vrata.policy.grpc_timeout import GrpcTimeoutCap
+from vrata.policy.retry import NO_RETRIES, retry_policy
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.forward import ForwardAction, PooledDestination
+from vrata.proxy.action.mirror import Mirror
 from vrata.proxy.action.redirect import RedirectAction
+from vrata.proxy.action.retrying import RetrySettings
 from vrata.proxy.action.unavailable import UnavailableAction
 from vrata.proxy.contracts import UpstreamTimeouts
-from vrata.proxy.destination.destination import Destination, DestinationSplit
-from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector, RandomSelector, RoundRobinSelector
+from vrata.proxy.destination.destination import Destination
+from vrata.proxy.endpoint.selection import Endpoint
 from vrata.proxy.failures import renderer
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
 from vrata.proxy.meters import ListenerMeters, route_key
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key
 from vrata.proxy.plan import Action, Plan, PlannedRoute
+from vrata.proxy.reading import Read, SnapshotReading
 from vrata.proxy.routing.entities import match_conditions
 from vrata.proxy.routing.rewriting import Rewrite
 from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
 from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry
+from vrata.proxy.selectors import SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
-from vrata.proxy.upstream.pool import EndpointPool
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
 
 SLICE = 0.002
 """Seconds of work between two turns of the event loop: what a swap may add to a request's latency."""
-
-EntityT = TypeVar("EntityT", bound=Entity)
-
-
-class SnapshotRejected(Exception):  # noqa: N818 - an outcome, named as the acknowledgement names it
-    """The document is not a snapshot that this proxy can read; ``args[0]`` says why."""
 
 
 class Compiler:
@@ -60,12 +60,23 @@ class Compiler:
         self._sweeper = sweeper
         # Only spreads load, so its seed is of no interest to an attacker.
         self._random = Random()
-        self._read: dict[str, dict[str, tuple[Any, Entity]]] = {}
+        self._read: Read = {}
         self._tls: dict[str, tuple[ListenerTls, TlsTermination]] = {}
+        self._expressions: dict[str, Expression] = {}
+        self._tables = Tables()
 
     async def compile(self, document: Mapping[str, Any]) -> Plan:
-        """The plan for *document*. Raises :class:`SnapshotRejected`."""
-        compilation = _Compilation(document, self._registry, self._sweeper, self._random, self._read, self._tls)
+        """The plan for *document*. Raises :class:`~vrata.proxy.reading.SnapshotRejected`."""
+        compilation = _Compilation(
+            document,
+            self._registry,
+            self._sweeper,
+            self._random,
+            self._read,
+            self._tls,
+            self._expressions,
+            self._tables,
+        )
         deadline = perf_counter() + SLICE
         for _ in compilation.steps():
             if perf_counter() >= deadline:
@@ -73,6 +84,8 @@ class Compiler:
                 deadline = perf_counter() + SLICE
         self._read = compilation.read
         self._tls = compilation.tls
+        self._expressions = compilation.expressions
+        self._tables = compilation.tables
         return compilation.plan()
 
 
@@ -85,37 +98,45 @@ class _Compilation:
         registry: RuntimeRegistry,
         sweeper: DeadlineSweeper,
         random: Random,
-        read_before: dict[str, dict[str, tuple[Any, Entity]]],
+        read_before: Read,
         tls_before: dict[str, tuple[ListenerTls, TlsTermination]],
+        expressions_before: dict[str, Expression],
+        tables_before: Tables,
     ) -> None:
-        self._snapshot_id = document.get("id")
-        self._content = document.get("snapshot")
-        if not isinstance(self._snapshot_id, str) or not isinstance(self._content, Mapping):
-            raise SnapshotRejected("not a snapshot document: id and snapshot are required")
+        self._reading = SnapshotReading(document, read_before)
         self._registry = registry
         self._sweeper = sweeper
         self._random = random
-        self._read_before = read_before
-        self.read: dict[str, dict[str, tuple[Any, Entity]]] = {}
         self._tls_before = tls_before
         self.tls: dict[str, tuple[ListenerTls, TlsTermination]] = {}
-        self._problems: list[EntityProblem] = []
+        self._expressions_before = expressions_before
+        self.expressions: dict[str, Expression] = {}
+        self._selectors = SelectorFactory(registry, random, tables_before)
+        self._problems = self._reading.problems
         self._listeners: dict[str, ListenerSettings] = {}
         self._destinations: dict[str, PooledDestination] = {}
         self._pools: dict[PoolKey, int] = {}
         self._metered: dict[ListenerKey, ListenerEntity] = {}
         self._route_keys: set[str] = set()
         self._endpoints: set[tuple[str, str]] = set()
-        self._builder = RouteTableBuilder[PlannedRoute]()
-        self._grouped: set[str] = set()
+        self._builder = RouteTableBuilder[PlannedRoute](self._expression)
         self._table: RouteTable[PlannedRoute] | None = None
+
+    @property
+    def read(self) -> Read:
+        """The entities that were read."""
+        return self._reading.read
+
+    @property
+    def tables(self) -> Tables:
+        """The tables for choosing by hash."""
+        return self._selectors.tables
 
     def plan(self) -> Plan:
         """The result, once every step was taken."""
         assert self._table is not None
-        assert isinstance(self._snapshot_id, str)
         return Plan(
-            self._snapshot_id,
+            self._reading.snapshot_id,
             self._listeners,
             self._table,
             self._pools,
@@ -128,91 +149,56 @@ class _Compilation:
 
     def steps(self) -> Iterator[None]:
         """Compile bit by bit."""
-        for listener in self._entities(ListenerEntity):
+        for listener in self._reading.entities(ListenerEntity):
             yield
             if listener is not None:
-                self._add_listener(listener)
-        for destination in self._entities(DestinationEntity):
+                yield from self._add_listener(listener)
+        for destination in self._reading.entities(DestinationEntity):
             yield
             if destination is not None:
-                self._destinations[destination.id] = self._destination(destination)
-        groups: list[RouteGroup] = []
-        for group in self._entities(RouteGroup):
+                self._destinations[destination.id] = yield from self._destination(destination)
+        for entry in self._reading.entries():
             yield
-            if group is not None:
-                groups.append(group)
-        routes: dict[str, Route] = {}
-        for route in self._entities(Route):
-            yield
-            if route is not None:
-                routes[route.id] = route
-        yield from self._add_entries(groups, routes)
+            if entry is not None:
+                split = yield from self._split(entry[0])
+                self._add_entry(*entry, split)
         self._table = yield from self._builder.building()
+        # It knows a method of this, and this knows it: what was compiled is to go without the garbage collector.
+        del self._builder
 
-    def _entities(self, kind: type[EntityT]) -> Iterator[EntityT | None]:
-        """The entities of one kind in ascending order of ID; None in the place of one that could not be read."""
-        assert isinstance(self._content, Mapping)
-        documents = self._content.get(kind.collection)
-        if not isinstance(documents, list):
-            raise SnapshotRejected(f"not a snapshot document: snapshot.{kind.collection} must be an array")
-        before = self._read_before.get(kind.collection, {})
-        read = self.read.setdefault(kind.collection, {})
-        for document in sorted(documents, key=_id_of):
-            identity = _id_of(document)
-            known = before.get(identity)
-            if known is not None and known[0] == document:
-                entity = known[1]
-            else:
-                try:
-                    entity = kind.parse(document)
-                except InvalidEntity as error:
-                    name = str(document.get("name", "")) if isinstance(document, dict) else ""
-                    self._problems.append(EntityProblem(kind.kind, identity, name, str(error)))
-                    if kind is RouteGroup:
-                        # On their own they would serve without the group's conditions.
-                        self._grouped.update(_route_ids_of(document))
-                    yield None
-                    continue
-            assert isinstance(entity, kind)
-            read[identity] = (document, entity)
-            yield entity
-
-    def _add_listener(self, listener: ListenerEntity) -> None:
+    def _add_listener(self, listener: ListenerEntity) -> Iterator[None]:
         try:
-            tls = None if listener.tls is None else self._tls_termination(listener.id, listener.tls)
+            tls = None if listener.tls is None else (yield from self._tls_termination(listener.id, listener.tls))
         except TlsMaterialError as error:
             self._problems.append(EntityProblem(listener.kind, listener.id, listener.name, str(error)))
         else:
             meters = self._registry.metrics.meters(listener)
             if meters is not None:
                 self._metered[listener_key(listener)] = listener
-            self._listeners[listener.bind_address] = _listener_settings(listener, tls, meters)
+            self._listeners[listener.bind_address] = listener_settings(listener, tls, meters)
 
-    def _tls_termination(self, listener_id: str, tls: ListenerTls) -> TlsTermination:
+    def _tls_termination(self, listener_id: str, tls: ListenerTls) -> Generator[None, None, TlsTermination]:
         """What was made for the last snapshot, while it says the same: its session tickets stay good."""
-        tls = with_files_read(tls)
         known = self._tls_before.get(listener_id)
+        if files_of(tls):
+            tls = with_files_read(tls)
         if known is not None and known[0] == tls:
             termination = known[1]
         else:
             auth = tls.client_auth
             terms = (auth.mode, auth.ca, tls.min_version, tls.max_version or "")
-            termination = TlsTermination(listener_context(tls), terms)
+            termination = TlsTermination((yield from building_listener_context(tls)), terms)
         self.tls[listener_id] = (tls, termination)
         return termination
 
-    def _destination(self, entity: DestinationEntity) -> PooledDestination:
+    def _destination(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
         endpoints = []
         for endpoint in entity.static_endpoints:
             key = (entity.id, endpoint.host, endpoint.port)
             self._pools[key] = entity.options.max_conns_per_host
             self._endpoints.add((entity.id, endpoint.address))
-            endpoints.append(Endpoint(endpoint.address, self._registry.pool(*key)))
-        selector: EndpointSelector[EndpointPool]
-        if entity.options.endpoint_balancing.algorithm == "RANDOM":
-            selector = RandomSelector(endpoints, self._random)
-        else:
-            selector = RoundRobinSelector(endpoints, self._registry.rotation(entity.id))
+            endpoints.append(Endpoint(endpoint.address, self._registry.pool(*key), endpoint.weight))
+        selector = yield from self._selectors.selecting(entity, endpoints)
         timeouts = entity.options.timeouts
         return Destination(
             destination_id=entity.id,
@@ -229,31 +215,23 @@ class _Compilation:
             ),
         )
 
-    def _add_entries(self, groups: list[RouteGroup], routes: dict[str, Route]) -> Iterator[None]:
-        """Table entries in build order: groups by ID with their routes in order, then the routes of no group."""
-        for group in groups:
-            for route_id in group.route_ids:
-                yield
-                self._grouped.add(route_id)
-                route = routes.get(route_id)
-                if route is not None:
-                    self._add_entry(route, group)
-        for route_id, route in routes.items():
-            yield
-            if route_id not in self._grouped:
-                self._add_entry(route, None)
-
-    def _add_entry(self, route: Route, group: RouteGroup | None) -> None:
+    def _add_entry(self, route: Route, group: RouteGroup | None, split: Split | None) -> None:
         group_name = group.name if group is not None else ""
         try:
             meter_key = route_key(route.name, group_name)
-            planned = PlannedRoute(route.id, route.name, group_name, self._action(route, group), meter_key)
+            action = self._action(route, group, meter_key, split)
+            planned = PlannedRoute(route.id, route.name, group_name, action, meter_key)
             self._builder.add(match_conditions(route, group), planned)
             self._route_keys.add(meter_key)
         except ValueError as error:
             self._problems.append(EntityProblem(route.kind, route.id, route.name, str(error)))
 
-    def _action(self, route: Route, group: RouteGroup | None) -> Action:
+    def _expression(self, text: str) -> Expression:
+        expression = self._expressions_before.get(text) or compile_expression(text)
+        self.expressions[text] = expression
+        return expression
+
+    def _action(self, route: Route, group: RouteGroup | None, meter_key: str, split: Split | None) -> Action:
         if route.middleware_ids or (group is not None and group.middleware_ids):
             # The control plane refuses this; a newer one may not. Whatever they are to keep out stays out.
             reason = "this build has no middlewares: its requests are answered with 500"
@@ -264,32 +242,63 @@ class _Compilation:
         if route.redirect is not None:
             return RedirectAction(route.redirect)
         assert route.forward is not None
-        return self._forward(route.forward)
+        assert split is not None
+        return self._forward(route.forward, group, meter_key, split)
 
-    def _forward(self, forward: Forward) -> Action:
+    def _split(self, route: Route) -> Generator[None, None, Split | None]:
+        """What chooses the destination; None for a route that does not forward."""
+        if route.forward is None:
+            return None
         known = [
             (self._destinations[ref.destination_id], ref.weight)
-            for ref in forward.destinations
+            for ref in route.forward.destinations
             if ref.destination_id in self._destinations
         ]
+        return (yield from self._selectors.splitting(route.forward, route.id, known))
+
+    def _forward(self, forward: Forward, group: RouteGroup | None, meter_key: str, split: Split) -> Action:
         budget = forward.timeouts.request
         return ForwardAction(
-            DestinationSplit(known, self._random),
+            split,
             self._sweeper,
             request_timeout=None if budget is None else _limit(budget.seconds),
             rewrite=Rewrite(forward.rewrite) if forward.rewrite is not None else None,
+            retrying=self._retrying(forward, group),
+            mirror=self._mirror(forward, meter_key),
+            grpc_timeout_cap=grpc_timeout_cap(forward),
+        )
+
+    def _retrying(self, forward: Forward, group: RouteGroup | None) -> RetrySettings | None:
+        """What there is beside one attempt without a number; None for nothing."""
+        numbered = group is not None and group.include_attempt_count
+        policy = retry_policy(forward.retry, group.retry_default if group is not None else None)
+        if policy is None and not numbered:
+            return None
+        budgets = {
+            ref.destination_id: self._registry.retry_budget(ref.destination_id)
+            for ref in forward.destinations
+            if ref.destination_id in self._destinations
+        }
+        return RetrySettings(policy or NO_RETRIES, budgets, self._random.random, numbered=numbered)
+
+    def _mirror(self, forward: Forward, meter_key: str) -> Mirror | None:
+        mirror = forward.mirror
+        destination = None if mirror is None else self._destinations.get(mirror.destination_id)
+        if mirror is None or destination is None:
+            return None
+        return Mirror(
+            destination,
+            mirror.percentage,
+            route_key=meter_key,
+            chance=self._random.random,
+            copies=self._registry.copies,
         )
 
 
-def _id_of(document: Any) -> str:
-    identity = document.get("id") if isinstance(document, dict) else None
-    return identity if isinstance(identity, str) else ""
-
-
-def _route_ids_of(document: Any) -> set[str]:
-    """What *document*, a group that could not be read, says of its routes as far as that can be understood."""
-    route_ids = document.get("routeIds") if isinstance(document, dict) else None
-    return {each for each in route_ids if isinstance(each, str)} if isinstance(route_ids, list) else set()
+def grpc_timeout_cap(forward: Forward) -> GrpcTimeoutCap | None:
+    """What caps the client's ``grpc-timeout``; None when nothing does."""
+    limit = forward.max_grpc_timeout
+    return GrpcTimeoutCap(limit.seconds) if limit is not None and limit.seconds > 0 else None
 
 
 def _limit(seconds: float) -> float:
@@ -297,9 +306,10 @@ def _limit(seconds: float) -> float:
     return seconds if seconds > 0 else NEVER
 
 
-def _listener_settings(
+def listener_settings(
     entity: ListenerEntity, tls: TlsTermination | None, meters: ListenerMeters | None
 ) -> ListenerSettings:
+    """What *entity* says to its connections."""
     timeouts = entity.timeouts
     max_fields_size = entity.max_request_headers_kb * 1024
     return ListenerSettings(
@@ -314,6 +324,9 @@ def _listener_settings(
             idle_between_requests=_limit(timeouts.idle_between_requests.seconds),
         ),
         trusted_proxies=TrustedProxies(entity.trusted_proxies) if entity.trusted_proxies else None,
+        proxy_protocol=(
+            TrustedProxies(entity.proxy_protocol.trusted_peers) if entity.proxy_protocol.mode == "required" else None
+        ),
         server=entity.server_name.encode("latin-1") if entity.server_name else None,
         max_fields_size=max_fields_size,
         max_connections=entity.max_connections,

@@ -6,10 +6,13 @@ not one another; ``action.forward`` and ``compile`` put them together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Protocol
+from typing import Any, Protocol
 
+from vrata.expressions import PeerCertificate
+from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.meters import DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
@@ -83,8 +86,15 @@ class UpstreamTimeouts:
     """How long an unused connection is kept."""
 
 
+class BodyNeeded(Exception):  # noqa: N818 - a demand, not an error
+    """Whether an expression holds depends on the request's body, which was not read yet; ``args[0]`` is its text."""
+
+
 class RequestView(Protocol):
-    """The request as matchers see it; every member may be computed when first read."""
+    """The request as matchers see it; every member may be computed when first read.
+
+    It has everything of :class:`vrata.expressions.RequestVariables`.
+    """
 
     @property
     def method(self) -> str:
@@ -101,12 +111,50 @@ class RequestView(Protocol):
         """Percent-decoded once, not normalised, without the query; bytes that are not UTF-8 are surrogate escapes."""
         ...
 
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``: what a trusted proxy says that its client used, else by the listener."""
+        ...
+
+    @property
+    def client_ip(self) -> str:
+        """The address of the client: the peer's, unless that is a trusted proxy."""
+        ...
+
     def header(self, name: str) -> str | None:
         """First value of the field *name* (lower case); None when absent. ``host`` always is: it has its own member."""
         ...
 
+    def header_values(self) -> Mapping[str, str]:
+        """Every field that :meth:`header` knows, by its name in lower case."""
+        ...
+
     def query_parameter(self, name: str) -> str | None:
         """First value of the parameter *name*, decoded; None when absent."""
+        ...
+
+    def query_parameters(self) -> Mapping[str, str]:
+        """Every parameter that :meth:`query_parameter` knows."""
+        ...
+
+    @property
+    def body_pending(self) -> bool:
+        """There is a body, and it is not known yet whether and what expressions see of it."""
+        ...
+
+    @property
+    def body(self) -> bytes | None:
+        """What expressions see of the body: its beginning. None when it is empty or was not asked for."""
+        ...
+
+    @property
+    def body_json(self) -> Mapping[str, Any] | None:
+        """The body as a JSON object; None when it says to be something else, is none, or was not read whole."""
+        ...
+
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """The peer's verified certificate; None without one."""
         ...
 
 
@@ -155,16 +203,6 @@ class ClientRequest(RequestView, Protocol):
         ...
 
     @property
-    def scheme(self) -> bytes:
-        """``http`` or ``https``: what a trusted proxy says that its client used, else by the listener."""
-        ...
-
-    @property
-    def client_ip(self) -> str:
-        """The address of the client: the peer's, unless that is a trusted proxy."""
-        ...
-
-    @property
     def request_id(self) -> str:
         """What X-Request-Id says, upstream and in logs: the client's if it is sane, else made when first asked for."""
         ...
@@ -172,6 +210,13 @@ class ClientRequest(RequestView, Protocol):
     @property
     def trailers(self) -> bytes:
         """The trailer lines that may go on, each with its CRLF; known when the content has ended, empty until then."""
+        ...
+
+    def session(self, cookie: SessionCookie, starts: bool = True) -> bytes:
+        """The identifier of the session that *cookie* stands for; empty when there is none.
+
+        With *starts* one begins where there is none, and its cookie goes with the final response, whoever makes that.
+        """
         ...
 
     def upstream_head(self, target: bytes, authority: bytes) -> bytes:
@@ -205,6 +250,10 @@ class ClientRequest(RequestView, Protocol):
         """Go on with the response; *trailers* as above."""
         ...
 
+    def end_tunnel(self) -> None:
+        """The upstream has closed its side of the tunnel; the client may go on where its transport allows it."""
+        ...
+
     def pause_body(self) -> None:
         """Read no more of the request's content until :meth:`resume_body`."""
         ...
@@ -230,6 +279,10 @@ class AttemptOwner(Protocol):
 
     def on_response_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """More of the response; *trailers* as above."""
+        ...
+
+    def on_tunnel_end(self) -> None:
+        """The upstream has closed its side of the tunnel, and still reads the client's."""
         ...
 
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,8 @@ import structlog
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.compile import Compiler
-from vrata.proxy.contracts import Failure, FailureClass
+from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
+from vrata.proxy.listener.body import BodyGate
 from vrata.proxy.listener.listener import Listener
 from vrata.proxy.listener.request import Http1Request
 from vrata.proxy.meters import UNMATCHED
@@ -51,9 +53,12 @@ class DataPlaneStatus:
 class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
-    def __init__(self, tasks: TaskSupervisor) -> None:
+    def __init__(self, tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> None:
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing."""
+        loop = asyncio.get_running_loop()
         self._tasks = tasks
-        self._sweeper = DeadlineSweeper(asyncio.get_running_loop())
+        self._sweeper = DeadlineSweeper(loop)
+        self._bodies = BodyGate(cel_body_max_size, loop.time)
         self._registry = RuntimeRegistry(self._sweeper, tasks)
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
@@ -86,7 +91,7 @@ class DataPlane:
         """Compile a snapshot document, put the plan in force, and bring the listeners in line with it.
 
         Requests under way finish with the plan they began with. Raises
-        :class:`~vrata.proxy.compile.SnapshotRejected` and changes nothing when the document cannot be used at all;
+        :class:`~vrata.proxy.reading.SnapshotRejected` and changes nothing when the document cannot be used at all;
         single bad entities are left out and reported.
         """
         async with self._applying:
@@ -109,7 +114,9 @@ class DataPlane:
             self._closing.update(listeners)
             for listener in list(self._closing):
                 await listener.close()
+            began = perf_counter()
             results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
+            await self._registry.copies.drained(timeout - (perf_counter() - began))
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
                 await asyncio.sleep(0)
@@ -179,12 +186,14 @@ class DataPlane:
 
     def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
         """Find the route of a request and let its action take over."""
+        self._handle_by(self._plan, request, content, end)
+
+    def _handle_by(self, plan: Plan | None, request: Http1Request, content: bytes, end: bool) -> None:
         try:
             meters = request.meters
             if meters is not None and request.path == meters.path:
                 self._scrapes.run(request, (meters.listener_id, meters.address))
                 return
-            plan = self._plan
             match = plan.table.match(request) if plan is not None else None
             if meters is not None:
                 key = match.payload.meter_key if match is not None else UNMATCHED
@@ -193,6 +202,11 @@ class DataPlane:
                 request.fail(Failure(FailureClass.NO_ROUTE))
             else:
                 match.payload.action.run(request, match, content, end)
+            return
+        except BodyNeeded as needed:
+            expression = str(needed)
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             _log.exception("request handling failed", request=repr(request))
             request.fail(Failure(FailureClass.INTERNAL))
+            return
+        self._bodies.hold_back(request, content, end, expression, partial(self._handle_by, plan, request))

@@ -27,6 +27,10 @@ METHODS = frozenset(
 """The methods that are told apart: a client can invent as many others as it likes."""
 
 
+MAX_RETRY = 100
+"""The number under which this retry of a request and all later ones count."""
+
+
 def route_key(name: str, group: str) -> str:
     """Return what identifies a route in a group, or on its own when *group* is empty.
 
@@ -95,7 +99,7 @@ class ResponseMeter(Histogram):
 class RouteMeter:
     """The requests of one route."""
 
-    __slots__ = ("_bounds", "in_flight", "methods", "request_bytes", "response_bytes")
+    __slots__ = ("_bounds", "in_flight", "methods", "request_bytes", "response_bytes", "retries")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         """*bounds* are the limits of the duration buckets in seconds."""
@@ -106,6 +110,8 @@ class RouteMeter:
         self.response_bytes = 0
         """Of content, as written to clients."""
         self.methods: dict[bytes, ResponseMeter] = {}
+        self.retries: dict[int, int] = {}
+        """Requests that were sent again, by which time it was, counted from 1."""
 
     def __repr__(self) -> str:
         return f"<RouteMeter {self.in_flight} in flight, {self.methods}>"
@@ -118,6 +124,11 @@ class RouteMeter:
             if responses is None:
                 responses = self.with_method(method)
             responses.record(status, seconds)
+
+    def retried(self, number: int) -> None:
+        """A request is sent again, for the time *number*, counted from 1."""
+        number = min(number, MAX_RETRY)
+        self.retries[number] = self.retries.get(number, 0) + 1
 
     def with_method(self, method: bytes) -> ResponseMeter:
         """Return the responses to *method*, or to all unknown ones together."""
@@ -152,6 +163,9 @@ class DestinationMeter:
         """A request goes there."""
         self.in_flight += 1
 
+    def attempt_failed(self, status: int, seconds: float) -> None:
+        """An attempt at a request, which came to *status*, is followed by another one: this matters to endpoints."""
+
     def ended(self, status: int, seconds: float) -> None:
         """A request is over: answered with *status*, or without a response when that is 0."""
         self.in_flight -= 1
@@ -177,6 +191,11 @@ class EndpointMeter(DestinationMeter):
         if self.destination is not None:
             self.destination.began()
 
+    def attempt_failed(self, status: int, seconds: float) -> None:
+        """An attempt here, which came to *status*, is followed by another one, perhaps elsewhere."""
+        self.responses.record(status, seconds)
+        self.failures = self.failures + 1 if status >= 500 else 0
+
     def ended(self, status: int, seconds: float) -> None:
         """A request is over."""
         self.in_flight -= 1
@@ -185,6 +204,24 @@ class EndpointMeter(DestinationMeter):
             self.failures = self.failures + 1 if status >= 500 else 0
         if self.destination is not None:
             self.destination.ended(status, seconds)
+
+
+class MirrorMeter:
+    """The copies of one route's requests to one destination."""
+
+    __slots__ = ("sent", "skipped")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.skipped: dict[str, int] = {}
+        """Requests that were to be copied and were not, by reason."""
+
+    def __repr__(self) -> str:
+        return f"<MirrorMeter {self.sent} sent, skipped {self.skipped}>"
+
+    def skip(self, reason: str, count: int = 1) -> None:
+        """*count* requests were not copied."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
 class ListenerMeters:
@@ -201,6 +238,7 @@ class ListenerMeters:
         "errors",
         "listener_id",
         "metrics",
+        "mirrors",
         "path",
         "routes",
         "tls_failures",
@@ -221,6 +259,8 @@ class ListenerMeters:
         """By ID."""
         self.endpoints: dict[tuple[str, str], EndpointMeter] = {}
         """By the destination's ID and ``host:port``."""
+        self.mirrors: dict[tuple[str, str], MirrorMeter] = {}
+        """By :func:`route_key` and the mirror's destination."""
         self.errors: dict[str, int] = {}
         """Requests that the proxy itself failed, by the error's name."""
         self.accepted = 0
@@ -260,6 +300,22 @@ class ListenerMeters:
             meter.began()
         return meter
 
+    def mirrored(self, key: str, destination_id: str) -> MirrorMeter | None:
+        """Return what counts the copies of the route with *key*; None when routes are not counted."""
+        return self.mirror(key, destination_id) if self.metrics.collect.route else None
+
+    def forwarded_again(self, meter: DestinationMeter, destination_id: str, endpoint: str) -> DestinationMeter:
+        """A request that *meter* measures goes to *endpoint* from now on; return what measures it there."""
+        if not self.counts_endpoints or not isinstance(meter, EndpointMeter):
+            return meter
+        destination = self.destination(destination_id) if self.metrics.collect.destination else None
+        if meter.destination is not destination:
+            return meter  # what is counted has changed since the request began
+        meter.in_flight -= 1
+        found = self.endpoint(destination_id, endpoint, destination)
+        found.in_flight += 1
+        return found
+
     def failed(self, error: str) -> None:
         """The proxy itself failed a request; *error* is the name that clients see."""
         if self.metrics.collect.listener:
@@ -296,6 +352,13 @@ class ListenerMeters:
             meter = self.endpoints[key] = EndpointMeter(self.bounds, destination)
         return meter
 
+    def mirror(self, key: str, destination_id: str) -> MirrorMeter:
+        """Return the meter of a mirror, a new one if there is none."""
+        meter = self.mirrors.get((key, destination_id))
+        if meter is None:
+            meter = self.mirrors[key, destination_id] = MirrorMeter()
+        return meter
+
     # -- for each snapshot --------------------------------------------------------------------------------------------
 
     def configure(self, metrics: Metrics) -> None:
@@ -309,6 +372,7 @@ class ListenerMeters:
             self._reset_durations(bounds)
         if not collect.route:
             self.routes.clear()
+            self.mirrors.clear()
         if not collect.destination:
             self.destinations.clear()
         if not collect.endpoint or collect.destination != before.destination:
@@ -327,6 +391,9 @@ class ListenerMeters:
             del self.destinations[destination_id]
         for endpoint in self.endpoints.keys() - endpoints:
             del self.endpoints[endpoint]
+        for key, destination_id in list(self.mirrors):
+            if key not in routes or destination_id not in destinations:
+                del self.mirrors[key, destination_id]
 
     def _reset_durations(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds

@@ -18,7 +18,7 @@ from typing import Any, Protocol, assert_never
 
 import structlog
 
-from vrata.net import descriptors
+from vrata.net import descriptors, server_tls
 from vrata.net.event_loop import new_event_loop
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
@@ -96,17 +96,21 @@ _InOrder = ShareCounts | AdoptListener | AmendListeners | Apply | Drain
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
 
 
-def build_data_plane(tasks: TaskSupervisor) -> ServesTraffic:
-    """Return the data plane that workers serve with, unless a test has them use another."""
+def build_data_plane(tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> ServesTraffic:
+    """Return the data plane that workers serve with, unless a test has them use another.
+
+    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none.
+    """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
     from vrata.proxy.dataplane import DataPlane
 
-    return DataPlane(tasks)
+    return DataPlane(tasks, cel_body_max_size)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker is started with. It travels to the new process, so the factory must be a module's own name."""
+    """What a worker is started with. It travels to the new process, so the factory must be a module's own name, or a
+    ``partial`` of one."""
 
     slot: int
     drain_timeout: float
@@ -114,6 +118,12 @@ class WorkerSettings:
     data_plane: DataPlaneFactory = build_data_plane
     log_format: str = "console"
     log_level: str = "info"
+
+
+COLLECTOR_THRESHOLDS = (700, 10, 1000)
+"""Of the garbage collector. Full collections are a hundred times rarer than usual: each walks the whole plan, which for
+50,000 routes keeps requests waiting for a quarter of a second, and compiling such a plan would set off a dozen.
+"""
 
 
 def main(sock: socket.socket, settings: WorkerSettings) -> None:
@@ -124,8 +134,10 @@ def main(sock: socket.socket, settings: WorkerSettings) -> None:
     process.set_name(f"vrata-worker-{settings.slot}")
     logging.configure(settings.log_format, settings.log_level, worker=settings.slot)
     descriptors.raise_limit()
+    server_tls.ignore_unreadable_names()
     # What the fork server imported stays for ever: keep the collector from walking (and so copying) those pages.
     gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(Worker(settings).run(sock))
 

@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 
+from tests.support.client_request import client_request
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import Document, snapshot_document
 from tests.support.request_message import accepted, message
+from vrata.expressions import compile_expression
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.action.forward import ForwardAction
-from vrata.proxy.compile import Compiler, SnapshotRejected
+from vrata.proxy.compile import Compiler
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import Http1Request
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts
 from vrata.proxy.plan import Plan, PlannedRoute
+from vrata.proxy.reading import SnapshotRejected
 from vrata.proxy.runtime.registry import RuntimeRegistry
 from vrata.proxy.status import EntityProblem
 
@@ -210,7 +213,7 @@ def destination_of(plan: Plan) -> Any:
     winner = found(plan, b"GET /")
     assert winner is not None
     assert isinstance(winner.action, ForwardAction)
-    picked = winner.action._split.pick()
+    picked = winner.action._split.pick(client_request())
     assert picked is not None
     return picked
 
@@ -286,7 +289,7 @@ def test_pools_and_rotations_are_the_same_from_plan_to_plan() -> None:
                 routes=[route("r", forward=forward("d"))],
             )
             workshop.registry.keep_only(plan.pools, plan.destination_ids)
-            pools.append(destination_of(plan).selector.pick().pool)
+            pools.append(destination_of(plan).selector.pick(client_request()).pool)
         assert pools[0] is pools[1]
 
     in_workshop(work)
@@ -353,5 +356,40 @@ def test_the_loop_runs_on_while_a_large_snapshot_is_compiled() -> None:
             await asyncio.sleep(0)
             turns += 1
         assert turns > 5
+
+    in_workshop(work)
+
+
+def test_an_expression_is_compiled_once_for_all_plans_that_have_it() -> None:
+    def by(cel: str, *names: str) -> list[Document]:
+        return [route(name, {"cel": cel}, directResponse={"status": 200}) for name in names]
+
+    async def work(workshop: Workshop) -> None:
+        listeners = [{"id": "l", "name": "l", "address": "127.0.0.1", "port": 1}]
+        await workshop.plan(listeners=listeners, routes=by("request.path == '/a'", "a", "b"))
+        before = dict(workshop.compiler._expressions)
+        compile_expression.cache_clear()  # which is smaller than what a plan may have
+        plan = await workshop.plan(listeners=listeners, routes=by("request.path == '/a'", "c") + by("true", "d"))
+        after = workshop.compiler._expressions
+        assert after.keys() == {"request.path == '/a'", "true"}
+        assert after["request.path == '/a'"] is before["request.path == '/a'"]
+        assert [each.name for each in (found(plan, b"GET /a"), found(plan, b"GET /b")) if each] == ["c", "d"]
+        await workshop.plan(listeners=listeners)
+        assert not workshop.compiler._expressions
+
+    in_workshop(work)
+
+
+def test_a_route_whose_expression_cannot_be_compiled_is_left_out_and_named() -> None:
+    async def work(workshop: Workshop) -> None:
+        routes = [
+            route("bad", {"cel": "request.nothing == 1"}, directResponse={"status": 200}),
+            route("good", {"cel": "true"}, directResponse={"status": 200}),
+        ]
+        plan = await workshop.plan(routes=routes)
+        (problem,) = plan.problems
+        assert (problem.kind, problem.id) == ("route", "bad")
+        assert problem.reason.startswith("match.cel: is not a valid CEL expression: line 1, column 9: ")
+        assert len(plan.table) == 1
 
     in_workshop(work)

@@ -15,8 +15,8 @@ from tests.support.held_response import Held, begin, says
 from tests.support.in_process_proxy import Document, InProcessProxy, on_each_loop, snapshot_document
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import StreamClient, request
-from vrata.proxy.compile import SnapshotRejected
 from vrata.proxy.listener.time_limits import DRAIN_IDLE_GRACE
+from vrata.proxy.reading import SnapshotRejected
 
 # -- swapping ---------------------------------------------------------------------------------------------------------
 

@@ -234,6 +234,8 @@ async def test_a_tunnel_counts_when_it_ends_with_what_went_through_it(proxy: InP
         assert shown.all(REQUESTS) == []
         client.send(b"you")
         assert await client.ending() == "closed"
+        await client.gone()
+        await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="the tunnel is closed")
         shown = await metrics.scrape()
         assert shown(REQUESTS, route="all", status_code="101", status_class="1xx") == 1
         assert shown(TO_DESTINATION, status_code="101") == 1

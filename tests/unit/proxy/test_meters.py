@@ -98,6 +98,41 @@ def test_a_request_that_lives_through_a_change_leaves_nothing_in_flight(
         assert meters.endpoints["d", "e:1"].failures >= 1
 
 
+@pytest.mark.parametrize(("destination", "endpoint"), CHOICES)
+@pytest.mark.parametrize(("destination_then", "endpoint_then"), CHOICES)
+def test_a_request_that_is_sent_again_counts_elsewhere_and_leaves_nothing_in_flight(
+    destination: bool, endpoint: bool, destination_then: bool, endpoint_then: bool
+) -> None:
+    meters = ListenerMeters("l", "a:1", wanted(destination=destination, endpoint=endpoint))
+    found = meters.forwarded("d", "e:1")
+    if (destination, endpoint) != (destination_then, endpoint_then):
+        meters.configure(wanted(destination=destination_then, endpoint=endpoint_then))
+    if found is not None:
+        found.attempt_failed(503, 1.0)
+        meters.forwarded_again(found, "d", "e:2").ended(200, 2.0)
+    later = meters.forwarded("d", "e:2")
+    if later is not None:
+        later.ended(204, 2.0)
+    everything = [*meters.destinations.values(), *meters.endpoints.values()]
+    assert [meter.in_flight for meter in everything] == [0] * len(everything)
+    if destination_then:
+        assert 204 in meters.destinations["d"].responses.statuses
+    if endpoint_then:
+        assert 204 in meters.endpoints["d", "e:2"].responses.statuses
+    if (destination, endpoint) == (destination_then, endpoint_then) == (True, True):
+        assert meters.destinations["d"].responses.statuses == {200: 1, 204: 1}
+        assert meters.endpoints["d", "e:1"].responses.statuses == {503: 1}
+        assert meters.endpoints["d", "e:1"].failures == 1
+        assert meters.endpoints["d", "e:2"].responses.statuses == {200: 1, 204: 1}
+
+
+def test_late_retries_count_together() -> None:
+    meter = RouteMeter((1.0,))
+    for number in (1, 2, 99, 100, 101, 5000):
+        meter.retried(number)
+    assert meter.retries == {1: 1, 2: 1, 99: 1, 100: 3}
+
+
 def test_other_buckets_reach_every_histogram() -> None:
     meters = ListenerMeters("l", "a:1", wanted(endpoint=True))
     route, upstream = meters.matched("r\0", 0), meters.forwarded("d", "e:1")

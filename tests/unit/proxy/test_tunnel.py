@@ -10,6 +10,7 @@ import websockets
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
+from tests.support.conditions import eventually_async
 from tests.support.in_process_proxy import Document, InProcessProxy, on_each_loop
 
 HANDSHAKE = (
@@ -122,6 +123,60 @@ async def test_a_client_that_ends_its_side_before_the_tunnel_is_open_has_it_ende
         await asyncio.wait_for(upstream.input_ended.wait(), 5)
         assert upstream.received == b"early ping"
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.close()
+
+
+@on_each_loop
+async def test_a_client_goes_on_when_the_upstream_has_ended_its_side(proxy: InProcessProxy) -> None:
+    async with RawUpstream(SWITCHED) as upstream:
+        await proxy.apply(ROUTE, **to(upstream.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert upstream.writer is not None
+        upstream.writer.write(b"last")
+        upstream.writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b"last"
+        late = b"x" * 1_000_000
+        writer.write(late)
+        writer.write_eof()
+        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        assert upstream.received == late
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
+        writer.close()
+
+
+@on_each_loop
+async def test_an_upstream_goes_on_when_the_client_has_ended_its_side(proxy: InProcessProxy) -> None:
+    async with RawUpstream(SWITCHED) as upstream:
+        await proxy.apply(ROUTE, **to(upstream.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(HANDSHAKE + b"all")
+        writer.write_eof()
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        assert upstream.writer is not None
+        late = b"y" * 1_000_000
+        upstream.writer.write(late)
+        upstream.writer.close()
+        assert await asyncio.wait_for(reader.read(), 5) == late
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
+        writer.close()
+
+
+@on_each_loop
+async def test_a_half_closed_tunnel_whose_client_stays_silent_is_idle(proxy: InProcessProxy) -> None:
+    async with RawUpstream(SWITCHED) as upstream:
+        listener = proxy.listener(timeouts={"idleBetweenRequests": "200ms"})
+        await proxy.apply(ROUTE, listeners=[listener], **to(upstream.port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        assert upstream.writer is not None
+        upstream.writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
         writer.close()
 
 

@@ -10,7 +10,7 @@ from vrata.model.errors import Problem, broken
 from vrata.model.part import ListOf, Part
 from vrata.model.pem import is_pem
 from vrata.model.reference import unless_reference
-from vrata.model.text import Expression, HeaderName, NonEmpty, Path
+from vrata.model.text import ClaimCondition, ClaimValue, HeaderName, NonEmpty, Path
 
 
 def _check_key_set(text: str) -> None:
@@ -38,8 +38,8 @@ def _check_public_key(text: str) -> None:
 class ClaimToHeader(Part):
     """A claim that the upstream sees as a header."""
 
-    expr: Expression
-    """CEL expression over `claims`."""
+    expr: ClaimValue
+    """CEL expression over `claims` and `now`."""
     header: HeaderName
     """Name of the header."""
 
@@ -63,8 +63,8 @@ class Jwt(Part):
     """Leave the Authorization header in the request to the upstream."""
     claim_to_headers: ListOf[ClaimToHeader] = ()
     """Claims for the upstream."""
-    assert_claims: ListOf[Expression] = ()
-    """CEL expressions over `claims`; all have to be true."""
+    assert_claims: ListOf[ClaimCondition] = ()
+    """CEL expressions over `claims` and `now`; all have to be true."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -7,11 +7,13 @@ stands between the client's request and the attempt, relays both bodies with bac
 from __future__ import annotations
 
 import asyncio
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper
+from vrata.policy.grpc_timeout import GrpcTimeoutCap
+from vrata.proxy.action.mirror import Copy, Mirror
 from vrata.proxy.contracts import AttemptOwner, ClientRequest, Failure, FailureClass, RequestHandler
 from vrata.proxy.destination.destination import Destination, DestinationSplit
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector
@@ -22,6 +24,7 @@ from vrata.proxy.upstream.pool import EndpointPool
 from vrata.wire.http1.head import ResponseHead
 
 PooledDestination: TypeAlias = Destination[EndpointSelector[EndpointPool]]
+PooledEndpoint: TypeAlias = Endpoint[EndpointPool]
 
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """Methods that may be sent again after a connection died under them (RFC 9110 §9.2.2)."""
@@ -29,6 +32,21 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 _CONTINUE = ResponseHead(100)
 
 _log = structlog.get_logger("vrata.proxy.action")
+
+
+class ForwardFactory(Protocol):
+    """Makes the forwards of a route for which one attempt may not be all."""
+
+    def forward(
+        self,
+        action: ForwardAction,
+        request: ClientRequest,
+        destination: PooledDestination,
+        endpoint: PooledEndpoint,
+        budget: float,
+    ) -> Forward:
+        """Return what forwards *request*; *budget* is its time in seconds."""
+        ...
 
 
 class ForwardAction:
@@ -41,6 +59,9 @@ class ForwardAction:
         *,
         request_timeout: float | None,
         rewrite: Rewrite | None,
+        retrying: ForwardFactory | None = None,
+        mirror: Mirror | None = None,
+        grpc_timeout_cap: GrpcTimeoutCap | None = None,
     ) -> None:
         """*request_timeout* in seconds is the route's own budget; None leaves it to the destination."""
         self.loop = asyncio.get_running_loop()
@@ -48,14 +69,17 @@ class ForwardAction:
         self.sweeper = sweeper
         self._request_timeout = request_timeout
         self._rewrite = rewrite
+        self._retrying = retrying
+        self._mirror = mirror
+        self._grpc_timeout_cap = grpc_timeout_cap
 
     def run(self, request: ClientRequest, match: Match[Any], content: bytes, end: bool) -> None:
         """Forward *request*, whose body begins with *content*."""
-        destination = self._split.pick()
+        destination = self._split.pick(request)
         if destination is None:
             request.fail(Failure(FailureClass.NO_DESTINATION))
             return
-        endpoint = destination.selector.pick()
+        endpoint = destination.selector.pick(request)
         if endpoint is None:
             request.fail(Failure(FailureClass.NO_ENDPOINT, destination.destination_id))
             return
@@ -70,8 +94,25 @@ class ForwardAction:
             authority = rewrite.authority(authority, request.header, destination.host)
         # An HTTP/1.0 request may come without Host; the upstream must get one (RFC 9112 §3.2).
         emitted = request.upstream_head(target, authority or destination.authority)
+        cap = self._grpc_timeout_cap
+        if cap is not None:
+            emitted = cap.in_head(emitted)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
-        Forward(self, request, destination, endpoint, budget).start(emitted, content, end)
+        retrying = self._retrying
+        if retrying is None:
+            forward = Forward(self, request, destination, endpoint, budget)
+        else:
+            forward = retrying.forward(self, request, destination, endpoint, budget)
+        mirror = self._mirror
+        if mirror is None:
+            forward.start(emitted, content, end)
+            return
+        copy = mirror.copy(request, emitted)
+        if not end:
+            forward.copy = copy
+        forward.start(emitted, content, end)
+        if copy is not None:
+            copy.add(content, end, request.trailers if end else b"")
 
 
 class Forward(RequestHandler, AttemptOwner):
@@ -89,6 +130,7 @@ class Forward(RequestHandler, AttemptOwner):
         "_replayable",
         "_request",
         "_response",
+        "copy",
         "deadline",
     )
 
@@ -97,7 +139,7 @@ class Forward(RequestHandler, AttemptOwner):
         action: ForwardAction,
         request: ClientRequest,
         destination: PooledDestination,
-        endpoint: Endpoint[EndpointPool],
+        endpoint: PooledEndpoint,
         budget: float,
     ) -> None:
         self._action = action
@@ -112,6 +154,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._response: ResponseHead | None = None
         self._first = (b"", b"", True)
         self._replayable = False
+        self.copy: Copy | None = None
+        """What goes to the mirror, while its body is still to come."""
 
     def __repr__(self) -> str:
         return f"<Forward {self._request!r} to {self._destination.destination_id} {self._endpoint.identifier}>"
@@ -148,6 +192,9 @@ class Forward(RequestHandler, AttemptOwner):
         exchange = self._exchange
         if exchange is not None:
             exchange.send(content, end, self._request.trailers if end else b"")
+        copy = self.copy
+        if copy is not None:
+            copy.add(content, end, self._request.trailers if end else b"")
 
     def on_tunnel_data(self, data: bytes, end: bool) -> None:
         """Bytes of the client's side of the tunnel."""
@@ -206,6 +253,10 @@ class Forward(RequestHandler, AttemptOwner):
             self._finish()
         self._request.send_content(content, end, trailers)
 
+    def on_tunnel_end(self) -> None:
+        """The upstream has closed its side of the tunnel."""
+        self._request.end_tunnel()
+
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
         """The attempt is over. A connection that died idle says nothing about the upstream: try once on a fresh one."""
         exchange = self._exchange
@@ -214,8 +265,7 @@ class Forward(RequestHandler, AttemptOwner):
             self._settle_deadline()
             self._attempt(fresh=True)
             return
-        self._exchange = None
-        self._fail(failure_class, detail)
+        self._attempt_over(failure_class, detail)
 
     def on_upstream_full(self) -> None:
         """The upstream does not keep up."""
@@ -240,11 +290,17 @@ class Forward(RequestHandler, AttemptOwner):
             # Such a response has no end by design; a budget for the whole exchange would cut every one of them.
             self._budget_deadline = self.deadline = NEVER
             return
-        limit = "response header" if now >= self._head_deadline else "request"
-        self._fail(FailureClass.TIMEOUT, f"{limit} time limit passed")
+        if now >= self._head_deadline:
+            self._attempt_over(FailureClass.TIMEOUT, "response header time limit passed")
+        else:
+            self._fail(FailureClass.TIMEOUT, "request time limit passed")
 
     def _settle_deadline(self) -> None:
         self.deadline = min(self._budget_deadline, self._head_deadline, self._continue_deadline)
+
+    def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
+        """The attempt has failed for good; it may still have to be cancelled."""
+        self._fail(failure_class, detail)
 
     def _fail(self, failure_class: FailureClass, detail: str) -> None:
         destination, endpoint = self._destination.destination_id, self._endpoint.identifier
@@ -259,3 +315,5 @@ class Forward(RequestHandler, AttemptOwner):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
+        if self.copy is not None:
+            self.copy.abandon()

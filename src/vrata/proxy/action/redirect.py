@@ -28,7 +28,7 @@ class RedirectAction:
     def run(self, request: ClientRequest, match: object, content: bytes, end: bool) -> None:
         """Answer *request*, whatever its content."""
         head = request.head
-        location = self.location(request.scheme, head.authority, head.target)
+        location = self.location(request.scheme.encode(), head.authority, head.target)
         request.respond(LocalResponse(self._status, b"location: " + location + b"\r\n", b""))
 
     def location(self, scheme: bytes, authority: bytes, target: bytes) -> bytes:

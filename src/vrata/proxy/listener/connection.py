@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import structlog
 
+from vrata.expressions import PeerCertificate
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
@@ -46,6 +47,7 @@ class DownstreamConnection(TimedConnection):
         # For the connection's lifetime.
         self.scheme = b"http"
         self.client_uris = b""
+        self.client_certificate: PeerCertificate | None = None
         self.hop = NO_HOP
         self._write_paused = False
         # Reading.
@@ -99,7 +101,19 @@ class DownstreamConnection(TimedConnection):
     def _adopt(self, settings: ListenerSettings) -> None:
         """Act on *settings* from now on."""
         self._settings = settings
-        self.hop = Hop(self.peer, self.scheme, settings.address, settings.trusted_proxies, self.client_uris)
+        self.hop = Hop(
+            self.peer,
+            self.scheme,
+            settings.address,
+            settings.trusted_proxies,
+            self.client_uris,
+            self.client_certificate,
+        )
+
+    def speak_for(self, client: bytes) -> None:
+        """The peer has said, before anything else, that the connection is that of *client*, an IP address."""
+        self.peer = client
+        self._adopt(self._settings)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, by whichever side."""
@@ -322,7 +336,7 @@ class DownstreamConnection(TimedConnection):
         assert request is not None
         self._settle_persistence()
         status, body = response.status, response.body
-        parts = [STATUS_LINES[status], response.fields, b"date: ", http_date()]
+        parts = [STATUS_LINES[status], response.fields, request.response_lines, b"date: ", http_date()]
         if not has_no_body(status):
             parts.append(b"\r\ncontent-length: %d" % len(body))
         server = self._settings.server
@@ -382,6 +396,8 @@ class DownstreamConnection(TimedConnection):
             keep_alive_1_0=minor == 0 and self._keep_alive,
             server=self._settings.server,
         )
+        if request.response_lines:
+            data = data[:-2] + request.response_lines + b"\r\n"
         if has_body:
             if chunked:
                 data += encode_chunk(content) + encode_last_chunk(trailers) if end else encode_chunk(content)
@@ -412,6 +428,10 @@ class DownstreamConnection(TimedConnection):
                 self._transport.write(content)
         if end:
             self._response_ended()
+
+    def end_tunnel(self) -> None:
+        """The upstream has closed its side of the tunnel: the client is told, and may go on sending."""
+        self._transport.write_eof()
 
     def _settle_persistence(self) -> None:
         if self.draining or not self._body_complete:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vrata.expressions import PeerCertificate
 from vrata.policy.client_address import TrustedProxies
 from vrata.wire.http1.forwarding import forwarding_lines, relayed_lines, told_host, told_scheme
 from vrata.wire.http1.head import RequestHead
@@ -10,7 +11,7 @@ from vrata.wire.http1.head import RequestHead
 class Hop:
     """What is the same for all requests of a connection. Never changes."""
 
-    __slots__ = ("_certificate", "_forwarding", "_port", "_proxies", "_scheme", "peer")
+    __slots__ = ("_certificate", "_forwarding", "_port", "_proxies", "_scheme", "certificate", "peer")
 
     def __init__(
         self,
@@ -19,12 +20,14 @@ class Hop:
         address: str,
         trusted_proxies: TrustedProxies | None,
         client_uris: bytes = b"",
+        certificate: PeerCertificate | None = None,
     ) -> None:
         """*peer* is the TCP peer's address in text, *scheme* is ``http`` or ``https``, *address* the listener's.
 
-        *client_uris* are those of the peer's verified certificate, joined by ``;``.
+        *client_uris* are those of the peer's verified *certificate*, joined by ``;``.
         """
         self.peer = peer
+        self.certificate = certificate
         self._scheme = scheme
         self._port = address.rpartition(":")[2].encode("ascii")
         self._certificate = b"x-forwarded-client-cert: %s\r\n" % client_uris if client_uris else b""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import secrets
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+from vrata.expressions import PeerCertificate
+from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.listener.body import SeenBody
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
+from vrata.wire.http1.target import first_parameters
+
+_CONTINUE = ResponseHead(100)
 
 
 class ServingConnection(Protocol):
@@ -25,6 +33,7 @@ class ServingConnection(Protocol):
     def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def pause_reading(self) -> None: ...  # noqa: D102
     def resume_reading(self) -> None: ...  # noqa: D102
+    def end_tunnel(self) -> None: ...  # noqa: D102
 
 
 class Http1Request(ClientRequest):
@@ -36,13 +45,17 @@ class Http1Request(ClientRequest):
 
     __slots__ = (
         "_began",
+        "_body",
         "_client_ip",
         "_connection",
         "_head",
+        "_invited",
+        "_sessions",
         "_status",
         "_trailers",
         "destination_meter",
         "meters",
+        "response_lines",
         "route_meter",
     )
 
@@ -53,6 +66,11 @@ class Http1Request(ClientRequest):
         self._head = head
         self._trailers = b""
         self._client_ip = ""
+        self._body: SeenBody | None = None
+        self._invited = False
+        self._sessions: dict[bytes, bytes] | None = None
+        self.response_lines = b""
+        """What the final response gets beside its own fields: lines, each with its CRLF."""
         self.meters = meters
         if meters is not None:
             self._began = now
@@ -91,15 +109,61 @@ class Http1Request(ClientRequest):
         """First value of the parameter *name*."""
         return self._head.query_parameter(name)
 
+    def header_values(self) -> Mapping[str, str]:
+        """First value of every field."""
+        head = self._head
+        values: dict[str, str] = {}
+        for line in head.lines:
+            name = line[: line.index(b":")].decode("ascii").lower()
+            if name not in values:
+                value = head.header(name)
+                if value is not None:
+                    values[name] = value
+        return values
+
+    def query_parameters(self) -> Mapping[str, str]:
+        """First value of every parameter."""
+        return first_parameters(self._head.query)
+
+    @property
+    def body_pending(self) -> bool:
+        """There is a body, and nobody has said yet what expressions see of it."""
+        return self._body is None and self._head.has_body
+
+    @property
+    def body(self) -> bytes | None:
+        """What expressions see of the body."""
+        return self._body.content or None if self._body is not None else None
+
+    @property
+    def body_json(self) -> Mapping[str, Any] | None:
+        """The body as a JSON object."""
+        return self._body.json(self._head.header("content-type")) if self._body is not None else None
+
+    def seen(self, body: SeenBody) -> None:
+        """Expressions see *body*."""
+        self._body = body
+
+    def invite_body(self) -> None:
+        """Tell the client, which waits for that, to send its body (RFC 9110 §10.1.1)."""
+        self._invited = True
+        if self._connection.serves(self):
+            self._connection.inform(_CONTINUE)
+
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """The peer's verified certificate."""
+        return self._connection.hop.certificate
+
     @property
     def peer(self) -> bytes:
         """The TCP peer's address in text."""
         return self._connection.peer
 
     @property
-    def scheme(self) -> bytes:
+    def scheme(self) -> str:
         """What a trusted proxy says that its client used, else that of the connection."""
-        return self._connection.hop.scheme_of(self._head)
+        return self._connection.hop.scheme_of(self._head).decode("ascii")
 
     @property
     def client_ip(self) -> str:
@@ -122,6 +186,19 @@ class Http1Request(ClientRequest):
         """The content has ended, with *trailers*."""
         self._trailers = trailers
 
+    def session(self, cookie: SessionCookie, starts: bool = True) -> bytes:
+        """The identifier of the session, the client's if it has one, else one of 32 hexadecimal digits."""
+        identifier = cookie.value(self._head.values(b"cookie"))
+        if identifier or not starts:
+            return identifier
+        if self._sessions is None:
+            self._sessions = {}
+        identifier = self._sessions.get(cookie.name, b"")
+        if not identifier:
+            self._sessions[cookie.name] = identifier = secrets.token_hex(16).encode("ascii")
+            self.response_lines += cookie.line(identifier, secure=self.scheme == "https")
+        return identifier
+
     def upstream_head(self, target: bytes, authority: bytes) -> bytes:
         """The head that goes to the upstream."""
         return self._connection.hop.upstream_head(self._head, target, authority)
@@ -142,8 +219,8 @@ class Http1Request(ClientRequest):
             self._connection.fail(failure)
 
     def inform(self, head: ResponseHead) -> None:
-        """Pass a 1xx response on."""
-        if self._connection.serves(self):
+        """Pass a 1xx response on, but for a 100 where the client was told to send its body already."""
+        if self._connection.serves(self) and not (self._invited and head.status == 100):
             self._connection.inform(head)
 
     def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
@@ -155,6 +232,11 @@ class Http1Request(ClientRequest):
         """Go on with the response."""
         if self._connection.serves(self):
             self._connection.send_content(content, end, trailers)
+
+    def end_tunnel(self) -> None:
+        """The upstream has closed its side of the tunnel."""
+        if self._connection.serves(self):
+            self._connection.end_tunnel()
 
     def pause_body(self) -> None:
         """Read no more of the request's content for now."""

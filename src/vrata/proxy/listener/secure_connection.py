@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from vrata.proxy.listener.client_certificate import ClientCertificate
 from vrata.proxy.listener.connection import LINGER, DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 
@@ -42,6 +43,7 @@ class SecureConnection(DownstreamConnection):
             self._transport.close()
             return
         self.client_uris = uris_of(certificate)
+        self.client_certificate = ClientCertificate(certificate)
         self._adopt(self._settings)  # what the upstream is told of the client is made once
 
     def handshake_failed(self, reason: str, plain_http: bool) -> bytes:
@@ -57,6 +59,10 @@ class SecureConnection(DownstreamConnection):
             self.abort()
         else:
             self._transport.close()
+
+    def end_tunnel(self) -> None:
+        """End all of it: after a goodbye OpenSSL decrypts nothing that the client still sends."""
+        self._transport.close()
 
     def _refused(self, reason: str) -> None:
         self._owner.handshake_failed()

@@ -49,6 +49,8 @@ class ListenerSettings:
     timeouts: ListenerTimeouts = ListenerTimeouts()
     trusted_proxies: TrustedProxies | None = None
     """The peers whose word on their own clients is taken."""
+    proxy_protocol: TrustedProxies | None = None
+    """The peers that may connect, with a header of the PROXY protocol; None where none is expected."""
     server: bytes | None = None
     """Value that replaces the Server field of every response."""
     max_fields_size: int = 0

@@ -1,11 +1,12 @@
 """The metric families of a listener: names, types, labels, and where their samples come from.
 
-Families of what this build does not do (retries, mirrors, circuit breakers, health checks, middlewares) are not here: a
+Families of what this build does not do (circuit breakers, health checks, middlewares) are not here: a
 zero would say that nothing of it happened. ``docs/metrics.md`` has the same table.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -38,6 +39,24 @@ ROUTE_RESPONSE_BYTES: Final = Family(
     "vrata_route_response_bytes_total", "counter", _ROUTE, "Bytes of response content written to clients."
 )
 ROUTE_IN_FLIGHT: Final = Family("vrata_route_inflight_requests", "gauge", _ROUTE, "Requests being answered.")
+MIRROR_REQUESTS: Final = Family(
+    "vrata_mirror_requests_total",
+    "counter",
+    ("route", "destination"),
+    "Copies of requests sent to the destination of a mirror.",
+)
+MIRROR_SKIPPED: Final = Family(
+    "vrata_mirror_skipped_total",
+    "counter",
+    ("route", "destination", "reason"),
+    "Requests that were to be copied to a mirror and were not.",
+)
+ROUTE_RETRIES: Final = Family(
+    "vrata_route_retries_total",
+    "counter",
+    (*_ROUTE, "attempt"),
+    "Requests sent to an upstream again, by which retry of the request it was.",
+)
 DESTINATION_REQUESTS: Final = Family(
     "vrata_destination_requests_total",
     "counter",
@@ -98,6 +117,9 @@ def samples(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
     yield ROUTE_REQUEST_BYTES, _route_request_bytes(totals)
     yield ROUTE_RESPONSE_BYTES, _route_response_bytes(totals)
     yield ROUTE_IN_FLIGHT, _route_in_flight(totals)
+    yield ROUTE_RETRIES, _route_retries(totals)
+    yield MIRROR_REQUESTS, _mirror_requests(totals)
+    yield MIRROR_SKIPPED, _mirror_skipped(totals)
     yield DESTINATION_REQUESTS, _destination_requests(totals)
     yield DESTINATION_DURATION, _destination_durations(totals)
     yield DESTINATION_IN_FLIGHT, _destination_in_flight(totals)
@@ -135,6 +157,34 @@ def _route_response_bytes(totals: ListenerTotals) -> Iterator[str]:
 def _route_in_flight(totals: ListenerTotals) -> Iterator[str]:
     for key, route in sorted(totals.meters.routes.items()):
         yield ROUTE_IN_FLIGHT.sample(route_labels(key), totals.stated(route))
+
+
+def _mirror_requests(totals: ListenerTotals) -> Iterator[str]:
+    sent: Counter[tuple[str, str]] = Counter()
+    for (key, destination_id), mirror in totals.meters.mirrors.items():
+        sent[_route_name(key), destination_id] += mirror.sent
+    for labels, count in sorted(sent.items()):
+        yield MIRROR_REQUESTS.sample(labels, count)
+
+
+def _mirror_skipped(totals: ListenerTotals) -> Iterator[str]:
+    skipped: Counter[tuple[str, str, str]] = Counter()
+    for (key, destination_id), mirror in totals.meters.mirrors.items():
+        for reason, count in mirror.skipped.items():
+            skipped[_route_name(key), destination_id, reason] += count
+    for labels, count in sorted(skipped.items()):
+        yield MIRROR_SKIPPED.sample(labels, count)
+
+
+def _route_name(key: str) -> str:
+    name, _ = route_labels(key)
+    return name
+
+
+def _route_retries(totals: ListenerTotals) -> Iterator[str]:
+    for key, route in sorted(totals.meters.routes.items()):
+        for number, count in sorted(route.retries.items()):
+            yield ROUTE_RETRIES.sample((*route_labels(key), str(number)), count)
 
 
 def _destination_requests(totals: ListenerTotals) -> Iterator[str]:
@@ -191,6 +241,9 @@ FAMILIES: Final = (
     ROUTE_REQUEST_BYTES,
     ROUTE_RESPONSE_BYTES,
     ROUTE_IN_FLIGHT,
+    ROUTE_RETRIES,
+    MIRROR_REQUESTS,
+    MIRROR_SKIPPED,
     DESTINATION_REQUESTS,
     DESTINATION_DURATION,
     DESTINATION_IN_FLIGHT,

@@ -10,12 +10,20 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
-from vrata.proxy.meters import DestinationMeter, EndpointMeter, ListenerMeters, ResponseMeter, RouteMeter
+from vrata.proxy.meters import (
+    DestinationMeter,
+    EndpointMeter,
+    ListenerMeters,
+    MirrorMeter,
+    ResponseMeter,
+    RouteMeter,
+)
 
 LISTENER: Final = "listener"
 ROUTE: Final = "route"
 DESTINATION: Final = "destination"
 ENDPOINT: Final = "endpoint"
+MIRROR: Final = "mirror"
 
 Line: TypeAlias = tuple[bytes, bool]
 """A line, and whether it has any increments."""
@@ -46,6 +54,8 @@ def take(meters: ListenerMeters) -> Iterator[Line]:
         yield from _destination(destination_id, destination)
     for (destination_id, identifier), endpoint in list(meters.endpoints.items()):
         yield from _endpoint(destination_id, identifier, endpoint)
+    for (key, destination_id), mirror in list(meters.mirrors.items()):
+        yield from _mirror(key, destination_id, mirror)
 
 
 def _route(key: str, route: RouteMeter) -> Iterator[Line]:
@@ -54,10 +64,11 @@ def _route(key: str, route: RouteMeter) -> Iterator[Line]:
         for method, responses in route.methods.items()
         if not responses.is_zero
     }
-    counted = bool(methods or route.request_bytes or route.response_bytes)
+    counted = bool(methods or route.request_bytes or route.response_bytes or route.retries)
     if counted or route.in_flight:
-        line = _line(ROUTE, key, route.in_flight, route.request_bytes, route.response_bytes, methods)
+        line = _line(ROUTE, key, route.in_flight, route.request_bytes, route.response_bytes, methods, route.retries)
         route.request_bytes = route.response_bytes = 0
+        route.retries = {}
         yield line, counted
 
 
@@ -71,6 +82,14 @@ def _endpoint(destination_id: str, identifier: str, endpoint: EndpointMeter) -> 
     counted = not endpoint.responses.is_zero
     if counted or endpoint.failures:
         yield _line(ENDPOINT, destination_id, identifier, endpoint.failures, _responses(endpoint.responses)), counted
+
+
+def _mirror(key: str, destination_id: str, mirror: MirrorMeter) -> Iterator[Line]:
+    if mirror.sent or mirror.skipped:
+        line = _line(MIRROR, key, destination_id, mirror.sent, mirror.skipped)
+        mirror.sent = 0
+        mirror.skipped = {}
+        yield line, True
 
 
 def _responses(responses: ResponseMeter) -> tuple[dict[int, int], list[int], float]:

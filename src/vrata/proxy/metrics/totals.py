@@ -172,6 +172,7 @@ class _Reader:
         request_bytes: int,
         response_bytes: int,
         methods: dict[str, list[Any]],
+        retries: dict[str, int],
     ) -> None:
         if key in self._scope.routes or key == UNMATCHED:
             route = meters.route(key)
@@ -180,6 +181,8 @@ class _Reader:
             self._statements[route] = in_flight
             for method, responses in methods.items():
                 self._add(route.with_method(method.encode("ascii")), *responses)
+            for number, count in retries.items():
+                route.retries[int(number)] = route.retries.get(int(number), 0) + count
 
     def read_destination(
         self, meters: ListenerMeters, destination_id: str, in_flight: int, responses: list[Any]
@@ -197,6 +200,15 @@ class _Reader:
             self._statements[endpoint] = failures
             self._add(endpoint.responses, *responses)
 
+    def read_mirror(
+        self, meters: ListenerMeters, key: str, destination_id: str, sent: int, skipped: dict[str, int]
+    ) -> None:
+        if key in self._scope.routes and destination_id in self._scope.destinations:
+            mirror = meters.mirror(key, destination_id)
+            mirror.sent += sent
+            for reason, count in skipped.items():
+                mirror.skip(reason, count)
+
     def _add(self, responses: ResponseMeter, statuses: dict[str, int], counts: list[int], seconds: float) -> None:
         responses.add_statuses({int(status): count for status, count in statuses.items()})
         if self._with_durations:
@@ -207,6 +219,7 @@ _READERS: Final[dict[str, Callable[..., None]]] = {
     handover.ROUTE: _Reader.read_route,
     handover.DESTINATION: _Reader.read_destination,
     handover.ENDPOINT: _Reader.read_endpoint,
+    handover.MIRROR: _Reader.read_mirror,
 }
 
 
@@ -217,6 +230,7 @@ def _collected(listener: Listener) -> list[str]:
     collected = {
         handover.LISTENER: collect.listener,
         handover.ROUTE: collect.route,
+        handover.MIRROR: collect.route,
         handover.DESTINATION: collect.destination,
         handover.ENDPOINT: collect.endpoint,
     }

@@ -9,6 +9,8 @@ from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
+from vrata.policy.retry_budget import RetryBudget
+from vrata.proxy.action.mirror import Copies
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCount, SharedCounts
 from vrata.proxy.upstream.places import Places
@@ -26,7 +28,9 @@ class RuntimeRegistry:
         self._tasks = tasks
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._rotations: dict[str, Rotation] = {}
+        self._retry_budgets: dict[str, RetryBudget] = {}
         self.metrics = MetricsRegistry()
+        self.copies = Copies(sweeper)
         self._counts: SharedCounts | None = None
 
     def __repr__(self) -> str:
@@ -55,6 +59,10 @@ class RuntimeRegistry:
         """The round-robin position of this destination."""
         return self._rotations.setdefault(destination_id, Rotation())
 
+    def retry_budget(self, destination_id: str) -> RetryBudget:
+        """What counts the requests to this destination that try again."""
+        return self._retry_budgets.setdefault(destination_id, RetryBudget())
+
     def keep_only(self, pools: Mapping[PoolKey, int], destinations: AbstractSet[str]) -> None:
         """A new plan is in force: what it does not name takes no new work and goes when its last exchange has ended.
 
@@ -66,6 +74,8 @@ class RuntimeRegistry:
             self._limit(key, limit)
         for destination_id in self._rotations.keys() - destinations:
             del self._rotations[destination_id]
+        for destination_id in self._retry_budgets.keys() - destinations:
+            del self._retry_budgets[destination_id]
 
     def _limit(self, key: PoolKey, limit: int) -> None:
         pool = self._pools[key]

@@ -14,6 +14,9 @@ from vrata.wire.http1.head import ResponseHead, parse_response_head
 if TYPE_CHECKING:
     from vrata.net.deadlines import DeadlineSweeper
 
+LINGER = 2.0
+"""Seconds that an upstream has to take the last bytes of a tunnel."""
+
 
 class ConnectionPool(Protocol):
     """What a connection needs of the pool that it belongs to."""
@@ -34,6 +37,7 @@ class ResponseReader(Protocol):
     def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def on_informational(self, head: ResponseHead) -> None: ...  # noqa: D102
     def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
+    def on_tunnel_end(self) -> None: ...  # noqa: D102
     def on_broken(self, detail: str) -> None: ...  # noqa: D102
     def on_full(self) -> None: ...  # noqa: D102
     def on_ready(self) -> None: ...  # noqa: D102
@@ -53,6 +57,7 @@ class UpstreamConnection:
         self.reader: ResponseReader | None = None
         self._buffer = b""
         self._body: BodyDecoder | None = None
+        self._tunnel = False
         self.reusable = True
 
     def __repr__(self) -> str:
@@ -88,6 +93,12 @@ class UpstreamConnection:
         """Read on."""
         if not self.closed:
             self._transport.resume_reading()
+
+    def leave(self) -> None:
+        """Nothing more will be written, and nothing more come: close when all is sent, or after a while."""
+        self.reader = None
+        self._transport.close()
+        self.deadline = asyncio.get_running_loop().time() + LINGER
 
     def close(self) -> None:
         """Close at once; no reader is told."""
@@ -149,8 +160,11 @@ class UpstreamConnection:
             reader.on_broken(error.reason)
 
     def eof_received(self) -> bool:
-        """The upstream will send no more, which ends a body that only a close can end."""
+        """The upstream will send no more, which ends a body that only a close can end, and one half of a tunnel."""
         reader, body = self.reader, self._body
+        if reader is not None and self._tunnel:
+            reader.on_tunnel_end()
+            return not self.closed
         if reader is not None and body is not None and body.finish():
             self.close()
             reader.on_content(b"", True)
@@ -191,6 +205,7 @@ class UpstreamConnection:
                 raise MalformedMessage(502, "switching protocols was not asked for")
             # From here on the bytes belong to the protocol in the tunnel, until one side closes.
             self.reusable = False
+            self._tunnel = True
             self._body = UntilCloseBody()
             reader.on_head(head, data, False)
             return

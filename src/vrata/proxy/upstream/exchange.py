@@ -23,9 +23,12 @@ class Exchange(ResponseReader):
     """Sends a request and reports the response to its owner; ends exactly once, by completion, failure or cancel."""
 
     __slots__ = (
+        "_began",
         "_chunked",
         "_connection",
         "_fresh",
+        "_half_closed",
+        "_latency",
         "_over",
         "_owner",
         "_paused",
@@ -62,7 +65,12 @@ class Exchange(ResponseReader):
         self._over = False
         self._paused = False
         self._fresh = False
+        self._half_closed = False
+        """One side of the tunnel has ended."""
         self._waiting: Waiting | None = None
+        self._latency = pool.latency
+        """What the time to the response's head is told to; None when that is done, or nobody wants to know."""
+        self._began = pool.time() if self._latency is not None else 0.0
         self.reused = False
         """The connection came from the pool, so the upstream may have closed it while it was idle."""
 
@@ -74,6 +82,11 @@ class Exchange(ResponseReader):
         else:
             state = "waiting" if self._waiting is not None else "dialling"
         return f"<Exchange {self.method.decode()} {self._pool.host}:{self._pool.port} {state}>"
+
+    @property
+    def nothing_sent(self) -> bool:
+        """True as long as there was no connection to send on; until the exchange is cancelled."""
+        return bool(self._unsent)
 
     def start(
         self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False, trailers: bytes = b""
@@ -94,6 +107,7 @@ class Exchange(ResponseReader):
                 self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
             except TooManyWaiting:
                 self._over = True
+                self._latency = None  # nothing was learnt of the endpoint
                 detail = f"{MAX_WAITING} requests wait for a connection already"
                 self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, detail)
             return
@@ -110,6 +124,8 @@ class Exchange(ResponseReader):
             return
         data = self._framed(content, end, trailers)
         self._request_complete = end
+        if end and self._latency is not None:
+            self._began = self._pool.time()  # the client's time is not the upstream's
         connection = self._connection
         if connection is None:
             self._unsent.append(data)
@@ -125,17 +141,30 @@ class Exchange(ResponseReader):
     def tunnel(self, data: bytes, end: bool) -> None:
         """Bytes of the client's side of a tunnel, which a 101 response has opened."""
         connection = self._connection
-        if connection is not None:
-            if data:
-                connection.write(data)
-            if end:
-                connection.end_input()
+        if connection is None:
+            return
+        if data:
+            connection.write(data)
+        if not end:
+            return
+        if not self._half_closed:
+            self._half_closed = True
+            connection.end_input()
+            return
+        self._over = True
+        self._connection = None
+        connection.leave()
+        self._owner.on_response_content(b"", True)
 
     def cancel(self) -> None:
         """Nobody wants the response any more. The connection cannot be used again, as the response is still due."""
         if self._over:
             return
         self._over = True
+        latency, self._latency = self._latency, None
+        if latency is not None and self._request_complete:
+            now = self._pool.time()
+            latency.waited(now - self._began, now)
         self._unsent.clear()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -181,6 +210,7 @@ class Exchange(ResponseReader):
     def _dial_failed(self, error: DialError) -> None:
         if not self._over:
             self._over = True
+            self._failed()
             self._owner.on_attempt_failed(_DIAL_FAILURES[error.stage], str(error))
 
     # -- what the connection reads ------------------------------------------------------------------------------------
@@ -191,6 +221,10 @@ class Exchange(ResponseReader):
 
     def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The final response."""
+        latency, self._latency = self._latency, None
+        if latency is not None:
+            now = self._pool.time()
+            latency.observe(now - self._began, now)
         if end:
             self._complete()
         self._owner.on_response(head, content, end, trailers)
@@ -201,11 +235,20 @@ class Exchange(ResponseReader):
             self._complete()
         self._owner.on_response_content(content, end, trailers)
 
+    def on_tunnel_end(self) -> None:
+        """The upstream has closed its side of the tunnel."""
+        if not self._half_closed:
+            self._half_closed = True
+            self._owner.on_tunnel_end()
+        else:
+            self.on_content(b"", True)
+
     def on_broken(self, detail: str) -> None:
         """The connection ended, or spoke nonsense, before the response was complete."""
         if not self._over:
             self._over = True
             self._connection = None
+            self._failed()
             self._owner.on_attempt_failed(FailureClass.CONNECTION_RESET, detail)
 
     def on_full(self) -> None:
@@ -215,6 +258,13 @@ class Exchange(ResponseReader):
     def on_ready(self) -> None:
         """The upstream has caught up."""
         self._owner.on_upstream_ready()
+
+    def _failed(self) -> None:
+        latency, self._latency = self._latency, None
+        # A connection that died while it was idle says nothing.
+        if latency is not None and not self.reused:
+            now = self._pool.time()
+            latency.failed(now - self._began, now)
 
     def _framed(self, content: bytes, end: bool, trailers: bytes) -> bytes:
         if not self._chunked:

@@ -19,6 +19,7 @@ import structlog
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.observability.tasks import TaskSupervisor
+from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.connection import ConnectionPool, UpstreamConnection
 from vrata.proxy.upstream.places import Places
@@ -77,6 +78,8 @@ class EndpointPool(ConnectionPool, Watched):
         self._connections: set[UpstreamConnection] = set()
         self._dialling: set[asyncio.Task[None]] = set()
         self._retired = False
+        self.latency: PeakEwma | None = None
+        """How long attempts take; None when nobody wants to know."""
         # Only with a limit.
         self.places: Places | None = None
         self._queue: OrderedDict[Waiting, None] = OrderedDict()
@@ -95,6 +98,15 @@ class EndpointPool(ConnectionPool, Watched):
     def connections(self) -> int:
         """Open connections."""
         return len(self._connections)
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way: connections that are used, are being dialled, or are waited for."""
+        return len(self._connections) - len(self._idle) + len(self._dialling) + len(self._queue)
+
+    def time(self) -> float:
+        """Seconds of the clock that :attr:`latency` is measured on."""
+        return self._loop.time()
 
     def take_idle(self) -> UpstreamConnection | None:
         """The most recently used idle connection, or None."""

@@ -50,10 +50,18 @@ class Worker:
             self.meters[key] = meters
         self.registry.adopt(wanted)
 
-    def request(self, route: str = A, status: int = 200, *, to: str = "", seconds: float = 0.001) -> None:
+    def request(
+        self, route: str = A, status: int = 200, *, to: str = "", seconds: float = 0.001, retries: int = 0
+    ) -> None:
         (meters,) = self.meters.values()
         matched = meters.matched(route, 10)
         forwarded = meters.forwarded(to, "e:1") if to else None
+        for number in range(1, retries + 1):
+            if matched is not None:
+                matched.retried(number)
+            if forwarded is not None:
+                forwarded.attempt_failed(503, seconds)
+                forwarded = meters.forwarded_again(forwarded, to, "e:1")
         if matched is not None:
             matched.response_bytes += 100 if status else 0
             matched.ended(b"GET", status, seconds)

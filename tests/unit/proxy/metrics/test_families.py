@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, Worker, listener, scope, shown
+from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, A, Worker, listener, scope, shown
 from vrata.proxy.metrics.families import FAMILIES
 from vrata.proxy.metrics.totals import Totals
 
@@ -27,8 +27,12 @@ def test_each_is_shown_when_there_is_something_to_show() -> None:
     wanted = scope(secure)
     totals, worker = Totals(), Worker(wanted)
     totals.adopt(wanted)
-    worker.request(to="d")
+    worker.request(to="d", retries=1)
     worker.meters[KEY].failed("timeout")
+    mirrored = worker.meters[KEY].mirrored(A, "d")
+    assert mirrored is not None
+    mirrored.sent += 1
+    mirrored.skip("incomplete")
     totals.add(worker, worker.hand_over())
     heads = re.findall(r"^# TYPE (\w+) (\w+)$", shown(totals).text, re.MULTILINE)
     assert heads == [(family.name, family.kind) for family in FAMILIES]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, A, B, Worker, listener, scope, shown
-from vrata.proxy.meters import UNMATCHED
+from vrata.proxy.meters import UNMATCHED, route_key
 from vrata.proxy.metrics.totals import Totals
 
 
@@ -19,7 +19,8 @@ def test_the_sum_of_two_workers() -> None:
     one, two = Worker(wanted), Worker(wanted)
     for status in (200, 200, 503):
         one.request(A, status, to="d")
-    two.request(A, 200, to="d", seconds=3.0)
+    two.request(A, 200, to="d", seconds=3.0, retries=2)
+    one.request(B, 200, retries=1)
     two.request(B, 404)
     totals.add(one, one.hand_over())
     totals.add(two, two.hand_over())
@@ -29,10 +30,13 @@ def test_the_sum_of_two_workers() -> None:
     assert scraped("vrata_route_requests_total", route="b", group="group", status_code="404") == 1
     assert scraped("vrata_route_duration_seconds_bucket", route="a", le="2.5") == 3
     assert scraped("vrata_route_duration_seconds_sum", route="a") == pytest.approx(3.003)
-    assert scraped("vrata_route_request_bytes_total") == 50
-    assert scraped("vrata_route_response_bytes_total") == 500
+    assert scraped("vrata_route_request_bytes_total") == 60
+    assert scraped("vrata_route_response_bytes_total") == 600
+    assert scraped("vrata_route_retries_total", route="a", attempt="1") == 1
+    assert scraped("vrata_route_retries_total", route="a", attempt="2") == 1
+    assert scraped("vrata_route_retries_total", route="b", group="group", attempt="1") == 1
     assert scraped("vrata_destination_requests_total", destination="d") == 4
-    assert scraped("vrata_endpoint_requests_total", endpoint="e:1") == 4
+    assert scraped("vrata_endpoint_requests_total", endpoint="e:1") == 6
 
 
 def test_nothing_is_counted_twice() -> None:
@@ -233,6 +237,7 @@ STEPS = st.lists(
             st.sampled_from([200, 204, 404, 502, 0]),
             st.sampled_from([0.0, 0.005, 0.3, 99.0]),
             st.sampled_from(["", "d"]),
+            st.integers(0, 3),
         ),
         st.tuples(st.just("hand over"), st.integers(0, 2)),
         st.tuples(st.just("replace"), st.integers(0, 2)),
@@ -252,9 +257,9 @@ def test_however_it_is_spread_the_sum_is_what_one_worker_would_have_counted(step
     earlier = shown(totals)
     for kind, index, *details in steps:
         if kind == "request":
-            route, status, seconds, to = details
+            route, status, seconds, to, retries = details
             for worker in (workers[index], single):
-                worker.request(route, status, to=to, seconds=seconds)
+                worker.request(route, status, to=to, seconds=seconds, retries=retries)
             continue
         totals.add(workers[index], workers[index].hand_over())
         if kind == "replace":
@@ -270,3 +275,42 @@ def test_however_it_is_spread_the_sum_is_what_one_worker_would_have_counted(step
     assert together.keys() >= expected.keys()
     for key, value in together.items():
         assert value == pytest.approx(expected.get(key, 0))
+
+
+def test_copies_are_summed_over_workers_and_groups_and_go_with_what_they_are_of() -> None:
+    twin = route_key("a", "group")
+    totals, wanted = Totals(), scope(routes=(A, twin))
+    totals.adopt(wanted)
+    one, two = Worker(wanted), Worker(wanted)
+    for worker, key, sent in ((one, A, 2), (two, A, 3), (two, twin, 4)):
+        mirror = worker.meters[KEY].mirrored(key, "d")
+        assert mirror is not None
+        mirror.sent += sent
+        mirror.skip("incomplete")
+    for _ in range(2):  # nothing is counted twice
+        totals.add(one, one.hand_over())
+        totals.add(two, two.hand_over())
+    scraped = shown(totals)
+    assert scraped.all("vrata_mirror_requests_total", route="a", destination="d") == [9]
+    assert scraped.all("vrata_mirror_skipped_total", route="a", destination="d", reason="incomplete") == [3]
+    # A route that is gone, in the totals and in a worker that still speaks of it.
+    fewer = scope(routes=(A,))
+    totals.adopt(fewer)
+    assert shown(totals)("vrata_mirror_requests_total") == 5
+    late = two.meters[KEY].mirrored(twin, "d")
+    assert late is not None
+    late.sent += 1
+    totals.add(two, two.hand_over())
+    assert shown(totals)("vrata_mirror_requests_total") == 5
+    two.serve(fewer)
+    assert list(two.meters[KEY].mirrors) == [(A, "d")]
+    totals.adopt(scope(routes=(A,), destinations=()))
+    assert shown(totals).all("vrata_mirror_requests_total") == []
+
+
+def test_copies_count_where_routes_do() -> None:
+    without = listener(collect={"route": False})
+    totals, wanted = Totals(), scope(without)
+    totals.adopt(wanted)
+    worker = Worker(wanted)
+    assert worker.meters[KEY].mirrored(A, "d") is None

@@ -66,6 +66,18 @@ def test_the_numbers_of_an_endpoint_that_is_gone_are_given_up() -> None:
     with_registry(scenario)
 
 
+def test_the_retry_budget_of_a_destination_lives_as_long_as_some_plan_names_it() -> None:
+    async def scenario(registry: RuntimeRegistry, sweeper: DeadlineSweeper) -> None:
+        budget = registry.retry_budget("d")
+        assert registry.retry_budget("other") is not budget
+        registry.keep_only({}, {"d"})
+        assert registry.retry_budget("d") is budget
+        registry.keep_only({}, frozenset())
+        assert registry.retry_budget("d") is not budget
+
+    with_registry(scenario)
+
+
 def test_numbers_are_shared_with_those_it_was_told_of() -> None:
     async def scenario(registry: RuntimeRegistry, sweeper: DeadlineSweeper) -> None:
         table = shared_counts.create()

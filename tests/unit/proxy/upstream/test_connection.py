@@ -42,6 +42,9 @@ class RecordingReader:
     def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         self.events.append(("content", content, end, *([trailers] if trailers else [])))
 
+    def on_tunnel_end(self) -> None:
+        self.events.append(("tunnel end",))
+
     def on_broken(self, detail: str) -> None:
         self.events.append(("broken",))
 
