@@ -10,18 +10,22 @@ class PeerCertificate(Protocol):
     @property
     def uris(self) -> tuple[str, ...]:
         """URI names of the subject alternative name."""
+        ...
 
     @property
     def dns_names(self) -> tuple[str, ...]:
         """DNS names of the subject alternative name."""
+        ...
 
     @property
     def subject(self) -> str:
         """Distinguished name, ``CN=a,O=b``."""
+        ...
 
     @property
     def serial(self) -> str:
         """Serial number in lower-case hexadecimal digits, no separators."""
+        ...
 
 
 class RequestVariables(Protocol):
@@ -29,47 +33,60 @@ class RequestVariables(Protocol):
 
     @property
     def method(self) -> str:
-        """The method as received."""
-
-    @property
-    def path(self) -> str:
-        """The decoded path, without the query."""
+        """As received."""
+        ...
 
     @property
     def host(self) -> str:
-        """The host without its port."""
+        """Authority without port, in lower case, without trailing dot, IPv6 in brackets; empty without one."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Percent-decoded once, not normalised, without the query; bytes that are not UTF-8 are surrogate escapes."""
+        ...
 
     @property
     def scheme(self) -> str:
-        """``http`` or ``https``."""
+        """``http`` or ``https``: what a trusted proxy says that its client used, else by the listener."""
+        ...
 
     @property
     def client_ip(self) -> str:
-        """The client's address."""
+        """The address of the client: the peer's, unless that is a trusted proxy."""
+        ...
 
     def header(self, name: str) -> str | None:
-        """Return the first value of the header *name* (lower-case), None when there is none. There is no ``host``."""
+        """First value of the field *name* (lower case); None when absent. ``host`` always is: it has its own member."""
+        ...
 
     def header_values(self) -> Mapping[str, str]:
-        """Return the first value of each header by its lower-case name, without ``host``."""
+        """Every field that :meth:`header` knows, by its name in lower case."""
+        ...
 
     def query_parameter(self, name: str) -> str | None:
-        """Return the first value of the query parameter *name*, None when there is none."""
+        """First value of the parameter *name*, decoded; None when absent."""
+        ...
 
     def query_parameters(self) -> Mapping[str, str]:
-        """Return the first value of each query parameter."""
+        """Every parameter that :meth:`query_parameter` knows."""
+        ...
 
     @property
     def body(self) -> bytes | None:
-        """What was buffered of the body, cut at the limit; None when none was: ``request.body`` is absent."""
+        """What was buffered of the body, cut at the limit; None, and then absent, when it is empty or none was."""
+        ...
 
     @property
     def body_json(self) -> Mapping[str, Any] | None:
-        """The body as :func:`vrata.expressions.json_object` reads it; None: ``request.body.json`` is absent."""
+        """The body as :func:`vrata.expressions.json_object` reads it; None when it says to be something else, is none,
+        or was not read whole."""
+        ...
 
     @property
     def certificate(self) -> PeerCertificate | None:
-        """The client's certificate; None: ``request.tls`` is absent."""
+        """The client's verified certificate; None without one: ``request.tls`` is absent."""
+        ...
 
 
 class ClaimsVariables(Protocol):
@@ -78,7 +95,9 @@ class ClaimsVariables(Protocol):
     @property
     def claims(self) -> Mapping[str, Any]:
         """The claims of a token, as :func:`vrata.expressions.json_object` reads them."""
+        ...
 
     @property
     def now(self) -> int:
         """The time, in seconds since 1970."""
+        ...

@@ -6,12 +6,11 @@ not one another; ``action.forward`` and ``compile`` put them together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Any, Protocol
+from typing import Protocol
 
-from vrata.expressions import PeerCertificate
+from vrata.expressions import RequestVariables
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.meters import DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
@@ -90,71 +89,12 @@ class BodyNeeded(Exception):  # noqa: N818 - a demand, not an error
     """Whether an expression holds depends on the request's body, which was not read yet; ``args[0]`` is its text."""
 
 
-class RequestView(Protocol):
-    """The request as matchers see it; every member may be computed when first read.
-
-    It has everything of :class:`vrata.expressions.RequestVariables`.
-    """
-
-    @property
-    def method(self) -> str:
-        """As received."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """Authority without port, in lower case, without trailing dot, IPv6 in brackets; empty without one."""
-        ...
-
-    @property
-    def path(self) -> str:
-        """Percent-decoded once, not normalised, without the query; bytes that are not UTF-8 are surrogate escapes."""
-        ...
-
-    @property
-    def scheme(self) -> str:
-        """``http`` or ``https``: what a trusted proxy says that its client used, else by the listener."""
-        ...
-
-    @property
-    def client_ip(self) -> str:
-        """The address of the client: the peer's, unless that is a trusted proxy."""
-        ...
-
-    def header(self, name: str) -> str | None:
-        """First value of the field *name* (lower case); None when absent. ``host`` always is: it has its own member."""
-        ...
-
-    def header_values(self) -> Mapping[str, str]:
-        """Every field that :meth:`header` knows, by its name in lower case."""
-        ...
-
-    def query_parameter(self, name: str) -> str | None:
-        """First value of the parameter *name*, decoded; None when absent."""
-        ...
-
-    def query_parameters(self) -> Mapping[str, str]:
-        """Every parameter that :meth:`query_parameter` knows."""
-        ...
+class RequestView(RequestVariables, Protocol):
+    """The request as matchers see it: as expressions do, and whether there is more to see."""
 
     @property
     def body_pending(self) -> bool:
         """There is a body, and it is not known yet whether and what expressions see of it."""
-        ...
-
-    @property
-    def body(self) -> bytes | None:
-        """What expressions see of the body: its beginning. None when it is empty or was not asked for."""
-        ...
-
-    @property
-    def body_json(self) -> Mapping[str, Any] | None:
-        """The body as a JSON object; None when it says to be something else, is none, or was not read whole."""
-        ...
-
-    @property
-    def certificate(self) -> PeerCertificate | None:
-        """The peer's verified certificate; None without one."""
         ...
 
 
