@@ -79,7 +79,7 @@ def mixed(number: int) -> Document:
     else:
         match = {"pathRegex": f"/service-{number}/v[0-9]+"}
     if number % 4 == 0:
-        match["hostnames"] = [f"tenant-{number % 50}.test", "*.proxy.test"]
+        match["hostnames"] = [f"tenant-{number % 50}.test", "proxy.test", "*.proxy.test"]
     if number % 5 == 0:
         match["methods"] = ["GET", "POST"]
     return match

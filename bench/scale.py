@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.processes import print_table
+from bench.routing import mixed
 from tests.support.conditions import eventually
 from tests.support.gateway import Document, Gateway, destination, forward, listener, route
 from tests.support.nginx import Nginx
@@ -31,19 +32,8 @@ def routes(count: int, destinations: int) -> list[Document]:
     """Routes of every path kind, each rewriting to a path that tells which one was taken."""
     found = []
     for number in range(count):
-        match: Document
-        if number % 10 < 6:
-            match = {"pathPrefix": f"/service-{number}/v1"}
-        elif number % 10 < 9:
-            match = {"path": f"/service-{number}/v1/status"}
-        else:
-            match = {"pathRegex": f"/service-{number}/v[0-9]+"}
-        if number % 4 == 0:
-            match["hostnames"] = [f"tenant-{number % 50}.test", "proxy.test"]
-        if number % 5 == 0:
-            match["methods"] = ["GET", "POST"]
         action = forward(f"d{number % destinations}", rewrite={"path": f"/taken/{number}"})
-        found.append(route(f"r{number}", match, forward=action))
+        found.append(route(f"r{number}", mixed(number), forward=action))
     return found
 
 

@@ -3,11 +3,11 @@
 import ipaddress
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Strict, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Strict, WithJsonSchema, model_validator
 
-from vrata.model.errors import InvalidEntity, Problem, broken
+from vrata.model.document import Document
+from vrata.model.errors import Problem, broken
 from vrata.model.part import ListOf, Part
-from vrata.model.report import kind_of, problems_of
 from vrata.model.text import Id, NonEmpty
 
 ACTIVE = "active"
@@ -45,6 +45,9 @@ def _field_name(text: str) -> str:
 
 def _ip_address(text: str) -> str:
     try:
+        # The zone of an IPv6 address could be any text; interfaces are called by visible ASCII characters.
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
         raise ValueError(f'must be an IP address, got "{text[:60]}"') from None
@@ -120,7 +123,7 @@ class SnapshotSource(Part):
     """`active`, `staged` for what would be captured now, or the ID of a snapshot."""
 
 
-class Question(Part):
+class Question(Document):
     """What would become of this request?"""
 
     always_shown: ClassVar[frozenset[str]] = frozenset({"snapshot"})
@@ -133,14 +136,3 @@ class Question(Part):
     """Another configuration that is asked as well, to say what differs."""
     all: bool = False
     """List the routes that the path alone rules out, too."""
-
-    @classmethod
-    def parse(cls, data: object) -> Self:
-        """Read a decoded JSON document. Raises InvalidEntity with every problem that was found."""
-        if not isinstance(data, dict):
-            raise InvalidEntity([Problem("", f"must be an object, got {kind_of(data)}")])
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            problems = problems_of(error, cls)
-        raise InvalidEntity(problems)

@@ -96,6 +96,19 @@ class RawUpstream:
         self.input_ended.set()
 
 
+async def opened(
+    proxy: InProcessProxy, upstream: RawUpstream, early: bytes = b"", idle: str = "60s", **options: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A client whose tunnel to *upstream* is open, and who has sent *early* without waiting for that."""
+    listener = proxy.listener(timeouts={"idleBetweenRequests": idle})
+    await proxy.apply(ROUTE, listeners=[listener], **to(upstream.port, **options))
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    writer.write(HANDSHAKE + early)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    assert upstream.writer is not None
+    return reader, writer
+
+
 @on_each_loop
 async def test_bytes_behind_the_handshake_go_into_the_tunnel(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED + b"first") as upstream:
@@ -129,10 +142,7 @@ async def test_a_client_that_ends_its_side_before_the_tunnel_is_open_has_it_ende
 @on_each_loop
 async def test_a_client_goes_on_when_the_upstream_has_ended_its_side(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
-        await proxy.apply(ROUTE, **to(upstream.port))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+        reader, writer = await opened(proxy, upstream)
         assert upstream.writer is not None
         upstream.writer.write(b"last")
         upstream.writer.write_eof()
@@ -149,11 +159,8 @@ async def test_a_client_goes_on_when_the_upstream_has_ended_its_side(proxy: InPr
 @on_each_loop
 async def test_an_upstream_goes_on_when_the_client_has_ended_its_side(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
-        await proxy.apply(ROUTE, **to(upstream.port))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(HANDSHAKE + b"all")
+        reader, writer = await opened(proxy, upstream, b"all")
         writer.write_eof()
-        await reader.readuntil(b"\r\n\r\n")
         await asyncio.wait_for(upstream.input_ended.wait(), 5)
         assert upstream.writer is not None
         late = b"y" * 1_000_000
@@ -167,11 +174,7 @@ async def test_an_upstream_goes_on_when_the_client_has_ended_its_side(proxy: InP
 @on_each_loop
 async def test_a_half_closed_tunnel_whose_client_stays_silent_is_idle(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
-        listener = proxy.listener(timeouts={"idleBetweenRequests": "200ms"})
-        await proxy.apply(ROUTE, listeners=[listener], **to(upstream.port))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+        reader, writer = await opened(proxy, upstream, idle="200ms")
         assert upstream.writer is not None
         upstream.writer.write_eof()
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -183,11 +186,7 @@ async def test_a_half_closed_tunnel_whose_client_stays_silent_is_idle(proxy: InP
 @on_each_loop
 async def test_an_idle_tunnel_is_closed(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
-        listener = proxy.listener(timeouts={"idleBetweenRequests": "200ms"})
-        await proxy.apply(ROUTE, listeners=[listener], **to(upstream.port))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+        reader, writer = await opened(proxy, upstream, idle="200ms")
         assert await asyncio.wait_for(reader.read(), 5) == b""
         await asyncio.wait_for(upstream.input_ended.wait(), 5)
         writer.close()
@@ -196,10 +195,7 @@ async def test_an_idle_tunnel_is_closed(proxy: InProcessProxy) -> None:
 @on_each_loop
 async def test_a_tunnel_outlives_the_budget_of_its_request(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
-        await proxy.apply(ROUTE, **to(upstream.port, timeouts={"request": "100ms"}))
-        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-        writer.write(HANDSHAKE)
-        await reader.readuntil(b"\r\n\r\n")
+        reader, writer = await opened(proxy, upstream, timeouts={"request": "100ms"})
         ends = asyncio.get_running_loop().time() + 0.4
         while asyncio.get_running_loop().time() < ends:
             writer.write(b"ping")
