@@ -7,6 +7,7 @@ stand. All of them are optional: without a C compiler the install still works, a
 
 import json
 import logging
+import os
 import sysconfig
 from importlib.util import source_hash
 from pathlib import Path
@@ -35,7 +36,12 @@ def hot_extensions() -> list[Extension]:
 
 
 class BuildExtensions(build_ext):
-    """Records what each compiled module was made from."""
+    """Builds with all processors, and records what each compiled module was made from."""
+
+    def finalize_options(self) -> None:
+        """Let whoever builds say otherwise."""
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def run(self) -> None:
         """Build, then record what all that is there was built from; nothing when something is missing."""

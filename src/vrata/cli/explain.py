@@ -63,6 +63,8 @@ def explain(
     try:
         question = {"request": _supposed(request, method, header or [], data, client, listener), "all": everything}
         if snapshot_file is not None:
+            if snapshot != "active":
+                raise CannotExplain("--snapshot asks a control plane: it does not go with --snapshot-file")
             answer = _ask_files(question, snapshot_file, compare_with)
         else:
             question["snapshot"] = {"source": snapshot}
@@ -128,10 +130,16 @@ def _ask_api(question: Document, api: str, ca: Path | None) -> Document:
 
     import httpx
 
-    key = os.environ.get(API_KEY)
+    key = os.environ.get(API_KEY, "")
+    if not key.isascii() or not key.isprintable():
+        # The HTTP client would show the key in its error.
+        raise CannotExplain(f"${API_KEY} must hold ASCII characters only, and no line breaks")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         verify = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise CannotExplain(f"--ca: cannot use {ca}: {error}") from None
+    try:
         with httpx.Client(verify=verify, trust_env=False, timeout=API_SECONDS, headers=headers) as client:
             response = client.post(f"{api.rstrip('/')}/api/v1/explain", json=question)
     except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -164,10 +172,11 @@ def _ask_files(question: Document, path: Path, other: str) -> Document:
         document = _snapshot_in(source)
         try:
             compiled = explainer.compile(document, FILE_SECONDS)
+            found = compiled.explain(asked.request, everything=asked.all)
         except (SnapshotRejected, TimeoutError) as error:
             raise CannotExplain(f"{source}: {error}") from None
         head = {"source": str(source), "id": document["id"], "name": str(document.get("name", ""))}
-        return {"snapshot": head, **compiled.explain(asked.request, everything=asked.all)}
+        return {"snapshot": head, **found}
 
     before = explained(path)
     if not other:
@@ -182,6 +191,8 @@ def _snapshot_in(path: Path) -> Document:
         document = json.loads(_read(path))
     except ValueError as error:
         raise CannotExplain(f"{path}: not JSON: {error}") from None
+    except RecursionError:
+        raise CannotExplain(f"{path}: nested too deeply") from None
     if isinstance(document, dict) and "snapshot" not in document and "routes" in document:
         document = {"id": "staged", "snapshot": document}
     if not isinstance(document, dict):

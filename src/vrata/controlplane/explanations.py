@@ -38,7 +38,10 @@ class ExplainedSnapshot(Protocol):
         ...
 
     def explain(self, supposed: SupposedRequest, *, everything: bool) -> Document:
-        """What would become of *supposed*; *everything* lists what its path rules out, too."""
+        """What would become of *supposed*; *everything* lists what its path rules out, too.
+
+        Raises ``TimeoutError`` when that takes too long.
+        """
         ...
 
 
@@ -85,7 +88,7 @@ class Explanations:
     async def answer(self, question: Question) -> Document:
         """Explain, or compare two explanations if *question* asks for it.
 
-        Raises :class:`NoSuchSnapshot`, and ``TimeoutError`` when a snapshot takes too long to compile.
+        Raises :class:`NoSuchSnapshot`, and ``TimeoutError`` when compiling a snapshot, or asking it, takes too long.
         """
         async with self._one_at_a_time:
             try:
@@ -95,7 +98,7 @@ class Explanations:
                 after = await self._explained(question, question.compare_with.source)
             finally:
                 self._forget_later()
-            differences = self._explainer.differences(before, after)
+            differences = await asyncio.to_thread(self._explainer.differences, before, after)
             return {"differences": differences, "before": before, "after": after}
 
     def _forget_later(self) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from vrata.expressions.environment import Entries
 from vrata.expressions.errors import EvaluationError
-from vrata.expressions.limits import Frame
+from vrata.expressions.limits import Frame, charge_reading
 from vrata.expressions.term import Code
 from vrata.expressions.values import Uint, find, type_name
 
@@ -44,6 +44,8 @@ def entry(entries: Entries, name: str) -> Code:
         value = look_up(frame, name)
         if value is None:
             raise EvaluationError(missing)
+        # It may be decoded every time.
+        charge_reading(frame, len(value))
         return value
 
     return read
@@ -58,6 +60,7 @@ def computed_entry(entries: Entries, key: Code) -> Code:
         value = look_up(frame, name) if type(name) is str and refusal(name) is None else None
         if value is None:
             raise EvaluationError(f"there is no such entry in {entries.name}")
+        charge_reading(frame, len(value))
         return value
 
     return read

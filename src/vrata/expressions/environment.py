@@ -132,7 +132,7 @@ def _query_parameter(frame: Frame, name: str) -> str | None:
 
 
 def _as_dict(frame: Frame, values: Mapping[str, Any]) -> dict[str, Any]:
-    charge(frame, len(values))
+    charge(frame, 4 * len(values))
     return values if type(values) is dict else dict(values)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from vrata.expressions import times
 from vrata.expressions.errors import EvaluationError
-from vrata.expressions.limits import UNKNOWN_ZONE, Frame, charge, charge_making, charge_reading
+from vrata.expressions.limits import TIMESTAMP_TEXT, UNKNOWN_ZONE, Frame, charge, charge_making, charge_reading
 from vrata.expressions.types import (
     BOOL,
     BYTES,
@@ -236,7 +236,7 @@ def _uint_of_string(frame: Frame, text: str) -> Uint:
 
 def _digits(text: str, kind: str) -> int:
     digits = text[1:] if text[:1] in ("-", "+") and kind == "int" else text
-    if not digits.isascii() or not digits.isdigit() or len(digits) > 64:
+    if len(digits) > 64 or not digits.isascii() or not digits.isdigit():
         raise EvaluationError(f"the text is no {kind}")
     return int(text)
 
@@ -297,14 +297,17 @@ def _timestamp_of_int(frame: Frame, value: int) -> Timestamp:
 
 
 def _timestamp_of_string(frame: Frame, text: str) -> Timestamp:
+    charge(frame, TIMESTAMP_TEXT)
     return times.parse_timestamp(text)
 
 
 def _duration_of_string(frame: Frame, text: str) -> Duration:
+    charge(frame, 4 * min(len(text), times.LONGEST))
     return times.parse_duration(text)
 
 
 def _string_of_timestamp(frame: Frame, value: Timestamp) -> str:
+    charge(frame, TIMESTAMP_TEXT)
     return times.timestamp_text(value)
 
 

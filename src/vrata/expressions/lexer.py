@@ -29,8 +29,7 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
-# What may stand inside, up to the closing quote; in raw texts a backslash keeps the character behind it, too, from
-# closing.
+# What may stand inside, up to the closing quote; in raw texts a backslash is a character like others.
 _INSIDE: Final = {
     "'": re.compile(r"(?:[^'\\\n\r]|\\[^\n\r])*"),
     '"': re.compile(r'(?:[^"\\\n\r]|\\[^\n\r])*'),

@@ -19,6 +19,8 @@ ABSORBED_ERROR: Final = 16
 """Units of an error that did not matter: raising it takes longer than most operations."""
 UNKNOWN_ZONE: Final = 1_000
 """Units of finding a time zone that is not known before the evaluation: it may take reading directories."""
+TIMESTAMP_TEXT: Final = 30
+"""Units of reading a timestamp from a text, or of writing one."""
 LONG_TEXT: Final = 256
 """Characters up to which handling a text is not counted beyond the operation itself."""
 LONGEST_DYNAMIC_PATTERN: Final = 256

@@ -23,13 +23,24 @@ ENDPOINT_COOKIE = "_vrata_endpoint_pin"
 _COOKIE_TTL = Duration("1h")
 
 
+def _a_second_or_more(ttl: Duration) -> Duration:
+    # RFC 6265 §5.2.2: Max-Age counts whole seconds, and 0 takes the cookie away at once.
+    if ttl.seconds < 1:
+        raise ValueError(f'must be at least 1s, got "{ttl}"')
+    return ttl
+
+
+CookieTtl = Annotated[Duration, AfterValidator(_a_second_or_more)]
+"""How long clients keep a cookie."""
+
+
 class DestinationCookie(Part):
     """Session cookie that keeps a client at a destination."""
 
     name: CookieName = DESTINATION_COOKIE
     """Name of the cookie."""
-    ttl: Duration = _COOKIE_TTL
-    """How long clients keep it."""
+    ttl: CookieTtl = _COOKIE_TTL
+    """How long clients keep it, at least a second."""
 
 
 class EndpointCookie(Part):
@@ -37,8 +48,8 @@ class EndpointCookie(Part):
 
     name: CookieName = ENDPOINT_COOKIE
     """Name of the cookie."""
-    ttl: Duration = _COOKIE_TTL
-    """How long clients keep it."""
+    ttl: CookieTtl = _COOKIE_TTL
+    """How long clients keep it, at least a second."""
 
 
 class HashCookie(EndpointCookie):

@@ -1,4 +1,5 @@
-"""What waits to be sent on a connection: the marks of its write buffer, and what the kernel has taken out of it."""
+"""What waits to be sent on a connection: the marks of its write buffer, what the kernel has taken out of it, and how
+it ends."""
 
 from __future__ import annotations
 
@@ -36,6 +37,15 @@ def backlog(transport: asyncio.Transport) -> int:
         except (OSError, ValueError):
             taken = 0  # the connection is gone, and nothing will be taken
     return transport.get_write_buffer_size() + taken
+
+
+def end_output(transport: asyncio.Transport) -> None:
+    """Send nothing more on *transport*, and let the peer know, if it is still there.
+
+    asyncio's own transport raises OSError where what was written last has met a peer that had closed.
+    """
+    with contextlib.suppress(OSError):
+        transport.write_eof()
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

@@ -145,10 +145,14 @@ def test_what_cannot_be_asked_is_named(snapshot: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("no")
     assert "not JSON" in refused("a.test", "--snapshot-file", str(other))
+    other.write_text("[" * 100_000)
+    assert "nested too deeply" in refused("a.test", "--snapshot-file", str(other))
     other.write_text("[]")
     assert "not a snapshot document" in refused("a.test", "--snapshot-file", str(other))
     other.write_text('{"id": "x", "snapshot": {}}')
     assert "must be an array" in refused("a.test", "--snapshot-file", str(other))
+    assert "--snapshot-file" in refused("a.test", "--snapshot", "staged", *file)
+    assert refused("a.test", "--ca", "gone.pem").startswith("--ca: cannot use gone.pem: ")
 
 
 def test_without_a_control_plane_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,3 +162,9 @@ def test_without_a_control_plane_there_is_one_clear_line(monkeypatch: pytest.Mon
     monkeypatch.setenv(API_KEY, "secret")
     assert refused("a.test/").startswith(f"cannot ask the control plane at {address}: ")
     assert "cannot ask the control plane" in refused("a.test/", "--api", "nonsense")
+
+
+@pytest.mark.parametrize("key", ["secret\n", "secrét"])
+def test_a_key_that_cannot_be_sent_is_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY, key)
+    assert refused("a.test/") == f"${API_KEY} must hold ASCII characters only, and no line breaks"

@@ -18,7 +18,7 @@ BODY = {
 }
 REQUEST = RequestExample(
     path="/" + "a" * 60_000,
-    headers={"x": "a" * 60_000, "pattern": "(a?){200}(a){200}"},
+    headers={"x": "a" * 60_000, "pattern": "(a?){200}(a){200}", "span": "1h1m1.5s" * 8},
     body=b"ab" * 32_768,
     body_json=BODY,
 )
@@ -38,6 +38,10 @@ HOSTILE = {
     "patterns of the client": "request.body.json.items.all(a, !request.path.matches(request.headers.pattern))",
     "patterns in a loop": "request.body.json.items.all(a, !'a'.matches('(b{30}){30}' + string(a)))",
     "zones in a loop": "request.body.json.items.all(a, timestamp(a).getHours('Etc/GMT+' + string(a % 9)) < 25)",
+    "durations in a loop": "request.body.json.items.all(a, duration(request.headers.span) > duration('0'))",
+    "timestamps in a loop": "request.body.json.items.all(a, string(timestamp(a)) != '')",
+    "a long header in a loop": "request.body.json.items.all(a, request.headers.x != string(a))",
+    "a long header by its name in a loop": "['x'].all(x, request.body.json.items.all(a, request.headers[x] != ''))",
     "joining in a loop": "request.body.json.items.all(a, request.body.json.words.join('x') != '')",
     "comparing in a loop": "request.body.json.items.all(a, request.body.json == dyn(request).body.json)",
     "membership in a loop": "request.body.json.items.all(a, !(-1 in request.body.json.items))",

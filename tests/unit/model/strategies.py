@@ -38,6 +38,7 @@ expressions = st.sampled_from(["true", 'request.path == "/a"', "{{secret:value:c
 claim_expressions = st.sampled_from(["true", "claims.exp > now", "{{secret:value:c}}"])
 limits = st.sampled_from(["", "0", "0s", "1ms", "1m30s", "1.5h"])
 periods = st.sampled_from(["", "1ms", "90s"])
+lifetimes = st.sampled_from(["", "1s", "1m30s", "1.5h"])
 versions = st.sampled_from(["", "TLSv1_2"])
 statuses = st.sampled_from([0, 200, 451, 599])
 required_statuses = statuses.filter(bool)
@@ -53,7 +54,7 @@ def entity(required: Mapping[str, Any] | None = None, /, **optional: st.SearchSt
 
 matchers = an_object({"name": tokens}, value=st.sampled_from(["", "a", "[0-9]+"]), regex=flags)
 edits = an_object({"key": tokens}, value=lines, append=flags)
-cookies = an_object(name=tokens, ttl=limits)
+cookies = an_object(name=tokens, ttl=lifetimes)
 headers = an_object(
     requestHeadersToAdd=some(edits),
     requestHeadersToRemove=some(tokens),

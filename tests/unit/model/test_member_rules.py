@@ -160,6 +160,7 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ),
     ("destination", "options.endpointBalancing.sticky.cookie.name", "a b", TOKEN.format("a b")),
     ("destination", "options.endpointBalancing.sticky.cookie.ttl", "1", DURATION.format("1")),
+    ("destination", "options.endpointBalancing.sticky.cookie.ttl", "900ms", 'must be at least 1s, got "900ms"'),
     ("destination", "options.circuitBreaker.maxConnections", 1.5, U32.format(1.5)),
     ("destination", "options.circuitBreaker.maxPendingRequests", -1, U32.format(-1)),
     ("destination", "options.circuitBreaker.maxRequests", -1, U32.format(-1)),

@@ -38,6 +38,8 @@ def test_what_is_not_said_has_its_default() -> None:
         ({"url": "http://a/", "path": "/b"}, "request.path: must not be given together with url"),
         ({"scheme": "ws"}, 'request.scheme: must be "http" or "https"'),
         ({"clientAddress": "here"}, 'request.clientAddress: must be an IP address, got "here"'),
+        ({"clientAddress": "fe80::1%\r\nx"}, 'request.clientAddress: must be an IP address, got "fe80::1%\r\nx"'),
+        ({"clientAddress": "fe80::1%é"}, 'request.clientAddress: must be an IP address, got "fe80::1%é"'),
         ({"headers": [["a"]]}, "request.headers[0][1]: is required"),
         ({"headers": {"a": 1}}, "request.headers[0][1]: must be a string, got a number"),
         ({"headers": [["a\nb", "c"]]}, "request.headers[0][0]: must not contain line breaks"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -12,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.balancing import HashTable, built, maglev, ring
-from vrata.policy.balancing.hash_ring import building_ring, nodes_by_weight
-from vrata.policy.balancing.maglev import building_table
+from vrata.policy.balancing.hash_ring import HashRing, building_ring, nodes_by_weight
+from vrata.policy.balancing.maglev import MaglevTable, building_table
 from vrata.policy.balancing.stable_hash import stable_hash
 
 Maker = Callable[[Sequence[bytes], Sequence[int] | None, int], HashTable]
@@ -152,6 +153,27 @@ def test_more_candidates_than_slots_leave_some_out(size: int) -> None:
     owners = {table.pick(slot) for slot in range(size)}
     assert len(owners) == size
     assert set(table.preferences(1)) == owners
+
+
+def test_nothing_is_looked_at_behind_the_last_candidate() -> None:
+    # Large tables take long to walk round.
+    ring_of_two = HashRing(array("I", [1, 2, 3, 4]), array("I", [0, 1, 0, 99]), 2)
+    assert list(ring_of_two.preferences(0)) == [0, 1]
+    assert list(MaglevTable(array("I", [0, 1, 0, 99]), 2).preferences(0)) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("table", "owning"),
+    [
+        pytest.param(ring([b"a", b"b"]), 2, id="ring"),
+        pytest.param(built(building_ring([b"none", b"all"], [0, 100])), 1, id="ring-without-nodes"),
+        pytest.param(maglev([b"a", b"b"], None, 101), 2, id="maglev"),
+        pytest.param(maglev([b"a", b"b", b"c"], [1, 1, 1000], 499), 1, id="maglev-without-slots"),
+    ],
+)
+def test_candidates_that_own_something_are_counted(table: HashTable, owning: int) -> None:
+    assert len(list(table.preferences(7))) == owning
+    assert table._count == owning  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("endpoint_count", [1, 2, 50])

@@ -208,3 +208,20 @@ async def test_a_flood_of_requests_while_one_is_answered(proxy: InProcessProxy) 
         # While nothing is read from it, a client can leave without our noticing; the request's limits hold.
         await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the request ends")
         await within(flooding, "the flood ends")
+
+
+@on_each_loop
+async def test_a_client_that_left_while_its_body_was_not_read(proxy: InProcessProxy) -> None:
+    over = asyncio.Event()
+
+    async def read_nothing(connection: StagedConnection) -> None:
+        await over.wait()
+
+    async with backend_behind(proxy, read_nothing, budget="300ms"):
+        client = await proxy.connect()
+        client.send(request("POST /", "Content-Length: 100000000") + bytes(20_000_000))
+        await eventually_async(lambda: [True for one in connections(proxy) if one._reading_paused], what="a full proxy")
+        client.writer.transport.abort()
+        # When the budget has passed, the answer meets a socket that is closed.
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the request ends")
+        over.set()

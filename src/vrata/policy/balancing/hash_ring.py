@@ -21,12 +21,16 @@ _BUCKET_BITS = 11
 class HashRing:
     """Never changes. Does not depend on the order of the candidates, but for the numbers they go by."""
 
-    __slots__ = ("_owners", "_positions")
+    __slots__ = ("_count", "_owners", "_positions")
 
-    def __init__(self, positions: array[int], owners: array[int]) -> None:
-        """*positions* ascend; *owners* are the indexes of the candidates at them. For :func:`building_ring`."""
+    def __init__(self, positions: array[int], owners: array[int], count: int) -> None:
+        """*positions* ascend; *owners* are the indexes of the candidates at them, of which there are *count*.
+
+        For :func:`building_ring`.
+        """
         self._positions = positions
         self._owners = owners
+        self._count = count
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -53,6 +57,8 @@ class HashRing:
             if owner not in seen:
                 seen.add(owner)
                 yield owner
+                if len(seen) == self._count:
+                    return
 
 
 def building_ring(identities: Sequence[bytes], nodes: Sequence[int]) -> Generator[None, None, HashRing]:
@@ -80,7 +86,7 @@ def building_ring(identities: Sequence[bytes], nodes: Sequence[int]) -> Generato
         owners.extend([order[node & 0xFFFFFFFF] for node in ascending])
         buckets[at] = array("Q")
         yield
-    return HashRing(positions, owners)
+    return HashRing(positions, owners, len([number for number in nodes if number]))
 
 
 def nodes_by_weight(weights: Sequence[int], size: int) -> list[int]:

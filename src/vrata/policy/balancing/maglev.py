@@ -21,7 +21,7 @@ class MaglevTable:
     __slots__ = ("_count", "_owners")
 
     def __init__(self, owners: array[int], count: int) -> None:
-        """*owners* are the indexes of the candidates, of which there are *count*. For :func:`building_table`."""
+        """*owners* are the indexes of the *count* candidates that have a slot. For :func:`building_table`."""
         self._owners = owners
         self._count = count
 
@@ -67,9 +67,10 @@ def building_table(
     shares = [weights[index] for index in order]
     heaviest = max(shares)
     credit = [0] * len(order)
+    has_slot = [False] * len(order)
     free = len(order)
     owners = array("I", [free]) * size
-    taken = work = 0
+    taken = owning = work = 0
     while True:
         for rank, index in enumerate(order):
             work += 1
@@ -87,6 +88,9 @@ def building_table(
                     yield
             owners[slot] = index
             slots[rank] = slot
+            if not has_slot[rank]:
+                has_slot[rank] = True
+                owning += 1
             taken += 1
             if taken == size:
-                return MaglevTable(owners, len(order))
+                return MaglevTable(owners, owning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import nlargest, nsmallest
 from itertools import islice
+from time import perf_counter
 
 from vrata.expressions import compile_expression
 from vrata.proxy.contracts import RequestView
@@ -24,13 +25,23 @@ _MOST_SIMILAR = 100
 
 
 def considered(
-    table: RouteTable[Entry], entries: Sequence[Entry], taken: Entry | None, request: RequestView, *, everything: bool
+    table: RouteTable[Entry],
+    entries: Sequence[Entry],
+    taken: Entry | None,
+    request: RequestView,
+    deadline: float,
+    *,
+    everything: bool,
 ) -> Document:
-    """Describe the candidates for *request*, of which *taken* was taken; *everything* adds what the path rules out."""
+    """Describe the candidates for *request*, of which *taken* was taken; *everything* adds what the path rules out.
+
+    Raises ``TimeoutError`` when `perf_counter` is past the *deadline*.
+    """
     shown: list[Document] = []
     reached = True
     led_to: set[int] = set()
     for verdict in table.candidates(request):
+        _demand_time(deadline)
         led_to.add(id(verdict.payload))
         is_taken = verdict.payload is taken
         # Room is kept for the one that is taken.
@@ -47,27 +58,35 @@ def considered(
     return {"candidates": shown, "candidatesOmitted": len(led_to) - len(shown), "ruledOutByPath": ruled_out}
 
 
-def near_misses(table: RouteTable[Entry], entries: Iterable[Entry], request: RequestView) -> list[Document]:
+def near_misses(
+    table: RouteTable[Entry], entries: Iterable[Entry], request: RequestView, deadline: float
+) -> list[Document]:
     """Describe the entries nearest to *request*, which none matches.
 
     First come those whose path matched, by the number of conditions that failed; then those of which the path alone
-    failed, the most similar path first.
+    failed, the most similar path first. Raises ``TimeoutError`` when `perf_counter` is past the *deadline*.
     """
+
+    def failures(conditions: Iterable[Condition]) -> int:
+        _demand_time(deadline)
+        return sum(not condition.holds(request) for condition in conditions)
+
     of_path: list[Verdict[Entry]] = []
     known: set[int] = set()
     for verdict in table.candidates(request):
+        _demand_time(deadline)
         if verdict.condition != "path":
             known.add(id(verdict.payload))
             if len(of_path) < _MOST_JUDGED:
                 of_path.append(verdict)
-    nearest = nsmallest(MOST_NEAR_MISSES, of_path, key=lambda verdict: _failures(verdict.conditions, request))
+    nearest = nsmallest(MOST_NEAR_MISSES, of_path, key=lambda verdict: failures(verdict.conditions))
     misses = [{**verdict.payload.identity(), "failed": _failed(verdict.conditions, request)} for verdict in nearest]
     path = request.path.lower()
     ranked = ((_similarity(path, entry), entry) for entry in entries if id(entry) not in known)
     for similarity, entry in nlargest(_MOST_SIMILAR, ranked, key=lambda pair: pair[0]):
         if len(misses) == MOST_NEAR_MISSES or similarity <= 1:
             break
-        if _failures(_conditions(entry), request) == 0:
+        if failures(_conditions(entry)) == 0:
             misses.append({**entry.identity(), "failed": [entry.path_check(request.path, holds=False)]})
     return misses
 
@@ -95,8 +114,9 @@ def _failed(conditions: Iterable[Condition], request: RequestView) -> list[Docum
     return [check for check in checks(conditions, request) if not check["holds"]]
 
 
-def _failures(conditions: Iterable[Condition], request: RequestView) -> int:
-    return sum(not condition.holds(request) for condition in conditions)
+def _demand_time(deadline: float) -> None:
+    if perf_counter() > deadline:
+        raise TimeoutError("explaining takes too long: the path leads to too many conditions that are slow to evaluate")
 
 
 def _by_path(entry: Entry) -> tuple[int, int]:

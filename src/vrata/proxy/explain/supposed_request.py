@@ -25,6 +25,8 @@ class ChosenListener:
     """``http`` or ``https``: that of its connections."""
     metrics_path: str
     """The path that it answers with metrics; empty for none."""
+    client_auth: str
+    """Whether it asks clients for certificates: ``none``, ``optional`` or ``require``."""
 
 
 @dataclass(frozen=True)

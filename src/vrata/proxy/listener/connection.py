@@ -431,7 +431,7 @@ class DownstreamConnection(TimedConnection):
 
     def end_tunnel(self) -> None:
         """The upstream has closed its side of the tunnel: the client is told, and may go on sending."""
-        self._transport.write_eof()
+        write_buffer.end_output(self._transport)
 
     def _settle_persistence(self) -> None:
         if self.draining or not self._body_complete:
@@ -476,8 +476,7 @@ class DownstreamConnection(TimedConnection):
             return
         self._buffer = b""
         self.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        write_buffer.end_output(self._transport)
 
     def _leave_at_once(self, *, linger: bool) -> None:
         """There are too many clients. With *linger*, what this one sends is dropped for a moment, and so no reset."""

@@ -18,6 +18,10 @@ _META: Final = str.maketrans({character: "\\" + character for character in r"\.+
 # of this expression itself: the standard library's engine sees only these two plain alternatives).
 _LITERALS: Final = re.compile(r"(?:[^\\.+*?()|\[\]{}^$]++|\\[^\w\s])*+", re.ASCII | re.DOTALL)
 _FLAGS: Final = re.compile(r"\(\?[a-zA-Z]*(?:-[a-zA-Z]+)?\)")
+# What stands between an element and its repetition, and is nothing itself.
+_NOTHING: Final = re.compile(r"(?:\(\?[a-zA-Z]*(?:-[a-zA-Z]+)?\)|\\Q\\E)*+")
+_MAYBE_NONE: Final = ("*", "?", "{")
+_REPETITIONS: Final = (*_MAYBE_NONE, "+")
 
 _SET_WORTH_IT: Final = 3
 """Patterns from which on a set is made. Asking it costs less than asking one pattern; having it costs memory."""
@@ -90,7 +94,11 @@ def without_start_anchor(branch: str) -> str:
     """Drop the ``^`` that a *branch* begins with, after flags if any: composed behind something it never matches."""
     flags = _FLAGS.match(branch)
     head = flags.end() if flags else 0
-    return branch[:head] + branch[head:].lstrip("^")
+    rest = branch[head:].lstrip("^")
+    # One that is repeated may be left out, and without it the repetition would be an error.
+    nothing = _NOTHING.match(rest)
+    is_repeated = nothing is not None and rest.startswith(_REPETITIONS, nothing.end())
+    return branch if is_repeated else branch[:head] + rest
 
 
 def begins_with_slash(pattern: str) -> bool:
@@ -115,8 +123,9 @@ def literal_prefix(pattern: str) -> str:
     pattern = pattern.lstrip("^")
     found = _LITERALS.match(pattern)
     literals = found.group() if found else ""
-    following = pattern[len(literals) : len(literals) + 1]
-    if following and following in "*?{":
+    nothing = _NOTHING.match(pattern, len(literals))
+    assert nothing is not None
+    if pattern.startswith(_MAYBE_NONE, nothing.end()):
         # The last literal is optional. It goes whole: an escaped one is two characters.
         literals = re.sub(r"(?:\\.|.)\Z", "", literals, flags=re.DOTALL)
     return re.sub(r"\\(.)", r"\1", literals, flags=re.DOTALL) if "\\" in literals else literals

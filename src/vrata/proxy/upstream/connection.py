@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vrata.net.deadlines import DeadlineSweeper
 
 LINGER = 2.0
-"""Seconds that an upstream has to take the last bytes of a tunnel."""
+"""Seconds in which an upstream has to take some of the last bytes of a tunnel."""
 
 
 class ConnectionPool(Protocol):
@@ -53,6 +53,8 @@ class UpstreamConnection:
         self.deadline = NEVER
         self.served = 0
         self.closed = False
+        self._left = -1
+        """Bytes that the upstream had yet to take when this was last looked at; -1 until it is left."""
         # Per response.
         self.reader: ResponseReader | None = None
         self._buffer = b""
@@ -81,8 +83,8 @@ class UpstreamConnection:
 
     def end_input(self) -> None:
         """Nothing more will be written, and the upstream may know it: half of a tunnel is closed."""
-        if not self.closed and self._transport.can_write_eof():
-            self._transport.write_eof()
+        if not self.closed:
+            write_buffer.end_output(self._transport)
 
     def pause_reading(self) -> None:
         """Read nothing more for now."""
@@ -95,9 +97,10 @@ class UpstreamConnection:
             self._transport.resume_reading()
 
     def leave(self) -> None:
-        """Nothing more will be written, and nothing more come: close when all is sent, or after a while."""
+        """Nothing more will be written or come: close when all is sent, or when the upstream takes no more of it."""
         self.reader = None
         self._transport.close()
+        self._left = write_buffer.backlog(self._transport)
         self.deadline = asyncio.get_running_loop().time() + LINGER
 
     def close(self) -> None:
@@ -111,7 +114,13 @@ class UpstreamConnection:
             self._transport.abort()
 
     def expire(self) -> None:
-        """Idle for too long."""
+        """Idle for too long; or it was left, and the upstream takes nothing any more."""
+        if self._left >= 0:
+            left = write_buffer.backlog(self._transport)
+            if left < self._left:
+                self._left = left
+                self.deadline = asyncio.get_running_loop().time() + LINGER
+                return
         self.deadline = NEVER
         self.close()
 

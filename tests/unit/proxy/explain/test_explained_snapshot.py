@@ -227,6 +227,17 @@ def test_the_listener_is_found_by_port_and_scheme_and_says_who_the_client_is() -
     assert "scheme" in ask(snapshot, "https://a.test/")["warnings"][0]
 
 
+def test_a_client_certificate_that_no_connection_could_bring_is_doubted() -> None:
+    files = {"cert": "/tls/cert.pem", "key": "/tls/key.pem"}
+    demanding = listener(3001, "demanding", tls=files | {"clientAuth": {"mode": "require", "ca": "/tls/ca.pem"}})
+    snapshot = compiled(route("all", directResponse={"status": 200}), listeners=[listener(3000), demanding])
+    certificate = {"subject": "CN=me"}
+    assert "warnings" not in ask(snapshot, "https://a.test/", clientCertificate=certificate)
+    assert "warnings" not in ask(snapshot, "http://a.test/")
+    assert "requires a client certificate" in ask(snapshot, "https://a.test/")["warnings"][0]
+    assert "asks for no client" in ask(snapshot, "http://a.test/", clientCertificate=certificate)["warnings"][0]
+
+
 def test_metrics_are_answered_by_the_listener_that_has_them() -> None:
     measured = listener(3001, "measured", metrics={"path": "/stats"})
     snapshot = compiled(route("all", directResponse={"status": 200}), listeners=[listener(3000), measured])
@@ -387,3 +398,12 @@ def test_nothing_of_a_snapshot_waits_for_the_garbage_collector() -> None:
         assert [part() for part in parts] == [None] * 5
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_conditions_that_take_too_long_are_given_up(taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = compiled(route("r", {"cel": str(taken).lower()}, directResponse={"status": 200}))
+    assert ask(snapshot, "http://a.test/")["outcome"] == ("directResponse" if taken else "noRoute")
+    monkeypatch.setattr("vrata.proxy.explain.snapshot.EXPLAIN_SECONDS", 0.0)
+    with pytest.raises(TimeoutError, match="takes too long"):
+        ask(snapshot, "http://a.test/")

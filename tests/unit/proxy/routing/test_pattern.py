@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import re2
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vrata.expressions.pattern import InvalidPattern, compile_pattern
@@ -58,6 +58,8 @@ def test_branches_joined_again_mean_the_same(pattern: str) -> None:
         assert (again.match(text) is None) == (original.match(text) is None)
 
 
+@example("/a(?i)?")
+@example(r"/a\Q\E*b")
 @given(st.lists(st.sampled_from([*r"ab/.|()[]^?*+{}2,\-é", "(?i)", "(?:", r"\."]), max_size=10).map("".join))
 def test_everything_a_pattern_matches_begins_with_its_literal_prefix(pattern: str) -> None:
     try:
@@ -72,7 +74,18 @@ def test_everything_a_pattern_matches_begins_with_its_literal_prefix(pattern: st
 
 
 @pytest.mark.parametrize(
-    ("branch", "expected"), [("^/a", "/a"), ("^^/a", "/a"), ("/a^", "/a^"), ("(?i)^/a", "(?i)/a"), ("", ""), ("^", "")]
+    ("branch", "expected"),
+    [
+        ("^/a", "/a"),
+        ("^^/a", "/a"),
+        ("/a^", "/a^"),
+        ("(?i)^/a", "(?i)/a"),
+        ("", ""),
+        ("^", ""),
+        # A repeated anchor is none that always holds.
+        ("^?/a", "^?/a"),
+        ("^(?i)*/a", "^(?i)*/a"),
+    ],
 )
 def test_without_start_anchor(branch: str, expected: str) -> None:
     assert without_start_anchor(branch) == expected

@@ -4,6 +4,8 @@ again.
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.manual_loop import ManualLoop
@@ -335,3 +337,21 @@ def test_the_end_of_a_body_until_close_does_not_wait_for_the_request_to_be_read(
     upstream.transport.receive(OK + b"\r\nabc")
     upstream.transport.receive_eof()
     assert upstream.reader.events[-1] == ("content", b"", True)
+
+
+def test_an_upstream_that_is_left_has_time_for_the_rest_while_it_takes_some() -> None:
+    async def scenario() -> None:
+        upstream = Upstream()
+        upstream.transport.stop_reading()
+        upstream.connection.write(b"x" * 3000)
+        upstream.connection.leave()
+        for _ in range(2):
+            upstream.transport.read_some(1000)
+            before = upstream.connection.deadline
+            upstream.connection.expire()
+            assert before <= upstream.connection.deadline < NEVER
+        assert not upstream.transport.is_lost()
+        upstream.connection.expire()
+        assert upstream.transport.aborted
+
+    asyncio.run(scenario())
