@@ -172,19 +172,23 @@ class Shelf(Generic[T]):
             if named is not None:
                 return named
             if self._suffix_lengths:
-                return first(self.admitting(request), request)
+                return first(self._beyond_names(request.host), request)
         return first(self._rest, request)
 
     def admitting(self, request: RequestView) -> Iterator[Candidate[T]]:
         """Give, in order, the candidates whose hostnames cover the request's host."""
-        by_host = self._by_host
-        if by_host is not None:
-            host = request.host
-            yield from by_host.get(host, ())
-            by_suffix = self._by_suffix
-            for length in self._suffix_lengths:
-                if length < len(host):
-                    yield from by_suffix.get(host[-length:], ())
+        if self._by_host is None:
+            yield from self._rest
+            return
+        host = request.host
+        yield from self._by_host.get(host, ())
+        yield from self._beyond_names(host)
+
+    def _beyond_names(self, host: str) -> Iterator[Candidate[T]]:
+        """Give, in order, those of them that do not name *host* as a whole; they all come behind those that do."""
+        for length in self._suffix_lengths:
+            if length < len(host):
+                yield from self._by_suffix.get(host[-length:], ())
         yield from self._rest
 
 

@@ -483,3 +483,23 @@ def test_an_entry_of_several_hostnames_is_a_candidate_once() -> None:
 
     assert [verdict.payload for verdict in table.candidates(FakeRequest(host="a.com"))] == [0, 1]
     assert [verdict.payload for verdict in table.candidates(FakeRequest(host="b.com"))] == [0, 1]
+
+
+def test_an_entry_that_names_the_host_is_asked_once_where_there_are_wildcards_as_well() -> None:
+    class Counted(FakeRequest):
+        asked = 0
+
+        def header(self, name: str) -> str | None:
+            self.asked += name == "x-named"
+            return super().header(name)
+
+    table = table_of(
+        {"hostnames": ("a.example.com",), "headers": (ValueMatch("X-Named", "yes"),)},
+        {"hostnames": ("*.example.com",), "headers": (ValueMatch("X-Wild", "yes"),)},
+        {},
+    )
+    request = Counted("/", host="a.example.com")
+    match = table.match(request)
+    assert match is not None
+    assert match.payload == 2
+    assert request.asked == 1
