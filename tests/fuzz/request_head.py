@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from importlib import import_module
 from types import ModuleType
 
+from tests.fuzz.head_readers import TWINS, agreed_verdict
 from tests.support.h11_comparison import assert_same_request
 from tests.support.mutation import SNIPPETS
 from tests.support.observed_head import observed_request
 from tests.support.request_message import FORWARDING
-from vrata.wire.http1 import interpreted_head
-from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD
 
-try:
-    TWINS = (import_module("vrata.wire.http1.compiled_head"), interpreted_head)
-except ImportError:  # no compiler was at hand: the one twin is still held to h11 and to itself
-    TWINS = (interpreted_head, interpreted_head)
 NAMES = (
     *(b"Host", b"Connection", b"Content-Length", b"Transfer-Encoding", b"Expect", b"Upgrade", b"X-Forwarded-For"),
     *(b"Forwarded", b"X-Forwarded-Port", b"TE", b"Trailer", b"Keep-Alive", b"X-Request-Id"),
@@ -49,32 +42,10 @@ def check(data: bytes) -> None:
     """Raise ``AssertionError`` where two readers, or two ways to read, differ."""
     compiled, interpreted = (observed_request(twin, data) for twin in TWINS)
     assert compiled == interpreted
-    digest = zlib.crc32(data)
-    limit = 32 + digest % 512
-    assert _verdict(TWINS[0], data, limit) == _verdict(TWINS[1], data, limit)
-    whole = _verdict(TWINS[0], data)
-    for twin in TWINS:
-        for cut in (digest % (len(data) + 1), len(data) // 2, len(data) - 1):
-            check_beginning(_verdict(twin, data[: max(cut, 0)]), whole)
+    agreed_verdict("parse_request_head", data)
     if assert_same_request(data):
         for twin in TWINS:
             _check_emitted(twin, data)
-
-
-def _verdict(module: ModuleType, data: bytes, limit: int = MAX_HEAD) -> int | None:
-    """The size of the head, None while it is unfinished, minus the status of a refusal."""
-    try:
-        head = module.parse_request_head(data, limit)
-    except MalformedMessage as refusal:
-        return -refusal.status
-    return None if head is None else head.size
-
-
-def check_beginning(beginning: int | None, whole: int | None) -> None:
-    """What is said of the beginning of a message must hold for all of it; what is wrong with it may become more."""
-    if beginning is not None:
-        assert whole is not None
-        assert whole == beginning if beginning > 0 else whole < 0
 
 
 def _check_emitted(module: ModuleType, data: bytes) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Generator, Iterator, Mapping
 from random import Random
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from vrata.expressions import Expression, compile_expression
 from vrata.model import Destination as DestinationEntity
@@ -47,6 +47,8 @@ from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry
 from vrata.proxy.selectors import SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
+
+AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction | UnavailableAction
 
 SLICE = 0.002
 """Seconds of work between two turns of the event loop: what a swap may add to a request's latency."""
@@ -232,15 +234,12 @@ class _Compilation:
         return expression
 
     def _action(self, route: Route, group: RouteGroup | None, meter_key: str, split: Split | None) -> Action:
-        if route.middleware_ids or (group is not None and group.middleware_ids):
-            # The control plane refuses this; a newer one may not. Whatever they are to keep out stays out.
+        answer = answer_at_once(route, group)
+        if isinstance(answer, UnavailableAction):
             reason = "this build has no middlewares: its requests are answered with 500"
             self._problems.append(EntityProblem(route.kind, route.id, route.name, reason))
-            return UnavailableAction()
-        if route.direct_response is not None:
-            return DirectResponseAction(route.direct_response)
-        if route.redirect is not None:
-            return RedirectAction(route.redirect)
+        if answer is not None:
+            return answer
         assert route.forward is not None
         assert split is not None
         return self._forward(route.forward, group, meter_key, split)
@@ -293,6 +292,18 @@ class _Compilation:
             chance=self._random.random,
             copies=self._registry.copies,
         )
+
+
+def answer_at_once(route: Route, group: RouteGroup | None) -> AnswersAtOnce | None:
+    """What answers the requests of *route*, inside *group*, by itself; None when they are forwarded."""
+    if route.middleware_ids or (group is not None and group.middleware_ids):
+        # The control plane refuses this; a newer one may not. Whatever they are to keep out stays out.
+        return UnavailableAction()
+    if route.direct_response is not None:
+        return DirectResponseAction(route.direct_response)
+    if route.redirect is not None:
+        return RedirectAction(route.redirect)
+    return None
 
 
 def grpc_timeout_cap(forward: Forward) -> GrpcTimeoutCap | None:

@@ -8,9 +8,7 @@ from typing import Any, TypeAlias
 
 from vrata.model.group import RouteGroup
 from vrata.model.route import Route
-from vrata.proxy.action.direct_response import DirectResponseAction
-from vrata.proxy.action.redirect import RedirectAction
-from vrata.proxy.action.unavailable import UnavailableAction
+from vrata.proxy.compile import AnswersAtOnce
 from vrata.proxy.contracts import RequestView
 from vrata.proxy.routing.composition import MatchConditions, PathKind, PathMatch, ValueMatch
 from vrata.proxy.routing.conditions import Condition
@@ -19,7 +17,6 @@ from vrata.proxy.routing.rewriting import Rewrite
 _PATH_MEMBERS = {PathKind.EXACT: "path", PathKind.PREFIX: "pathPrefix", PathKind.REGEX: "pathRegex"}
 
 Document: TypeAlias = dict[str, Any]
-AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction | UnavailableAction
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from vrata.expressions import EvaluationError, InvalidExpression, RequestVariabl
 from vrata.model.middleware.middleware import Middleware
 from vrata.policy.middleware_chain import ChainLink, middleware_chain
 from vrata.proxy.explain.entry import Document, Entry
-
-_LONGEST_VALUE = 200
-"""Characters of an expression's value that are shown."""
+from vrata.proxy.routing.conditions import shown_value
 
 
 def explained_middlewares(
@@ -67,4 +65,4 @@ def _value(text: str, request: RequestVariables) -> Document:
         return {"holds": False, "error": str(error)}
     if isinstance(value, bool):
         return {"holds": value, "value": value}
-    return {"holds": False, "value": repr(value)[:_LONGEST_VALUE]}
+    return {"holds": False, "value": shown_value(value)}

@@ -11,10 +11,10 @@ from vrata.model.question import SupposedRequest
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.action.unavailable import UnavailableAction
-from vrata.proxy.compile import listener_settings
+from vrata.proxy.compile import answer_at_once, listener_settings
 from vrata.proxy.contracts import FailureClass, LocalResponse
 from vrata.proxy.explain.candidates import considered, near_misses
-from vrata.proxy.explain.entry import AnswersAtOnce, Document, Entry, shown
+from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.forwarding import explained_forward, failure
 from vrata.proxy.explain.middlewares import explained_middlewares
 from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read
@@ -164,20 +164,9 @@ def _entry(route: Route, group: RouteGroup | None) -> Entry:
         route,
         group,
         match_conditions(route, group),
-        _answer(route, group),
+        answer_at_once(route, group),
         Rewrite(rewrite) if rewrite is not None else None,
     )
-
-
-def _answer(route: Route, group: RouteGroup | None) -> AnswersAtOnce | None:
-    if route.middleware_ids or (group is not None and group.middleware_ids):
-        # As in `proxy.compile`: this build has no middlewares.
-        return UnavailableAction()
-    if route.direct_response is not None:
-        return DirectResponseAction(route.direct_response)
-    if route.redirect is not None:
-        return RedirectAction(route.redirect)
-    return None
 
 
 def _chosen(listener: Listener) -> ChosenListener:

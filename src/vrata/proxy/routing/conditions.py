@@ -24,6 +24,11 @@ _LONGEST_VALUE = 200
 """Characters of an expression's value that an explanation shows."""
 
 
+def shown_value(value: object) -> str:
+    """The *value* of an expression that is no bool, as an explanation shows it."""
+    return repr(value)[:_LONGEST_VALUE]
+
+
 @dataclass(frozen=True, slots=True)
 class Condition:
     """One thing an entry wants of a request."""
@@ -183,7 +188,7 @@ def _expression_condition(expression: Expression) -> Condition:
             return f"error: {error}"
         if isinstance(value, bool):
             return "true" if value else "false"
-        return f"{repr(value)[:_LONGEST_VALUE]}, which is no bool"
+        return f"{shown_value(value)}, which is no bool"
 
     return Condition("cel", f"{expression.text!r} to be true", holds, seen)
 
