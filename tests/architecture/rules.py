@@ -40,7 +40,7 @@ PROXY = f"{ROOT}.proxy"
 STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoint", "upstream", "action"})
 """The packages of ``proxy`` that a request passes, in its order."""
 
-STAGES_MAY_IMPORT = frozenset({"contracts", "meters"})
+STAGES_MAY_IMPORT = frozenset({"contracts", "meters", "standing"})
 """What a stage may import of ``proxy`` beside itself: what they know of each other, and what counts for all of them."""
 
 ASSEMBLERS = frozenset(

@@ -18,6 +18,7 @@ from vrata.model.errors import InvalidEntity, Problem
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource
+from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
 SLOW_REQUEST = 0.3
@@ -51,6 +52,9 @@ class StandInDataPlane:
         assert address not in self._pending, f"{address} adopted twice"
         assert address not in self._servers, f"{address} adopted though it is served"
         self._pending[address] = sock
+
+    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
+        pass
 
     async def apply(self, document: Mapping[str, Any]) -> StandInReport:
         marks = {middleware["name"] for middleware in document["snapshot"]["middlewares"]}

@@ -8,7 +8,7 @@ from vrata.model.duration import Duration
 from vrata.model.entity import Entity
 from vrata.model.health_check import HealthCheck
 from vrata.model.host import Host, host_and_port
-from vrata.model.number import U32, Port, Within
+from vrata.model.number import U32, Percentage, Port, Within
 from vrata.model.outlier_detection import OutlierDetection
 from vrata.model.part import ListOf, Part
 from vrata.model.tls import DestinationTls
@@ -52,12 +52,15 @@ class DestinationTimeouts(Part):
 class Discovery(Part):
     """Finding endpoints at run time."""
 
-    type: Literal["kubernetes"]
-    """Where endpoints come from: the EndpointSlices of the Service that `host` names."""
+    type: Literal["kubernetes", "dns"]
+    """Where endpoints come from: the EndpointSlices of the Service that `host` names, or the addresses (A and AAAA
+    records) that it has in the DNS."""
 
 
 class DestinationOptions(Part):
     """How requests to a destination are treated."""
+
+    explicit_zeros: ClassVar[frozenset[str]] = frozenset({"panic_threshold"})
 
     timeouts: DestinationTimeouts = DestinationTimeouts()
     """Limits in time."""
@@ -71,6 +74,8 @@ class DestinationOptions(Part):
     """Probes; absent = none."""
     outlier_detection: OutlierDetection | None = None
     """Ejection by real responses; absent = none."""
+    panic_threshold: Percentage = 1
+    """With fewer than this percentage of the endpoints available, all of them take requests; a stated 0 = never."""
     discovery: Discovery | None = None
     """Finding endpoints; absent = only those that are listed."""
     http2: bool = False

@@ -1,6 +1,11 @@
 """Active health check settings of a destination."""
 
+from typing import Literal, Self
+
+from pydantic import model_validator
+
 from vrata.model.duration import PositiveDuration
+from vrata.model.errors import Problem, broken
 from vrata.model.number import U32
 from vrata.model.part import Part
 from vrata.model.text import Path
@@ -9,8 +14,10 @@ from vrata.model.text import Path
 class HealthCheck(Part):
     """Probes of every endpoint; the presence of the object turns them on."""
 
-    path: Path
-    """Path of the probe; a status from 200 to 399 is a success."""
+    type: Literal["http", "tcp"] = "http"
+    """`http` sends a GET; `tcp` only connects, with the TLS handshake where the destination has TLS."""
+    path: Path = ""
+    """Path of the GET; a status from 200 to 399 is a success. Needed for `http`."""
     interval: PositiveDuration = PositiveDuration("10s")
     """Time between two probes of an endpoint."""
     timeout: PositiveDuration = PositiveDuration("5s")
@@ -19,3 +26,11 @@ class HealthCheck(Part):
     """Failures in a row that make an endpoint unhealthy."""
     healthy_threshold: U32 = 2
     """Successes in a row that make it healthy again."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.type == "http" and not self.path:
+            raise broken(Problem("path", "is required"))
+        if self.type == "tcp" and self.path:
+            raise broken(Problem("path", 'has no meaning when type is "tcp"'))
+        return self

@@ -22,5 +22,7 @@ class OutlierDetection(Part):
     """Time between two evaluations."""
     base_ejection_time: PositiveDuration = PositiveDuration("30s")
     """Length of the first ejection; multiplied by the number of ejections so far."""
+    max_ejection_time: PositiveDuration = PositiveDuration("300s")
+    """Longest ejection, however often the endpoint was ejected before; at least `baseEjectionTime` acts."""
     max_ejection_percent: Percentage = 10
     """Share of the endpoints that may be ejected at once; a stated 0 = none."""

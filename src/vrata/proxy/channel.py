@@ -56,6 +56,11 @@ class AmendListeners:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """From now on the endpoints stand as the file says whose descriptor comes along (``proxy.standing``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """Serve with the document whose descriptor comes along; answered by Applied or Rejected with the same edition."""
 
@@ -134,7 +139,7 @@ class ScrapeArrived:
     openmetrics: bool
 
 
-Command = ShareCounts | AdoptListener | AmendListeners | Apply | Drain | CollectMetrics | AnswerScrape
+Command = ShareCounts | AdoptListener | AmendListeners | Judge | Apply | Drain | CollectMetrics | AnswerScrape
 Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event
 

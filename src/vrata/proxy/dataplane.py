@@ -25,6 +25,7 @@ from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import RuntimeRegistry
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
+from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
 REMOVED_LISTENER_DRAIN = 30.0
@@ -67,6 +68,7 @@ class DataPlane:
         self._listeners: dict[str, Listener] = {}
         self._closing: set[Listener] = set()
         self._plan: Plan | None = None
+        self._standings: Mapping[str, DestinationStanding] = {}
         self._sweeper.start()
 
     def __repr__(self) -> str:
@@ -104,6 +106,10 @@ class DataPlane:
             seconds = perf_counter() - started
             _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
             return ApplyReport(plan.snapshot_id, problems, seconds)
+
+    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
+        """Choose endpoints by these *standings*, by destination ID, from now on."""
+        self._standings = standings
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""

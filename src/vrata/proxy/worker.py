@@ -22,7 +22,7 @@ from vrata.net import descriptors, server_tls
 from vrata.net.event_loop import new_event_loop
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy import memory_file
+from vrata.proxy import memory_file, standing
 from vrata.proxy.amendments import Amendments, amend, decode
 from vrata.proxy.channel import (
     AdoptListener,
@@ -35,6 +35,7 @@ from vrata.proxy.channel import (
     Command,
     Drain,
     Drained,
+    Judge,
     Message,
     Rejected,
     ShareCounts,
@@ -43,6 +44,7 @@ from vrata.proxy.channel import (
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.reporter import UNASKED, MetricsReporter
 from vrata.proxy.metrics.scrape import ExpositionSource
+from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
 _log = structlog.get_logger("vrata.proxy")
@@ -73,6 +75,10 @@ class ServesTraffic(Protocol):
         """Own the listening *sock*; it serves *address* from the next apply on."""
         ...
 
+    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
+        """The endpoints of the destinations stand like that, by destination ID; nothing stands against any other."""
+        ...
+
     async def apply(self, document: Mapping[str, Any]) -> Report:
         """Serve with *document*, or raise and change nothing."""
         ...
@@ -90,7 +96,7 @@ class ServesTraffic(Protocol):
         ...
 
 
-_InOrder = ShareCounts | AdoptListener | AmendListeners | Apply | Drain
+_InOrder = ShareCounts | AdoptListener | AmendListeners | Judge | Apply | Drain
 """The commands that are carried out one after the other."""
 
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
@@ -185,6 +191,11 @@ class Worker:
                     assert descriptor is not None
                     self._amendments = edition, decode(memory_file.read(descriptor))
                     os.close(descriptor)
+                case Judge():
+                    assert descriptor is not None
+                    content = memory_file.read(descriptor)
+                    os.close(descriptor)
+                    await data_plane.judge(standing.decode(content))
                 case Apply(edition=edition):
                     assert descriptor is not None
                     amended, amendments = self._amendments

@@ -174,7 +174,7 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ("destination", "options.outlierDetection.interval", "0", 'must be longer than zero, got "0"'),
     ("destination", "options.outlierDetection.baseEjectionTime", "x", DURATION.format("x")),
     ("destination", "options.outlierDetection.maxEjectionPercent", 101, "must be an integer from 0 to 100, got 101"),
-    ("destination", "options.discovery.type", "dns", 'must be "kubernetes", got "dns"'),
+    ("destination", "options.discovery.type", "consul", 'must be "kubernetes" or "dns", got "consul"'),
     ("destination", "options.discovery.type", ABSENT, "is required"),
     ("destination", "options.http2", "h2", "must be true or false, got a string"),
     ("destination", "options.maxConnsPerHost", -1, U32.format(-1)),
