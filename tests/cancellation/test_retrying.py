@@ -22,7 +22,7 @@ BODY = b"x" * 1000
 async def in_pause(proxy: InProcessProxy, backend: StagedBackend, requests: int = 1) -> None:
     """Wait until the first attempt has failed."""
     budget = retry_budget(proxy)
-    await eventually_async(lambda: budget._retrying == requests, what="the pause before another attempt")
+    await eventually_async(lambda: budget.retrying == requests, what="the pause before another attempt")
     assert len(backend.requests) == requests
 
 

@@ -34,10 +34,16 @@ class HeadView(FakeRequest):
 
 def plan_of(document: dict[str, Any]) -> Plan:
     """Compile a snapshot's *document*, on an event loop of its own."""
+    return plan_and_registry(document)[0]
 
-    async def compiled() -> Plan:
+
+def plan_and_registry(document: dict[str, Any]) -> tuple[Plan, RuntimeRegistry]:
+    """The same, and what outlives the plan."""
+
+    async def compiled() -> tuple[Plan, RuntimeRegistry]:
         sweeper = DeadlineSweeper(asyncio.get_running_loop())
-        return await Compiler(RuntimeRegistry(sweeper, TaskSupervisor()), sweeper).compile(document)
+        registry = RuntimeRegistry(sweeper, TaskSupervisor())
+        return await Compiler(registry, sweeper).compile(document), registry
 
     return asyncio.run(compiled())
 

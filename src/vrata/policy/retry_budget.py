@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 LEAST: Final = 3
 """Requests that may always try again at once."""
@@ -10,41 +10,73 @@ ONE_IN: Final = 5
 """Beyond those, one in so many of the requests under way."""
 
 
+class SharedNumber(Protocol):
+    """A number of which each worker holds a share."""
+
+    @property
+    def total(self) -> int: ...  # noqa: D102
+    def add(self, amount: int) -> None: ...  # noqa: D102
+    def reserve(self, limit: int) -> bool: ...  # noqa: D102
+    def leave(self) -> None: ...  # noqa: D102
+
+
 class RetryBudget:
-    """The budget of one destination in one worker; survives swaps.
+    """The budget of one destination, over all workers; survives swaps.
 
     It counts the requests of routes with retries. A request that tries again holds a share until a response begins.
     """
 
-    __slots__ = ("_active", "_retrying")
+    __slots__ = ("_active", "_held", "_is_left", "_is_retired", "_retrying")
 
-    def __init__(self) -> None:
-        self._active = 0
-        self._retrying = 0
+    def __init__(self, active: SharedNumber, retrying: SharedNumber) -> None:
+        """*active* are the requests under way, *retrying* those of them that try again."""
+        self._active = active
+        self._retrying = retrying
+        self._held = 0
+        self._is_retired = False
+        self._is_left = False
 
     def __repr__(self) -> str:
-        return f"<RetryBudget {self._retrying} of {self._active} try again>"
+        if self._is_left:
+            return "<RetryBudget left>"
+        return f"<RetryBudget {self._retrying.total} of {self._active.total} try again>"
 
     @property
     def is_idle(self) -> bool:
-        """True when nothing is counted."""
-        return not self._active and not self._retrying
+        """True when none of this worker's requests is counted."""
+        return not self._held
+
+    @property
+    def retrying(self) -> int:
+        """Requests that try again, in all workers."""
+        return 0 if self._is_left else self._retrying.total
 
     def began(self) -> None:
         """A request that may be tried again is under way."""
-        self._active += 1
+        if not self._is_left:
+            self._held += 1
+            self._active.add(1)
 
     def ended(self) -> None:
         """Such a request is over; its share was given back."""
-        self._active -= 1
+        if not self._is_left:
+            self._held -= 1
+            self._active.add(-1)
+            if self._is_retired:
+                self.retire()
 
     def take(self) -> bool:
         """Take a share for a request that wants to try again; false when there is none."""
-        if self._retrying >= max(LEAST, self._active // ONE_IN):
-            return False
-        self._retrying += 1
-        return True
+        return not self._is_left and self._retrying.reserve(max(LEAST, self._active.total // ONE_IN))
 
     def give_back(self) -> None:
         """The request that took a share has a response, or is over."""
-        self._retrying -= 1
+        self._retrying.add(-1)
+
+    def retire(self) -> None:
+        """The destination is not configured any more: count no more once everything that is counted is over."""
+        self._is_retired = True
+        if self.is_idle and not self._is_left:
+            self._is_left = True
+            self._active.leave()
+            self._retrying.leave()

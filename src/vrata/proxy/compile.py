@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from random import Random
 from time import perf_counter
 from typing import Any, TypeAlias
@@ -18,9 +19,8 @@ from vrata.model import Destination as DestinationEntity
 from vrata.model import Listener as ListenerEntity
 from vrata.model import Route, RouteGroup
 from vrata.model.forward import Forward
-from vrata.model.host import host_and_port
 from vrata.model.tls import ListenerTls
-from vrata.net.deadlines import NEVER, DeadlineSweeper
+from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.server_tls import TlsMaterialError, building_listener_context, files_of, with_files_read
 from vrata.policy.client_address import TrustedProxies
 from vrata.policy.grpc_timeout import GrpcTimeoutCap
@@ -31,9 +31,7 @@ from vrata.proxy.action.mirror import Mirror
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.action.retrying import RetrySettings
 from vrata.proxy.action.unavailable import UnavailableAction
-from vrata.proxy.contracts import UpstreamTimeouts
-from vrata.proxy.destination.destination import Destination
-from vrata.proxy.endpoint.selection import Endpoint
+from vrata.proxy.destinations import DestinationFactory, limit_of
 from vrata.proxy.failures import renderer
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
 from vrata.proxy.meters import ListenerMeters, route_key
@@ -43,8 +41,8 @@ from vrata.proxy.reading import Read, SnapshotReading
 from vrata.proxy.routing.entities import match_conditions
 from vrata.proxy.routing.rewriting import Rewrite
 from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
-from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry
-from vrata.proxy.selectors import SelectorFactory, Split, Tables
+from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.selectors import Selector, SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
 
@@ -79,16 +77,31 @@ class Compiler:
             self._expressions,
             self._tables,
         )
-        deadline = perf_counter() + SLICE
-        for _ in compilation.steps():
-            if perf_counter() >= deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + SLICE
+        await _in_slices(compilation.steps())
         self._read = compilation.read
         self._tls = compilation.tls
         self._expressions = compilation.expressions
         self._tables = compilation.tables
         return compilation.plan()
+
+    async def repopulate(self, plan: Plan) -> Plan:
+        """The same plan with the endpoints that are discovered by now; requests go to them at once."""
+        selectors = SelectorFactory(self._registry, self._random, self._tables)
+        factory = DestinationFactory(self._registry, selectors)
+        repopulated: dict[str, Selector] = {}
+
+        def steps() -> Iterator[None]:
+            for destination_id, entity in plan.entities.items():
+                yield
+                repopulated[destination_id] = yield from factory.populating(entity)
+
+        await _in_slices(steps())
+        for destination_id, entity in plan.entities.items():
+            if entity.options.discovery is not None:
+                plan.destinations[destination_id].selector = repopulated[destination_id]
+        self._tables = selectors.tables
+        scope = replace(plan.metrics_scope, endpoints=frozenset(factory.endpoints))
+        return replace(plan, uses=factory.uses, metrics_scope=scope)
 
 
 class _Compilation:
@@ -114,13 +127,13 @@ class _Compilation:
         self._expressions_before = expressions_before
         self.expressions: dict[str, Expression] = {}
         self._selectors = SelectorFactory(registry, random, tables_before)
+        self._factory = DestinationFactory(registry, self._selectors)
         self._problems = self._reading.problems
         self._listeners: dict[str, ListenerSettings] = {}
         self._destinations: dict[str, PooledDestination] = {}
-        self._pools: dict[PoolKey, int] = {}
+        self._entities: dict[str, DestinationEntity] = {}
         self._metered: dict[ListenerKey, ListenerEntity] = {}
         self._route_keys: set[str] = set()
-        self._endpoints: set[tuple[str, str]] = set()
         self._builder = RouteTableBuilder[PlannedRoute](self._expression)
         self._table: RouteTable[PlannedRoute] | None = None
 
@@ -141,10 +154,14 @@ class _Compilation:
             self._reading.snapshot_id,
             self._listeners,
             self._table,
-            self._pools,
-            frozenset(self._destinations),
+            self._destinations,
+            self._entities,
+            self._factory.uses,
             MetricsScope(
-                self._metered, frozenset(self._route_keys), frozenset(self._destinations), frozenset(self._endpoints)
+                self._metered,
+                frozenset(self._route_keys),
+                frozenset(self._destinations),
+                frozenset(self._factory.endpoints),
             ),
             tuple(self._problems),
         )
@@ -158,7 +175,8 @@ class _Compilation:
         for destination in self._reading.entities(DestinationEntity):
             yield
             if destination is not None:
-                self._destinations[destination.id] = yield from self._destination(destination)
+                self._destinations[destination.id] = yield from self._factory.making(destination)
+                self._entities[destination.id] = destination
         for entry in self._reading.entries():
             yield
             if entry is not None:
@@ -192,30 +210,6 @@ class _Compilation:
             termination = TlsTermination((yield from building_listener_context(tls)), terms)
         self.tls[listener_id] = (tls, termination)
         return termination
-
-    def _destination(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
-        endpoints = []
-        for endpoint in entity.static_endpoints:
-            key = (entity.id, endpoint.host, endpoint.port)
-            self._pools[key] = entity.options.max_conns_per_host
-            self._endpoints.add((entity.id, endpoint.address))
-            endpoints.append(Endpoint(endpoint.address, self._registry.pool(*key), endpoint.weight))
-        selector = yield from self._selectors.selecting(entity, endpoints)
-        timeouts = entity.options.timeouts
-        return Destination(
-            destination_id=entity.id,
-            authority=host_and_port(entity.host, entity.port).encode("ascii"),
-            host=entity.host,
-            selector=selector,
-            request_timeout=_limit(timeouts.request.seconds),
-            timeouts=UpstreamTimeouts(
-                connect=_limit(timeouts.connect.seconds),
-                dual_stack_fallback=timeouts.dual_stack_fallback.seconds,
-                response_header=_limit(timeouts.response_header.seconds),
-                expect_continue=timeouts.expect_continue.seconds,
-                idle_connection=_limit(timeouts.idle_connection.seconds),
-            ),
-        )
 
     def _add_entry(self, route: Route, group: RouteGroup | None, split: Split | None) -> None:
         group_name = group.name if group is not None else ""
@@ -260,7 +254,7 @@ class _Compilation:
         return ForwardAction(
             split,
             self._sweeper,
-            request_timeout=None if budget is None else _limit(budget.seconds),
+            request_timeout=None if budget is None else limit_of(budget.seconds),
             rewrite=Rewrite(forward.rewrite) if forward.rewrite is not None else None,
             retrying=self._retrying(forward, group),
             mirror=self._mirror(forward, meter_key),
@@ -294,6 +288,15 @@ class _Compilation:
         )
 
 
+async def _in_slices(steps: Iterator[None]) -> None:
+    """Take all *steps*, with requests being served between slices of them."""
+    deadline = perf_counter() + SLICE
+    for _ in steps:
+        if perf_counter() >= deadline:
+            await asyncio.sleep(0)
+            deadline = perf_counter() + SLICE
+
+
 def answer_at_once(route: Route, group: RouteGroup | None) -> AnswersAtOnce | None:
     """What answers the requests of *route*, inside *group*, by itself; None when they are forwarded."""
     if route.middleware_ids or (group is not None and group.middleware_ids):
@@ -312,11 +315,6 @@ def grpc_timeout_cap(forward: Forward) -> GrpcTimeoutCap | None:
     return GrpcTimeoutCap(limit.seconds) if limit is not None and limit.seconds > 0 else None
 
 
-def _limit(seconds: float) -> float:
-    """A time limit as the data plane uses it: ``0s`` means none."""
-    return seconds if seconds > 0 else NEVER
-
-
 def listener_settings(
     entity: ListenerEntity, tls: TlsTermination | None, meters: ListenerMeters | None
 ) -> ListenerSettings:
@@ -329,10 +327,10 @@ def listener_settings(
         address=entity.bind_address,
         render_failure=renderer(entity.proxy_errors.detail),
         timeouts=ListenerTimeouts(
-            client_header=_limit(timeouts.client_header.seconds),
-            client_request=_limit(timeouts.client_request.seconds),
-            client_response=_limit(timeouts.client_response.seconds),
-            idle_between_requests=_limit(timeouts.idle_between_requests.seconds),
+            client_header=limit_of(timeouts.client_header.seconds),
+            client_request=limit_of(timeouts.client_request.seconds),
+            client_response=limit_of(timeouts.client_response.seconds),
+            idle_between_requests=limit_of(timeouts.idle_between_requests.seconds),
         ),
         trusted_proxies=TrustedProxies(entity.trusted_proxies) if entity.trusted_proxies else None,
         proxy_protocol=(

@@ -6,6 +6,7 @@ not one another; ``action.forward`` and ``compile`` put them together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, unique
 from typing import Protocol
@@ -49,14 +50,40 @@ class FailureClass(Enum):
 
 
 @dataclass(frozen=True)
+class CensusEntry:
+    """How one endpoint stood when a request failed."""
+
+    endpoint: str
+    """``host:port``."""
+    verdict: str
+    """``tried``, ``available``, ``unhealthy`` or ``ejected``."""
+    reason: str = ""
+    """Why, in words that come from Vrata alone."""
+    destination: str = ""
+    """Destination ID; empty where only one destination was considered."""
+
+
+class Considered(Protocol):
+    """What can say which endpoints were considered for a request, and why each was passed over."""
+
+    def census(self) -> Iterable[CensusEntry]:
+        """One entry for each of them."""
+        ...
+
+
+@dataclass(frozen=True)
 class Failure:
-    """One failed request: the class, and where it happened as far as it got."""
+    """One failed request: the class, where it happened as far as it got, and what was considered."""
 
     failure_class: FailureClass
     destination: str = ""
     """Destination ID, empty when none was chosen."""
     endpoint: str = ""
     """``host:port``, empty when none was chosen."""
+    reason: str = ""
+    """What of the class it was, such as the limit that was reached; in words that come from Vrata alone."""
+    considered: Considered | None = None
+    """Asked only where the listener's level of detail is ``full``."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from vrata.proxy.meters import UNMATCHED
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
-from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
@@ -68,7 +68,6 @@ class DataPlane:
         self._listeners: dict[str, Listener] = {}
         self._closing: set[Listener] = set()
         self._plan: Plan | None = None
-        self._standings: Mapping[str, DestinationStanding] = {}
         self._sweeper.start()
 
     def __repr__(self) -> str:
@@ -101,7 +100,7 @@ class DataPlane:
             plan = await self._compiler.compile(document)
             self._plan = plan
             self._registry.metrics.adopt(plan.metrics_scope)
-            self._registry.keep_only(plan.pools, plan.destination_ids)
+            self._registry.keep_only(plan.uses)
             problems = (*plan.problems, *await self._reconcile_listeners(plan))
             seconds = perf_counter() - started
             _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
@@ -109,7 +108,14 @@ class DataPlane:
 
     async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
         """Choose endpoints by these *standings*, by destination ID, from now on."""
-        self._standings = standings
+        async with self._applying:
+            found_before = self._registry.all_discovered
+            self._registry.judge(standings)
+            plan = self._plan
+            if plan is not None and self._registry.all_discovered != found_before:
+                self._plan = plan = await self._compiler.repopulate(plan)
+                self._registry.metrics.adopt(plan.metrics_scope)
+                self._registry.keep_only(plan.uses)
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
@@ -126,7 +132,7 @@ class DataPlane:
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
                 await asyncio.sleep(0)
-            self._registry.keep_only({}, frozenset())
+            self._registry.keep_only(NOTHING)
             self._sweeper.stop()
             return all(results)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from vrata.proxy.contracts import Failure, LocalResponse
+from vrata.proxy.contracts import CensusEntry, Failure, LocalResponse
 
 _FIELDS = b"content-type: application/json\r\n"
+
+
+MOST_ENTRIES = 50
+"""Endpoints that a census names: who asks for details must not make every failure a large response."""
 
 
 def _minimal(failure: Failure) -> dict[str, Any]:
@@ -26,8 +32,19 @@ def _full(failure: Failure) -> dict[str, Any]:
         members["destination"] = failure.destination
     if failure.endpoint:
         members["endpoint"] = failure.endpoint
+    if failure.reason:
+        members["reason"] = failure.reason
+    if failure.considered is not None:
+        entries = list(islice(failure.considered.census(), MOST_ENTRIES + 1))
+        members["endpoints"] = [_entry(entry) for entry in entries[:MOST_ENTRIES]]
+        if len(entries) > MOST_ENTRIES:
+            members["endpointsOmitted"] = True
     members["timestamp"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return members
+
+
+def _entry(entry: CensusEntry) -> dict[str, str]:
+    return {name: value for name, value in asdict(entry).items() if value}
 
 
 _LEVELS: dict[str, Callable[[Failure], dict[str, Any]]] = {"minimal": _minimal, "standard": _standard, "full": _full}

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from vrata.model import Destination as DestinationEntity
+from vrata.proxy.action.forward import PooledDestination
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.routing.candidate import Match
 from vrata.proxy.routing.table import RouteTable
-from vrata.proxy.runtime.registry import PoolKey
+from vrata.proxy.runtime.registry import Uses
 from vrata.proxy.status import EntityProblem
 
 
@@ -44,9 +46,12 @@ class Plan:
     listeners: Mapping[str, ListenerSettings]
     """By bound address."""
     table: RouteTable[PlannedRoute]
-    pools: Mapping[PoolKey, int]
-    """The pools that the plan uses, each with its limit of connections; 0 = none."""
-    destination_ids: frozenset[str]
+    destinations: Mapping[str, PooledDestination]
+    """By ID."""
+    entities: Mapping[str, DestinationEntity]
+    """What the destinations were made of, by ID."""
+    uses: Uses
+    """What it needs of what outlives plans."""
     metrics_scope: MetricsScope
     problems: tuple[EntityProblem, ...]
     """Entities that were left out."""

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from vrata.policy.retry_budget import LEAST, ONE_IN, RetryBudget
+from vrata.proxy.runtime.shared_counts import SharedCounts
+
+COUNTS = SharedCounts.private()
+NUMBERS = count(1)
+
+
+def new_budget() -> RetryBudget:
+    number = next(NUMBERS)
+    return RetryBudget(COUNTS.count(f"active {number}"), COUNTS.count(f"retrying {number}"))
 
 
 def budget_of(active: int) -> RetryBudget:
-    subject = RetryBudget()
+    subject = new_budget()
     for _ in range(active):
         subject.began()
     return subject
 
 
 def granted(subject: RetryBudget) -> int:
-    count = 0
+    shares = 0
     while subject.take():
-        count += 1
-    return count
+        shares += 1
+    return shares
 
 
 def test_a_few_may_always_try_again() -> None:
@@ -35,15 +46,15 @@ class Requests(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.subject = RetryBudget()
+        self.subject = new_budget()
         self.plain = 0
         self.sharing = 0
 
-    @rule(count=st.integers(1, 30))
-    def begin(self, count: int) -> None:
-        for _ in range(count):
+    @rule(requests=st.integers(1, 30))
+    def begin(self, requests: int) -> None:
+        for _ in range(requests):
             self.subject.began()
-        self.plain += count
+        self.plain += requests
 
     @precondition(lambda self: self.plain)
     @rule()
@@ -66,6 +77,13 @@ class Requests(RuleBasedStateMachine):
     def end(self) -> None:
         self.subject.ended()
         self.plain -= 1
+
+    def teardown(self) -> None:
+        for _ in range(self.sharing):
+            self.subject.give_back()
+        for _ in range(self.plain + self.sharing):
+            self.subject.ended()
+        self.subject.retire()
 
     @invariant()
     def nothing_is_left_over(self) -> None:

@@ -241,8 +241,8 @@ def test_authorities_and_endpoints() -> None:
             destinations=[{**destination("d", 80, host="::1"), "endpoints": endpoints}, destination("e", 90)],
             routes=[route("r", forward=forward("d"))],
         )
-        assert plan.pools == {("d", "::1", 81): 0, ("d", "b.test", 82): 0, ("e", "127.0.0.1", 90): 0}
-        assert plan.destination_ids == {"d", "e"}
+        assert plan.uses.pools == {("d", "::1", 81): 0, ("d", "b.test", 82): 0, ("e", "127.0.0.1", 90): 0}
+        assert plan.uses.destinations == {"d", "e"}
         target = destination_of(plan)
         assert (target.authority, target.host) == (b"[::1]:80", "::1")
 
@@ -288,7 +288,7 @@ def test_pools_and_rotations_are_the_same_from_plan_to_plan() -> None:
                 destinations=[destination("d", 80, timeouts={"connect": connect})],
                 routes=[route("r", forward=forward("d"))],
             )
-            workshop.registry.keep_only(plan.pools, plan.destination_ids)
+            workshop.registry.keep_only(plan.uses)
             pools.append(destination_of(plan).selector.pick(client_request()).pool)
         assert pools[0] is pools[1]
 

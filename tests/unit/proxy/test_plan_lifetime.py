@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.compiled_routing import plan_of
+from tests.support.compiled_routing import plan_and_registry
 from tests.support.gateway import Document, destination, forward, listener, route
 from tests.support.in_process_proxy import snapshot_document
 
@@ -70,10 +70,11 @@ def document(number: int) -> Document:
 
 
 def test_nothing_of_a_plan_is_left_to_the_garbage_collector(garbage: list[object]) -> None:
-    plan = plan_of(document(1))
+    plan, registry = plan_and_registry(document(1))
     assert plan.problems == ()
     assert len(plan.table) > 20
     del plan
     gc.collect()
     left = sorted({type(each).__qualname__ for each in garbage if type(each).__module__.startswith("vrata.")})
     assert left == []
+    assert registry is not None  # it lives as long as its worker

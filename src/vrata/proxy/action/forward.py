@@ -14,8 +14,10 @@ import structlog
 from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.policy.grpc_timeout import GrpcTimeoutCap
 from vrata.proxy.action.mirror import Copy, Mirror
-from vrata.proxy.contracts import AttemptOwner, ClientRequest, Failure, FailureClass, RequestHandler
+from vrata.proxy.contracts import AttemptOwner, ClientRequest, Considered, Failure, FailureClass, RequestHandler
 from vrata.proxy.destination.destination import Destination, DestinationSplit
+from vrata.proxy.destination.protection import Admission, Protection
+from vrata.proxy.endpoint.census import AttemptCensus
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector
 from vrata.proxy.routing.candidate import Match
 from vrata.proxy.routing.rewriting import Rewrite
@@ -77,12 +79,20 @@ class ForwardAction:
         """Forward *request*, whose body begins with *content*."""
         destination = self._split.pick(request)
         if destination is None:
-            request.fail(Failure(FailureClass.NO_DESTINATION))
+            request.fail(Failure(FailureClass.NO_DESTINATION, considered=self._split))
             return
         endpoint = destination.selector.pick(request)
         if endpoint is None:
-            request.fail(Failure(FailureClass.NO_ENDPOINT, destination.destination_id))
+            destination_id = destination.destination_id
+            request.fail(Failure(FailureClass.NO_ENDPOINT, destination_id, considered=destination.selector))
             return
+        admission = None
+        protection = destination.protection
+        if protection is not None:
+            admission = protection.admit()
+            if admission is None:
+                self._refuse(request, destination, protection)
+                return
         meters = request.meters
         if meters is not None:
             request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
@@ -103,6 +113,7 @@ class ForwardAction:
             forward = Forward(self, request, destination, endpoint, budget)
         else:
             forward = retrying.forward(self, request, destination, endpoint, budget)
+        forward.admission = admission
         mirror = self._mirror
         if mirror is None:
             forward.start(emitted, content, end)
@@ -113,6 +124,11 @@ class ForwardAction:
         forward.start(emitted, content, end)
         if copy is not None:
             copy.add(content, end, request.trailers if end else b"")
+
+    def _refuse(self, request: ClientRequest, destination: PooledDestination, protection: Protection) -> None:
+        destination_id, reason = destination.destination_id, protection.refusal()
+        _log.debug("request refused", destination=destination_id, reason=reason)
+        request.fail(Failure(FailureClass.CIRCUIT_OPEN, destination_id, reason=reason, considered=destination.selector))
 
 
 class Forward(RequestHandler, AttemptOwner):
@@ -130,6 +146,7 @@ class Forward(RequestHandler, AttemptOwner):
         "_replayable",
         "_request",
         "_response",
+        "admission",
         "copy",
         "deadline",
     )
@@ -154,6 +171,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._response: ResponseHead | None = None
         self._first = (b"", b"", True)
         self._replayable = False
+        self.admission: Admission | None = None
+        """The right to be under way, where the destination is protected."""
         self.copy: Copy | None = None
         """What goes to the mirror, while its body is still to come."""
 
@@ -237,11 +256,15 @@ class Forward(RequestHandler, AttemptOwner):
     def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response begins."""
         self._response = head
+        status = head.status
+        self._record(status)
+        if self.admission is not None:
+            self.admission.settle(status)
         if end:
             self._finish()
         else:
             self._head_deadline = self._continue_deadline = NEVER
-            if head.status == 101:
+            if status == 101:
                 # A tunnel lasts as long as it is used; the listener watches that.
                 self._budget_deadline = NEVER
             self.deadline = self._budget_deadline
@@ -292,28 +315,56 @@ class Forward(RequestHandler, AttemptOwner):
             return
         if now >= self._head_deadline:
             self._attempt_over(FailureClass.TIMEOUT, "response header time limit passed")
-        else:
-            self._fail(FailureClass.TIMEOUT, "request time limit passed")
+            return
+        exchange = self._exchange
+        if exchange is not None and self._response is None and not exchange.waits_for_client:
+            self._blame(FailureClass.TIMEOUT)
+        self._fail(FailureClass.TIMEOUT, "request time limit passed")
 
     def _settle_deadline(self) -> None:
         self.deadline = min(self._budget_deadline, self._head_deadline, self._continue_deadline)
 
     def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
         """The attempt has failed for good; it may still have to be cancelled."""
+        self._blame(failure_class)
         self._fail(failure_class, detail)
+
+    def _blame(self, failure_class: FailureClass) -> None:
+        """The present attempt came to *failure_class*, which counts for the endpoint unless it never got there."""
+        if failure_class is not FailureClass.CIRCUIT_OPEN:
+            self._record(failure_class.status)
+
+    def _record(self, status: int) -> None:
+        """The present attempt came to *status*."""
+        streaks = self._endpoint.streaks
+        if streaks is not None:
+            streaks.record(status)
 
     def _fail(self, failure_class: FailureClass, detail: str) -> None:
         destination, endpoint = self._destination.destination_id, self._endpoint.identifier
         _log.info(
             "upstream failed", error=failure_class.label, detail=detail, destination=destination, endpoint=endpoint
         )
+        reason = ""
+        if failure_class is FailureClass.CIRCUIT_OPEN:
+            reason = detail  # a limit of ours: nothing in it comes from the upstream
+        elif self.admission is not None and self._response is None:
+            self.admission.settle(failure_class.status)
+        failure = Failure(failure_class, destination, endpoint, reason, self._considered(failure_class))
         self._finish()
-        self._request.fail(Failure(failure_class, destination, endpoint))
+        self._request.fail(failure)
+
+    def _considered(self, failure_class: FailureClass) -> Considered:
+        """What was considered for a request that fails now."""
+        return AttemptCensus(self._destination.selector, ((self._endpoint.identifier, failure_class.message),))
 
     def _finish(self) -> None:
         self._action.sweeper.forget(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
+        admission, self.admission = self.admission, None
+        if admission is not None:
+            admission.end()
         if self.copy is not None:
             self.copy.abandon()

@@ -247,6 +247,9 @@ class Copy(AttemptOwner, Watched):
         if endpoint is None:
             self.end("no_endpoint")
             return
+        if destination.protection is not None and destination.protection.is_open:
+            self.end(FailureClass.CIRCUIT_OPEN.label)
+            return
         self._place = f"{destination.destination_id} {endpoint.identifier}"
         if not self._copies.may_try(self._place):
             self.end("unreachable")

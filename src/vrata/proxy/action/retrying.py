@@ -22,7 +22,8 @@ from vrata.proxy.action.forward import (
     PooledDestination,
     PooledEndpoint,
 )
-from vrata.proxy.contracts import ClientRequest, FailureClass
+from vrata.proxy.contracts import ClientRequest, Considered, FailureClass
+from vrata.proxy.endpoint.census import AttemptCensus
 from vrata.wire.http1.head import ResponseHead
 
 MAX_KEPT = 65536
@@ -70,6 +71,7 @@ class RetryingForward(Forward):
     __slots__ = (
         "_attempt_began",
         "_attempt_deadline",
+        "_attempts",
         "_body_ended",
         "_head",
         "_idempotent",
@@ -110,6 +112,7 @@ class RetryingForward(Forward):
         self._attempt_deadline = NEVER
         # Of all together.
         self._tried: list[str] = []
+        self._attempts: list[tuple[str, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_under_way = False
         self._sharing = False
@@ -152,7 +155,8 @@ class RetryingForward(Forward):
         """The response begins; or a failure, which nobody sees if another attempt follows."""
         status = head.status
         is_failure = self._settings.policy.after_status(status, idempotent=self._idempotent)
-        if is_failure and self._retry(status, f"status {status}"):
+        if is_failure and self._retry(status, outcome := f"status {status}", outcome):
+            self._record(status)
             return
         self._kept = None
         self._first = (b"", b"", True)
@@ -165,28 +169,30 @@ class RetryingForward(Forward):
         if self._response is None and exchange is not None and failure_class is not FailureClass.CIRCUIT_OPEN:
             policy = self._settings.policy
             is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.nothing_sent)
-            if is_retried and self._retry(failure_class.status, detail):
+            if is_retried and self._retry(failure_class.status, failure_class.message, detail):
+                self._blame(failure_class)
                 return
         super()._attempt_over(failure_class, detail)
 
     # -- from one attempt to the next ---------------------------------------------------------------------------------
 
-    def _retry(self, status: int, reason: str) -> bool:
-        """Begin the pause before another attempt, unless there may be none; *status* is what this one came to."""
+    def _retry(self, status: int, outcome: str, detail: str) -> bool:
+        """Begin the pause before another attempt, unless there may be none.
+
+        *status* is what this one came to, *outcome* says the same to people, and *detail* more of it to the log.
+        """
         if self._number > self._retries or self._kept is None:
             return False
         now = self._action.loop.time()
         pause = self._settings.policy.pause(self._number - 1, self._settings.random())
         if now + pause >= self._budget_deadline:
             return False
-        if not self._sharing:
-            if not self._retry_budget.take():
-                _log.debug("no further attempt: too many requests retry", destination=self._destination.destination_id)
-                return False
-            self._sharing = True
+        if not self._sharing and not self._take_share():
+            _log.debug("no further attempt: too many requests retry", destination=self._destination.destination_id)
+            return False
         _log.info(
             "attempt failed",
-            reason=reason,
+            reason=detail,
             destination=self._destination.destination_id,
             endpoint=self._endpoint.identifier,
             attempt=self._number,
@@ -195,6 +201,7 @@ class RetryingForward(Forward):
         destination_meter = self._request.destination_meter if self._request.meters is not None else None
         if destination_meter is not None:
             destination_meter.attempt_failed(status, now - self._attempt_began)
+        self._attempts.append((self._endpoint.identifier, outcome))
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
@@ -262,10 +269,29 @@ class RetryingForward(Forward):
             return head
         return head[:-2] + _ATTEMPT_LINES % (self._number, self._number)
 
+    def _considered(self, failure_class: FailureClass) -> Considered:
+        """All attempts, the last one with *failure_class*."""
+        last = (self._endpoint.identifier, failure_class.message)
+        return AttemptCensus(self._destination.selector, (*self._attempts, last))
+
+    def _take_share(self) -> bool:
+        """Count as a request that tries again, within the budget and the destination's limit."""
+        if not self._retry_budget.take():
+            return False
+        protection = self._destination.protection
+        if protection is not None and not protection.take_retry():
+            self._retry_budget.give_back()
+            return False
+        self._sharing = True
+        return True
+
     def _give_share_back(self) -> None:
         if self._sharing:
             self._sharing = False
             self._retry_budget.give_back()
+            protection = self._destination.protection
+            if protection is not None:
+                protection.give_retry_back()
 
     def _finish(self) -> None:
         timer, self._timer = self._timer, None

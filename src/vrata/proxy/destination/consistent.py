@@ -36,5 +36,15 @@ class ConsistentSplit(DestinationSplit[SelectorT]):
 
     def pick(self, request: ClientRequest) -> Destination[SelectorT] | None:
         """The destination of the request's session, which begins here if it has none."""
-        index = self._ring.pick(stable_hash(request.session(self._cookie) + self._salt))
-        return self._destinations[index] if index >= 0 else super().pick(request)
+        key = stable_hash(request.session(self._cookie) + self._salt)
+        index = self._ring.pick(key)
+        if index >= 0:
+            destination = self.destinations[index]
+            selector = destination.selector
+            if selector.has_usable and not selector.is_panic:
+                return destination
+            candidates = self.candidates()
+            for index in self._ring.preferences(key):
+                if index in candidates:
+                    return self.destinations[index]
+        return super().pick(request)

@@ -23,22 +23,44 @@ class HashTable(Protocol):
 
 
 class HashSelector(EndpointSelector[PoolT]):
-    """The endpoint that the request's key leads to; past those that are not to be used, to the next."""
+    """The endpoint that the request's key leads to; past those that are not usable, to the next.
 
-    def __init__(self, endpoints: Sequence[Endpoint[PoolT]], table: HashTable, key: HashKey) -> None:
-        self._endpoints = endpoints
+    The table is that of all endpoints, usable or not: keys of the others stay where they are.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint[PoolT]],
+        table: HashTable,
+        key: HashKey,
+    ) -> None:
+        super().__init__(endpoints)
         self._table = table
         self._key = key
+        self._passed_over: list[str] = []
 
     def pick(self, request: ClientRequest, sets_cookies: bool = True) -> Endpoint[PoolT] | None:
         """The endpoint of the request's key."""
-        index = self._table.pick(self._key.of(request, sets_cookies=sets_cookies))
-        return self._endpoints[index] if index >= 0 else None
+        usable = self.usable
+        key = self._key.of(request, sets_cookies=sets_cookies)
+        if len(usable) < len(self.endpoints):
+            return self._preferred(key, self._passed_over)
+        index = self._table.pick(key)
+        return self.endpoints[index] if index >= 0 else None
 
     def pick_other(self, request: ClientRequest, tried: list[str]) -> Endpoint[PoolT] | None:
-        """The first of the key's preferences that is not tried."""
-        for index in self._table.preferences(self._key.of(request, sets_cookies=True)):
-            endpoint = self._endpoints[index]
-            if endpoint.identifier not in tried:
+        """The first of the key's preferences that is usable and not tried."""
+        all_usable = len(self.usable) == len(self.endpoints)
+        passed_over = tried if all_usable else [*tried, *self._passed_over]
+        return self._preferred(self._key.of(request, sets_cookies=True), passed_over)
+
+    def _preferred(self, key: int, passed_over: list[str]) -> Endpoint[PoolT] | None:
+        for index in self._table.preferences(key):
+            endpoint = self.endpoints[index]
+            if endpoint.identifier not in passed_over:
                 return endpoint
         return None
+
+    def _adopt(self, usable: Sequence[Endpoint[PoolT]]) -> None:
+        good = {endpoint.identifier for endpoint in usable}
+        self._passed_over = [each.identifier for each in self.endpoints if each.identifier not in good]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Final
 
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
@@ -11,13 +13,34 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
 from vrata.proxy.action.mirror import Copies
+from vrata.proxy.destination.protection import Protection, ProtectionSettings
+from vrata.proxy.endpoint.live_standing import LiveStanding
+from vrata.proxy.endpoint.streaks import FailureStreaks
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCount, SharedCounts
+from vrata.proxy.runtime.shared_names import breaker_name, streak_names
+from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.pool import EndpointPool
 
 PoolKey = tuple[str, str, int]
 """Destination ID, host, port: two destinations never share connections, since their protection differs."""
+
+
+@dataclass(frozen=True)
+class Uses:
+    """What a plan needs of the runtime. The rest is given up when it comes into force."""
+
+    pools: Mapping[PoolKey, int] = field(default_factory=dict)
+    """Each with its limit of connections; 0 = none."""
+    destinations: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()
+    """Destinations with a circuit breaker."""
+    judged: frozenset[str] = frozenset()
+    """Destinations whose endpoints are judged by their failures."""
+
+
+NOTHING: Final = Uses()
 
 
 class RuntimeRegistry:
@@ -26,9 +49,14 @@ class RuntimeRegistry:
     def __init__(self, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
         self._sweeper = sweeper
         self._tasks = tasks
+        self._now = asyncio.get_running_loop().time
         self._pools: dict[PoolKey, EndpointPool] = {}
+        self._streaks: dict[PoolKey, FailureStreaks] = {}
         self._rotations: dict[str, Rotation] = {}
         self._retry_budgets: dict[str, RetryBudget] = {}
+        self._protections: dict[str, Protection] = {}
+        self._standings: Mapping[str, DestinationStanding] = {}
+        self._live: dict[str, LiveStanding] = {}
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
         self._counts: SharedCounts | None = None
@@ -41,19 +69,35 @@ class RuntimeRegistry:
         assert self._counts is None, "something was counted already"
         self._counts = counts
 
-    def count(self, name: str) -> SharedCount:
-        """The number of that name; this worker's own where nobody has said with whom to share it."""
+    @property
+    def counts(self) -> SharedCounts:
+        """The numbers that all workers share; this worker's own where nobody has said with whom to share them."""
         if self._counts is None:
             self._counts = SharedCounts.private()
-        return self._counts.count(name)
+        return self._counts
+
+    def count(self, name: str) -> SharedCount:
+        """The number of that name."""
+        return self.counts.count(name)
+
+    # -- what plans ask for: the same object for as long as some plan uses it ------------------------------------------
 
     def pool(self, destination_id: str, host: str, port: int) -> EndpointPool:
-        """The pool of this endpoint; the same object for as long as some plan uses it."""
+        """The pool of this endpoint."""
         key = (destination_id, host, port)
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks)
         return pool
+
+    def streaks(self, destination_id: str, host: str, port: int) -> FailureStreaks:
+        """The failures of this endpoint in a row."""
+        key = (destination_id, host, port)
+        streaks = self._streaks.get(key)
+        if streaks is None:
+            errors, gateway_errors = (self.counts.word(name) for name in streak_names(*key))
+            streaks = self._streaks[key] = FailureStreaks(errors, gateway_errors)
+        return streaks
 
     def rotation(self, destination_id: str) -> Rotation:
         """The round-robin position of this destination."""
@@ -61,21 +105,71 @@ class RuntimeRegistry:
 
     def retry_budget(self, destination_id: str) -> RetryBudget:
         """What counts the requests to this destination that try again."""
-        return self._retry_budgets.setdefault(destination_id, RetryBudget())
+        budget = self._retry_budgets.get(destination_id)
+        if budget is None:
+            active, retrying = self.count(f"retriable {destination_id}"), self.count(f"retrying {destination_id}")
+            budget = self._retry_budgets[destination_id] = RetryBudget(active, retrying)
+        return budget
 
-    def keep_only(self, pools: Mapping[PoolKey, int], destinations: AbstractSet[str]) -> None:
-        """A new plan is in force: what it does not name takes no new work and goes when its last exchange has ended.
+    def protection(self, destination_id: str, settings: ProtectionSettings) -> Protection:
+        """The circuit breaker and the limits of this destination, which act by *settings* from now on."""
+        protection = self._protections.get(destination_id)
+        if protection is None:
+            protection = self._protections[destination_id] = Protection(
+                settings,
+                self.counts.word(breaker_name(destination_id)),
+                self.count(f"requests {destination_id}"),
+                self.count(f"retries {destination_id}"),
+                self._now,
+            )
+        protection.configure(settings)
+        return protection
 
-        *pools* gives the limit of connections to each endpoint, 0 for none.
-        """
-        for key in self._pools.keys() - pools.keys():
+    def live_standing(self, destination_id: str) -> LiveStanding:
+        """How the endpoints of this destination stand."""
+        live = self._live.get(destination_id)
+        if live is None:
+            live = self._live[destination_id] = LiveStanding(self._standings.get(destination_id, UNKNOWN))
+        return live
+
+    # -- what comes into force ----------------------------------------------------------------------------------------
+
+    def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
+        """Endpoints stand as *standings* say, by destination ID."""
+        self._standings = standings
+        for destination_id, live in self._live.items():
+            live.replace(standings.get(destination_id, UNKNOWN))
+
+    def discovered(self, destination_id: str) -> tuple[DiscoveredEndpoint, ...] | None:
+        """The endpoints that were found at run time; None while nothing is known of them."""
+        return self._standings.get(destination_id, UNKNOWN).discovered
+
+    @property
+    def all_discovered(self) -> dict[str, tuple[DiscoveredEndpoint, ...]]:
+        """Those of every destination of which anything is known."""
+        return {
+            destination_id: standing.discovered
+            for destination_id, standing in self._standings.items()
+            if standing.discovered is not None
+        }
+
+    def keep_only(self, uses: Uses) -> None:
+        """A new plan is in force: what it does not use takes no new work and goes when its last exchange has ended."""
+        for key in self._pools.keys() - uses.pools.keys():
             self._pools.pop(key).retire()
-        for key, limit in pools.items():
+        for key, limit in uses.pools.items():
             self._limit(key, limit)
-        for destination_id in self._rotations.keys() - destinations:
+        for key in list(self._streaks):
+            if key not in uses.pools or key[0] not in uses.judged:
+                self._streaks.pop(key).leave()
+        for destination_id in self._rotations.keys() - uses.destinations:
             del self._rotations[destination_id]
-        for destination_id in self._retry_budgets.keys() - destinations:
-            del self._retry_budgets[destination_id]
+        for destination_id in self._live.keys() - uses.destinations:
+            del self._live[destination_id]
+        for destination_id in self._retry_budgets.keys() - uses.destinations:
+            self._retry_budgets.pop(destination_id).retire()
+        for destination_id in self._protections.keys() - uses.protected:
+            self._protections.pop(destination_id).retire()
 
     def _limit(self, key: PoolKey, limit: int) -> None:
         pool = self._pools[key]

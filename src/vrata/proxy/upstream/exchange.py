@@ -88,6 +88,11 @@ class Exchange(ResponseReader):
         """True as long as there was no connection to send on; until the exchange is cancelled."""
         return bool(self._unsent)
 
+    @property
+    def waits_for_client(self) -> bool:
+        """True while the upstream can have no answer yet because the rest of the request's body is still to come."""
+        return self._connection is not None and not self._request_complete
+
     def start(
         self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False, trailers: bytes = b""
     ) -> None:

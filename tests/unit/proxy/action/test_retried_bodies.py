@@ -40,7 +40,7 @@ async def early(connection: StagedConnection, found: ReceivedRequest) -> None:
 
 
 async def retrying(proxy: InProcessProxy) -> None:
-    await eventually_async(lambda: retry_budget(proxy)._retrying == 1, what="the pause before another attempt")
+    await eventually_async(lambda: retry_budget(proxy).retrying == 1, what="the pause before another attempt")
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])

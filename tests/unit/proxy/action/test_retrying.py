@@ -259,7 +259,7 @@ async def test_a_request_that_waited_too_long_for_a_connection_was_not_sent(prox
         first.send(request("GET /first"))
         assert (await first.read_head()).status == 200
         second.send(request("POST /second", body=b"content"))
-        await eventually_async(lambda: retry_budget(proxy)._retrying == 1, what="the pause of the second request")
+        await eventually_async(lambda: retry_budget(proxy).retrying == 1, what="the pause of the second request")
         release.set()
         assert (await second.read_response()).body == b"ok"
         assert [found.body for found in backend.requests] == [b"", b"content"]

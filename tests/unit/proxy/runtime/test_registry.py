@@ -13,7 +13,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.dataplane import DataPlane
 from vrata.proxy.runtime import shared_counts
-from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry, Uses
 from vrata.proxy.runtime.shared_counts import SharedCounts
 
 A, B = ("d", "127.0.0.1", 80), ("d", "::1", 80)
@@ -35,18 +35,18 @@ def test_a_plan_in_force_sets_the_limits() -> None:
 
         pools = [registry.pool(*A), registry.pool(*B)]
         assert limits() == [None, None]
-        registry.keep_only({A: 3, B: 0}, {"d"})
+        registry.keep_only(Uses({A: 3, B: 0}, frozenset({"d"})))
         assert limits() == [3, None]
         assert repr(sweeper) == "<DeadlineSweeper 1 watched>"
         # The next plan changes the limits in place.
         places = pools[0].places
         assert [registry.pool(*A), registry.pool(*B)] == pools
-        registry.keep_only({A: 5, B: 2}, {"d"})
+        registry.keep_only(Uses({A: 5, B: 2}, frozenset({"d"})))
         assert limits() == [5, 2]
         assert pools[0].places is places
-        registry.keep_only({A: 0, B: 2}, {"d"})
+        registry.keep_only(Uses({A: 0, B: 2}, frozenset({"d"})))
         assert limits() == [None, 2]
-        registry.keep_only({}, frozenset())
+        registry.keep_only(NOTHING)
 
     with_registry(scenario)
 
@@ -57,9 +57,9 @@ def test_the_numbers_of_an_endpoint_that_is_gone_are_given_up() -> None:
         counts = SharedCounts(table)
         registry.share(counts)
         registry.pool(*A)
-        registry.keep_only({A: 3}, {"d"})
+        registry.keep_only(Uses({A: 3}, frozenset({"d"})))
         assert repr(counts) != "<SharedCounts lane 0, 0 counts>"
-        registry.keep_only({}, frozenset())
+        registry.keep_only(NOTHING)
         assert repr(counts) == "<SharedCounts lane 0, 0 counts>"
         os.close(table)
 
@@ -70,9 +70,9 @@ def test_the_retry_budget_of_a_destination_lives_as_long_as_some_plan_names_it()
     async def scenario(registry: RuntimeRegistry, sweeper: DeadlineSweeper) -> None:
         budget = registry.retry_budget("d")
         assert registry.retry_budget("other") is not budget
-        registry.keep_only({}, {"d"})
+        registry.keep_only(Uses({}, frozenset({"d"})))
         assert registry.retry_budget("d") is budget
-        registry.keep_only({}, frozenset())
+        registry.keep_only(NOTHING)
         assert registry.retry_budget("d") is not budget
 
     with_registry(scenario)

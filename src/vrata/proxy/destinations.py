@@ -1,0 +1,114 @@
+"""From destination entities to what a plan forwards to, with the endpoints that they have at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from vrata.model import Destination as DestinationEntity
+from vrata.model.destination import Endpoint as EndpointEntity
+from vrata.model.host import host_and_port
+from vrata.net.deadlines import NEVER
+from vrata.proxy.action.forward import PooledDestination, PooledEndpoint
+from vrata.proxy.contracts import UpstreamTimeouts
+from vrata.proxy.destination.destination import Destination
+from vrata.proxy.destination.protection import Protection, ProtectionSettings
+from vrata.proxy.endpoint.selection import Endpoint
+from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Uses
+from vrata.proxy.selectors import Selector, SelectorFactory
+from vrata.proxy.standing import DiscoveredEndpoint
+
+
+class DestinationFactory:
+    """Makes the destinations of one plan, and collects what they need of the runtime."""
+
+    def __init__(self, registry: RuntimeRegistry, selectors: SelectorFactory) -> None:
+        self._registry = registry
+        self._selectors = selectors
+        self._pools: dict[PoolKey, int] = {}
+        self._destinations: set[str] = set()
+        self._protected: set[str] = set()
+        self._judged: set[str] = set()
+        self.endpoints: set[tuple[str, str]] = set()
+        """Destination ID and ``host:port`` of each."""
+
+    @property
+    def uses(self) -> Uses:
+        """What all of them together need."""
+        return Uses(self._pools, frozenset(self._destinations), frozenset(self._protected), frozenset(self._judged))
+
+    def making(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
+        """Make the destination of *entity*."""
+        selector = yield from self.populating(entity)
+        timeouts = entity.options.timeouts
+        return Destination(
+            destination_id=entity.id,
+            authority=host_and_port(entity.host, entity.port).encode("ascii"),
+            host=entity.host,
+            selector=selector,
+            request_timeout=limit_of(timeouts.request.seconds),
+            timeouts=UpstreamTimeouts(
+                connect=limit_of(timeouts.connect.seconds),
+                dual_stack_fallback=timeouts.dual_stack_fallback.seconds,
+                response_header=limit_of(timeouts.response_header.seconds),
+                expect_continue=timeouts.expect_continue.seconds,
+                idle_connection=limit_of(timeouts.idle_connection.seconds),
+            ),
+            protection=self._protection(entity),
+        )
+
+    def populating(self, entity: DestinationEntity) -> Generator[None, None, Selector]:
+        """Make what chooses among the endpoints that *entity* has now."""
+        options, registry = entity.options, self._registry
+        self._destinations.add(entity.id)
+        is_judged = options.outlier_detection is not None
+        if is_judged:
+            self._judged.add(entity.id)
+        if options.circuit_breaker is not None:
+            self._protected.add(entity.id)
+        endpoints: list[PooledEndpoint] = []
+        for member in members(entity, registry.discovered(entity.id)):
+            key = (entity.id, member.host, member.port)
+            self._pools[key] = options.max_conns_per_host
+            self.endpoints.add((entity.id, member.address))
+            streaks = registry.streaks(*key) if is_judged else None
+            endpoints.append(Endpoint(member.address, registry.pool(*key), member.weight, streaks))
+        selector = yield from self._selectors.selecting(entity, endpoints)
+        selector.follow(registry.live_standing(entity.id), options.panic_threshold)
+        return selector
+
+    def _protection(self, entity: DestinationEntity) -> Protection | None:
+        breaker = entity.options.circuit_breaker
+        if breaker is None:
+            return None
+        settings = ProtectionSettings(
+            max_requests=breaker.max_requests,
+            max_retries=breaker.max_retries,
+            failure_threshold=breaker.failure_threshold,
+            open_time=round(breaker.open_duration.seconds * 1000),
+        )
+        return self._registry.protection(entity.id, settings)
+
+
+def members(entity: DestinationEntity, discovered: Sequence[DiscoveredEndpoint] | None) -> tuple[EndpointEntity, ...]:
+    """Return the endpoints of *entity*: those that are listed, and those *discovered*, in a fixed order.
+
+    While nothing is known of the latter (None) a destination that lists none is its own endpoint; once it is known
+    that there are none it has none.
+    """
+    if entity.options.discovery is None or discovered is None:
+        return entity.static_endpoints
+    listed = {endpoint.address for endpoint in entity.endpoints}
+    found = {host_and_port(each.host, each.port): each for each in discovered}
+    return (
+        *entity.endpoints,
+        *(
+            EndpointEntity(host=each.host, port=each.port, weight=each.weight)
+            for address, each in sorted(found.items())
+            if address not in listed
+        ),
+    )
+
+
+def limit_of(seconds: float) -> float:
+    """A time limit as the data plane uses it: ``0s`` means none."""
+    return seconds if seconds > 0 else NEVER
