@@ -17,7 +17,10 @@ from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("src")
 HOT_MODULES = Path("hot-modules.txt").read_text(encoding="utf-8").split()
-CYTHON = {"vrata.wire.http1.compiled_head": ["vrata/wire/http1/compiled_head.pyx", "vrata/wire/http1/spans.pxi"]}
+CYTHON = {
+    "vrata.wire.http1.compiled_head": ["vrata/wire/http1/compiled_head.pyx", "vrata/wire/http1/spans.pxi"],
+    "vrata.proxy.runtime.compiled_numbers": ["vrata/proxy/runtime/compiled_numbers.pyx"],
+}
 GROUP = "vrata.data_path"
 """The library that holds the code of all hot modules; what stands beside each source only leads there."""
 

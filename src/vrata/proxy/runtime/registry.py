@@ -17,8 +17,9 @@ from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
 from vrata.proxy.metrics.registry import MetricsRegistry
-from vrata.proxy.runtime.shared_counts import SharedCount, SharedCounts
+from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
+from vrata.proxy.runtime.shared_numbers import SharedCount
 from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.pool import EndpointPool

@@ -20,8 +20,9 @@ from vrata.net.descriptors import limit
 from vrata.proxy.listener.admission import LOG_INTERVAL, RESERVED, Admission, highest_descriptor_for_clients
 from vrata.proxy.listener.connection import LINGER
 from vrata.proxy.listener.owner import MAX_DISMISSED
-from vrata.proxy.runtime.shared_counts import SharedCount, SharedCounts
+from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_counts import create as create_table
+from vrata.proxy.runtime.shared_numbers import SharedCount
 
 NOW = 1000.0
 
