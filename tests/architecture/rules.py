@@ -48,6 +48,7 @@ ASSEMBLERS = frozenset(
         "action.forward",
         "action.mirror",
         "compile",
+        "destinations",
         "plan",
         "dataplane",
         "explain",

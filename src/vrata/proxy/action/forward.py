@@ -7,6 +7,7 @@ stands between the client's request and the attempt, relays both bodies with bac
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -355,8 +356,13 @@ class Forward(RequestHandler, AttemptOwner):
         self._request.fail(failure)
 
     def _considered(self, failure_class: FailureClass) -> Considered:
-        """What was considered for a request that fails now."""
-        return AttemptCensus(self._destination.selector, ((self._endpoint.identifier, failure_class.message),))
+        """What was considered for a request that fails now with *failure_class*."""
+        last = (self._endpoint.identifier, failure_class.message)
+        return AttemptCensus(self._destination.selector, (*self._earlier_attempts(), last))
+
+    def _earlier_attempts(self) -> Sequence[tuple[str, str]]:
+        """Endpoints (``host:port``) that were tried before this one, and what came of it."""
+        return ()
 
     def _finish(self) -> None:
         self._action.sweeper.forget(self)

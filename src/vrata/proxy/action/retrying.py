@@ -7,7 +7,7 @@ one goes on as it came, and is not sent again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -22,8 +22,7 @@ from vrata.proxy.action.forward import (
     PooledDestination,
     PooledEndpoint,
 )
-from vrata.proxy.contracts import ClientRequest, Considered, FailureClass
-from vrata.proxy.endpoint.census import AttemptCensus
+from vrata.proxy.contracts import ClientRequest, FailureClass
 from vrata.wire.http1.head import ResponseHead
 
 MAX_KEPT = 65536
@@ -269,10 +268,9 @@ class RetryingForward(Forward):
             return head
         return head[:-2] + _ATTEMPT_LINES % (self._number, self._number)
 
-    def _considered(self, failure_class: FailureClass) -> Considered:
-        """All attempts, the last one with *failure_class*."""
-        last = (self._endpoint.identifier, failure_class.message)
-        return AttemptCensus(self._destination.selector, (*self._attempts, last))
+    def _earlier_attempts(self) -> Sequence[tuple[str, str]]:
+        """Those that were followed by another one."""
+        return self._attempts
 
     def _take_share(self) -> bool:
         """Count as a request that tries again, within the budget and the destination's limit."""
