@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from vrata.model import Destination as DestinationEntity
+from vrata.model.destination import DestinationOptions
 from vrata.model.destination import Endpoint as EndpointEntity
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import NEVER
@@ -16,6 +17,7 @@ from vrata.proxy.endpoint.selection import Endpoint
 from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Uses
 from vrata.proxy.selectors import Selector, SelectorFactory
 from vrata.proxy.standing import DiscoveredEndpoint
+from vrata.proxy.upstream.queue import ConnectionLimits
 
 
 class DestinationFactory:
@@ -24,7 +26,7 @@ class DestinationFactory:
     def __init__(self, registry: RuntimeRegistry, selectors: SelectorFactory) -> None:
         self._registry = registry
         self._selectors = selectors
-        self._pools: dict[PoolKey, int] = {}
+        self._pools: dict[PoolKey, ConnectionLimits] = {}
         self._destinations: set[str] = set()
         self._protected: set[str] = set()
         self._judged: set[str] = set()
@@ -65,10 +67,11 @@ class DestinationFactory:
             self._judged.add(entity.id)
         if options.circuit_breaker is not None:
             self._protected.add(entity.id)
+        limits = connection_limits(options)
         endpoints: list[PooledEndpoint] = []
         for member in members(entity, registry.discovered(entity.id)):
             key = (entity.id, member.host, member.port)
-            self._pools[key] = options.max_conns_per_host
+            self._pools[key] = limits
             self.endpoints.add((entity.id, member.address))
             streaks = registry.streaks(*key) if is_judged else None
             endpoints.append(Endpoint(member.address, registry.pool(*key), member.weight, streaks))
@@ -107,6 +110,14 @@ def members(entity: DestinationEntity, discovered: Sequence[DiscoveredEndpoint] 
             if address not in listed
         ),
     )
+
+
+def connection_limits(options: DestinationOptions) -> ConnectionLimits:
+    """How many connections, and requests that wait for one, *options* allow."""
+    breaker = options.circuit_breaker
+    if breaker is None:
+        return ConnectionLimits(per_endpoint=options.max_conns_per_host)
+    return ConnectionLimits(options.max_conns_per_host, breaker.max_connections, breaker.max_pending_requests)
 
 
 def limit_of(seconds: float) -> float:

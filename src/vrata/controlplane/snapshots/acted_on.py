@@ -83,6 +83,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
             },
             "http2": OFF,
             "maxConnsPerHost": WHOLE,
+            "circuitBreaker": WHOLE,
         },
     },
     "route": _ENTITY

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
 from vrata.proxy.upstream.connection import ResponseReader, UpstreamConnection
-from vrata.proxy.upstream.pool import MAX_WAITING, EndpointPool, TooManyWaiting, Waiting
+from vrata.proxy.upstream.pool import EndpointPool
+from vrata.proxy.upstream.queue import TooManyWaiting, Waiting
 from vrata.wire.http1.body import encode_chunk, encode_last_chunk
 from vrata.wire.http1.head import ResponseHead
 
@@ -110,11 +111,10 @@ class Exchange(ResponseReader):
             self._fresh = fresh
             try:
                 self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
-            except TooManyWaiting:
+            except TooManyWaiting as refusal:
                 self._over = True
                 self._latency = None  # nothing was learnt of the endpoint
-                detail = f"{MAX_WAITING} requests wait for a connection already"
-                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, detail)
+                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, str(refusal))
             return
         self.reused = True
         self._connection = connection

@@ -18,10 +18,11 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.contracts import FailureClass, UpstreamTimeouts
 from vrata.proxy.runtime.shared_counts import SharedCounts, reap
 from vrata.proxy.runtime.shared_counts import create as create_table
-from vrata.proxy.upstream import pool as pool_module
+from vrata.proxy.runtime.shared_numbers import SharedCount
 from vrata.proxy.upstream.exchange import Exchange
-from vrata.proxy.upstream.places import PATIENCE, Places
+from vrata.proxy.upstream.places import PATIENCE
 from vrata.proxy.upstream.pool import EndpointPool
+from vrata.proxy.upstream.queue import MAX_WAITING, Queue
 
 HEAD = b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -48,12 +49,12 @@ class Worker:
         self.sweeper.start()
         self.counts = SharedCounts(proxy.table)
         self.pool = EndpointPool("127.0.0.1", proxy.backend.port, self.sweeper, proxy.tasks)
+        self.queue = Queue("d", self.counts.count, self.sweeper, asyncio.get_running_loop().time)
         if limit:
             self.limit(limit)
 
     def limit(self, limit: int) -> None:
-        """Give the pool a limit that it has not had yet."""
-        self.pool.limit(Places(limit, "d", self.counts.count))
+        self.pool.limit(self.queue, limit)
 
     def attempt(self, *, fresh: bool = False, content: bytes = b"", end: bool = True) -> Attempt:
         attempt = Attempt(len(self._proxy.attempts))
@@ -82,6 +83,10 @@ class Proxy:
         self.attempts: list[Attempt] = []
         self.workers: list[Worker] = []
 
+    def connections(self, counts: SharedCounts) -> SharedCount:
+        """The number of connections to the endpoint."""
+        return counts.count(f"connections d 127.0.0.1:{self.backend.port}")
+
     def worker(self, limit: int) -> Worker:
         worker = Worker(self, limit)
         self.workers.append(worker)
@@ -105,7 +110,7 @@ class Proxy:
         for worker in self.workers:
             worker.pool.retire()
             await eventually_async(worker.is_done, 5, what=f"nothing is left of {worker.pool}")
-        leftover = SharedCounts(self.table).count("connections d")
+        leftover = self.connections(SharedCounts(self.table))
         assert leftover.total == 0
         await self.tasks.stop()
         for worker in self.workers:
@@ -215,15 +220,15 @@ async def test_whoever_gives_up_while_its_connection_is_dialled_leaves_it_to_the
 async def test_a_cancelled_dial_is_counted_no_more(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     worker.attempt()
-    assert worker.counts.count("connections d").total == 1
+    assert proxy.connections(worker.counts).total == 1
     await proxy.tasks.stop()
-    assert worker.counts.count("connections d").total == 0
+    assert proxy.connections(worker.counts).total == 0
 
 
 @scenario
 async def test_the_queue_is_bounded(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
-    attempts = [worker.attempt() for _ in range(pool_module.MAX_WAITING + 1)]
+    attempts = [worker.attempt() for _ in range(MAX_WAITING + 1)]
     assert not any(attempt.ends for attempt in attempts)
     refused = worker.attempt()
     assert (refused.failure, refused.ends) == (FailureClass.CIRCUIT_OPEN, 1)
@@ -313,9 +318,7 @@ async def test_a_limit_that_is_lowered_closes_busy_connections_when_they_are_don
     for _ in range(5):
         worker.attempt()
     connections = [await proxy.backend.accept() for _ in range(3)]
-    assert worker.pool.places is not None
-    worker.pool.places.limit = 1
-    worker.pool.look_around()
+    worker.limit(1)
     await proxy.answer(connections[0])
     await proxy.answer(connections[1])
     assert [await found.read_to_end() for found in connections[:2]] == [b"", b""]
@@ -328,9 +331,7 @@ async def test_a_limit_that_is_raised_lets_the_next_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    assert worker.pool.places is not None
-    worker.pool.places.limit = 3
-    worker.pool.look_around()
+    worker.limit(3)
     assert worker.state == "0 connections, 0 idle, 3 dialling, 1 waiting"
 
 
@@ -339,9 +340,9 @@ async def test_without_the_limit_all_who_wait_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    worker.pool.unlimit()
+    worker.pool.limit(None)
     assert worker.state == "0 connections, 0 idle, 4 dialling"
-    assert worker.counts.count("connections d").total == 0
+    assert proxy.connections(worker.counts).total == 0
     for _ in range(4):
         await proxy.serve()
 
@@ -358,7 +359,7 @@ async def test_an_endpoint_that_is_not_configured_any_more_still_serves_who_wait
     assert await proxy.answer(connection) == 2
     assert await connection.read_to_end() == b""
     # A late attempt, of a request that began with the old plan, is counted like any other.
-    watcher = SharedCounts(proxy.table).count("connections d")
+    watcher = proxy.connections(SharedCounts(proxy.table))
     await eventually_async(lambda: watcher.total == 0, 5, what="nothing is counted")
     worker.attempt()
     worker.attempt()
@@ -440,7 +441,7 @@ async def test_a_worker_that_is_never_idle_does_not_starve_another(proxy: Proxy)
 @scenario
 async def test_the_places_of_a_worker_that_died_are_free_again(proxy: Proxy) -> None:
     dead = SharedCounts(proxy.table)
-    dead.count("connections d").add(2)
+    proxy.connections(dead).add(2)
     worker = proxy.worker(limit=2)
     waiting = worker.attempt()
     assert await settled(lambda: waiting.ends, 0.12) == 0
