@@ -3,138 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.support.conditions import eventually_async, settled
 from tests.support.in_process_proxy import EACH_LOOP, LoopFactory
+from tests.support.limited_pools import LAST_OK, OK, Proxy, scenario
 from tests.support.ports import free_port
-from tests.support.recording_attempt import RecordingAttempt
-from tests.support.scripted_backend import BackendConnection, ScriptedBackend
-from vrata.net.deadlines import INTERVAL, DeadlineSweeper
-from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy.contracts import FailureClass, UpstreamTimeouts
+from tests.support.scripted_backend import ScriptedBackend
+from vrata.net.deadlines import INTERVAL
+from vrata.proxy.contracts import FailureClass
 from vrata.proxy.runtime.shared_counts import SharedCounts, reap
-from vrata.proxy.runtime.shared_counts import create as create_table
-from vrata.proxy.runtime.shared_numbers import SharedCount
-from vrata.proxy.upstream.exchange import Exchange
 from vrata.proxy.upstream.places import PATIENCE
-from vrata.proxy.upstream.pool import EndpointPool
-from vrata.proxy.upstream.queue import MAX_WAITING, Queue
-
-HEAD = b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-LAST_OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-TIMEOUTS = UpstreamTimeouts()
-
-
-class Attempt(RecordingAttempt):
-    """An attempt with its exchange and its number, by which the backend knows it."""
-
-    exchange: Exchange
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-class Worker:
-    """The pool of one worker, for the backend's endpoint."""
-
-    def __init__(self, proxy: Proxy, limit: int) -> None:
-        self._proxy = proxy
-        self.sweeper = DeadlineSweeper(asyncio.get_running_loop())
-        self.sweeper.start()
-        self.counts = SharedCounts(proxy.table)
-        self.pool = EndpointPool("127.0.0.1", proxy.backend.port, self.sweeper, proxy.tasks)
-        self.queue = Queue("d", self.counts.count, self.sweeper, asyncio.get_running_loop().time)
-        if limit:
-            self.limit(limit)
-
-    def limit(self, limit: int) -> None:
-        self.pool.limit(self.queue, limit)
-
-    def attempt(self, *, fresh: bool = False, content: bytes = b"", end: bool = True) -> Attempt:
-        attempt = Attempt(len(self._proxy.attempts))
-        self._proxy.attempts.append(attempt)
-        attempt.exchange = Exchange(attempt, self.pool, TIMEOUTS, b"GET")
-        attempt.exchange.start(HEAD % attempt.number, content, end, chunked=False, fresh=fresh)
-        return attempt
-
-    @property
-    def state(self) -> str:
-        """What the pool says of itself, without its address."""
-        return repr(self.pool).partition(f":{self.pool.port} ")[2].rstrip(">")
-
-    def is_done(self) -> bool:
-        """Whether there is no connection, and nothing has a deadline."""
-        return not self.pool.connections and repr(self.sweeper) == "<DeadlineSweeper 0 watched>"
-
-
-class Proxy:
-    """Workers that share a table, and the backend that they share."""
-
-    def __init__(self, backend: ScriptedBackend) -> None:
-        self.backend = backend
-        self.tasks = TaskSupervisor()
-        self.table = create_table()
-        self.attempts: list[Attempt] = []
-        self.workers: list[Worker] = []
-
-    def connections(self, counts: SharedCounts) -> SharedCount:
-        """The number of connections to the endpoint."""
-        return counts.count(f"connections d 127.0.0.1:{self.backend.port}")
-
-    def worker(self, limit: int) -> Worker:
-        worker = Worker(self, limit)
-        self.workers.append(worker)
-        return worker
-
-    async def serve(self, answer: bytes = OK) -> tuple[BackendConnection, int]:
-        """Answer the first request of the next connection; returns which it was."""
-        connection = await self.backend.accept()
-        return connection, await self.answer(connection, answer)
-
-    async def answer(self, connection: BackendConnection, answer: bytes = OK) -> int:
-        number = int((await connection.read_head()).split()[1][1:])
-        connection.send(answer)
-        await self.attempts[number].until_ended()
-        assert self.attempts[number].content == b"ok"
-        return number
-
-    async def close(self) -> None:
-        for attempt in self.attempts:
-            attempt.exchange.cancel()
-        for worker in self.workers:
-            worker.pool.retire()
-            await eventually_async(worker.is_done, 5, what=f"nothing is left of {worker.pool}")
-        leftover = self.connections(SharedCounts(self.table))
-        assert leftover.total == 0
-        await self.tasks.stop()
-        for worker in self.workers:
-            worker.sweeper.stop()
-        os.close(self.table)
-
-
-def scenario(play: Callable[[Proxy], Awaitable[None]]) -> Callable[[LoopFactory], None]:
-    """The test that plays it on each event loop and checks that no connection and no place is left."""
-
-    async def main() -> None:
-        async with ScriptedBackend() as backend:
-            proxy = Proxy(backend)
-            try:
-                await play(proxy)
-            finally:
-                await proxy.close()
-
-    def test(loop_factory: LoopFactory) -> None:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(main())
-
-    return EACH_LOOP(test)
-
+from vrata.proxy.upstream.queue import MAX_WAITING, UNLIMITED, ConnectionLimits
 
 # -- one worker ------------------------------------------------------------------------------------------------------
 
@@ -220,9 +101,9 @@ async def test_whoever_gives_up_while_its_connection_is_dialled_leaves_it_to_the
 async def test_a_cancelled_dial_is_counted_no_more(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     worker.attempt()
-    assert proxy.connections(worker.counts).total == 1
+    assert proxy.connections(SharedCounts(proxy.table)).total == 1
     await proxy.tasks.stop()
-    assert proxy.connections(worker.counts).total == 0
+    assert proxy.connections(SharedCounts(proxy.table)).total == 0
 
 
 @scenario
@@ -304,7 +185,7 @@ async def test_a_limit_that_appears_closes_what_is_too_much(proxy: Proxy) -> Non
     for connection in connections[:3]:
         await proxy.answer(connection)
     assert worker.state == "4 connections, 3 idle, 0 dialling"
-    worker.limit(1)
+    worker.limit(ConnectionLimits(1))
     await eventually_async(lambda: worker.state == "1 connections, 0 idle, 0 dialling", 5, what=worker.state)
     worker.attempt()
     assert worker.state == "1 connections, 0 idle, 0 dialling, 1 waiting"
@@ -318,7 +199,7 @@ async def test_a_limit_that_is_lowered_closes_busy_connections_when_they_are_don
     for _ in range(5):
         worker.attempt()
     connections = [await proxy.backend.accept() for _ in range(3)]
-    worker.limit(1)
+    worker.limit(ConnectionLimits(1))
     await proxy.answer(connections[0])
     await proxy.answer(connections[1])
     assert [await found.read_to_end() for found in connections[:2]] == [b"", b""]
@@ -331,7 +212,7 @@ async def test_a_limit_that_is_raised_lets_the_next_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    worker.limit(3)
+    worker.limit(ConnectionLimits(3))
     assert worker.state == "0 connections, 0 idle, 3 dialling, 1 waiting"
 
 
@@ -340,9 +221,9 @@ async def test_without_the_limit_all_who_wait_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    worker.pool.limit(None)
+    worker.limit(UNLIMITED)
     assert worker.state == "0 connections, 0 idle, 4 dialling"
-    assert proxy.connections(worker.counts).total == 0
+    assert proxy.connections(SharedCounts(proxy.table)).total == 0
     for _ in range(4):
         await proxy.serve()
 
@@ -471,7 +352,7 @@ def test_under_load_the_limit_holds_and_everybody_is_served(loop_factory: LoopFa
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with ScriptedBackend() as backend:
             backend.port = server.sockets[0].getsockname()[1]
-            proxy = Proxy(backend)
+            proxy = Proxy([backend])
             workers = [proxy.worker(limit) for _ in range(3)]
             for round_ in range(100):
                 for worker in workers[: 1 + round_ % 3]:
