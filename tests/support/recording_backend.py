@@ -34,6 +34,15 @@ class Exchange:
     _stream: BufferedReader = field(repr=False)
     closed: bool = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether neither side has closed the connection yet, as the kernel knows it."""
+        try:
+            state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return False
+        return state == b"\x01"
+
     def all(self, name: str) -> list[str]:
         """Every value of the header field *name*, in order."""
         return [value for found, value in self.headers if found.lower() == name.lower()]
