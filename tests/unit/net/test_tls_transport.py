@@ -68,7 +68,7 @@ class Recorder:
         self.events.append("eof")
         return self.keeps_open
 
-    def input_cut(self) -> None:
+    def input_cut(self, reason: str) -> None:
         assert self.transport is not None
         self.events.append("cut")
         self.transport.abort()

@@ -13,6 +13,7 @@ from vrata.wire.http1.head import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     from vrata.net.deadlines import DeadlineSweeper
+    from vrata.net.upstream_tls import UpstreamTls
 
 LINGER = 2.0
 """Seconds in which an upstream has to take some of the last bytes of a tunnel."""
@@ -39,16 +40,24 @@ class ResponseReader(Protocol):
     def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def on_tunnel_end(self) -> None: ...  # noqa: D102
     def on_broken(self, detail: str) -> None: ...  # noqa: D102
+    def on_refused(self, detail: str) -> None: ...  # noqa: D102
     def on_full(self) -> None: ...  # noqa: D102
     def on_ready(self) -> None: ...  # noqa: D102
 
 
 class UpstreamConnection:
-    """The protocol object of one connection. ``reader`` is set while an exchange uses it."""
+    """The protocol object of one connection. ``reader`` is set while an exchange uses it.
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    With *tls* its transport is a :class:`~vrata.net.tls_transport.TlsTransport`, and it is a ``SecuredProtocol``.
+    """
+
+    def __init__(self, pool: ConnectionPool, tls: UpstreamTls | None = None) -> None:
         # For the connection's lifetime.
         self._pool = pool
+        self.tls = tls
+        """How it is secured; None when it speaks in clear."""
+        self.refusal = ""
+        """The alert with which the upstream has ended the handshake after we had completed it."""
         self._transport = cast(asyncio.Transport, None)
         self.deadline = NEVER
         self.served = 0
@@ -105,12 +114,16 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """Close at once; no reader is told."""
+        is_idle = self.reader is None and self._left < 0
         self.reader = None
         if not self.closed:
             # Now, not in connection_lost: until then the pool would still give it away.
             self.closed = True
             if write_buffer.backlog(self._transport):
                 write_buffer.reset_on_close(self._transport)  # it does not read what it was sent
+            elif is_idle and self.tls is not None:
+                self._transport.close()  # with a goodbye: everything has been said
+                return
             self._transport.abort()
 
     def expire(self) -> None:
@@ -181,6 +194,22 @@ class UpstreamConnection:
             self.closed = True
             self._transport.abort()  # a close would first wait for the request to be read
         return False
+
+    def input_cut(self, reason: str) -> None:
+        """Over TLS, the upstream's side has ended without a goodbye: a body that only a close ends may lack its end.
+
+        Or with an alert, which is the *reason*.
+        """
+        reader = self.reader
+        if not self.served and self._body is None and not self._buffer:
+            self.refusal = reason
+        self.close()
+        if reader is None:
+            return
+        if self.refusal:
+            reader.on_refused(reason)
+        else:
+            reader.on_broken(reason or "closed by the upstream without close_notify")
 
     def pause_writing(self) -> None:
         """The upstream does not keep up."""
