@@ -92,6 +92,16 @@ class TlsSessions:
         self._session = issued
 
 
+def is_confirmed(session: ssl.SSLObject) -> bool:
+    """Whether the server is known to have completed the handshake of *session* as well.
+
+    In TLS 1.3 the client completes it first, and then shows its certificate: only a ticket, or content, tells it that
+    the server is content.
+    """
+    found = session.session
+    return session.version() != "TLSv1.3" or (found is not None and found.has_ticket)
+
+
 def upstream_tls(tls: DestinationTls, host: str) -> UpstreamTls:
     """How to reach a destination on *host* whose *tls* names no files. Raises :class:`TlsMaterialError`."""
     has_names = bool(tls.subject_alt_names)

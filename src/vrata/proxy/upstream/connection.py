@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
+from vrata.net.upstream_tls import UpstreamTls, is_confirmed
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, UntilCloseBody
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead, parse_response_head
 
 if TYPE_CHECKING:
     from vrata.net.deadlines import DeadlineSweeper
-    from vrata.net.upstream_tls import UpstreamTls
 
 LINGER = 2.0
 """Seconds in which an upstream has to take some of the last bytes of a tunnel."""
@@ -158,7 +158,7 @@ class UpstreamConnection:
         if exc is None and body is not None and body.finish():
             reader.on_content(b"", True)
         else:
-            reader.on_broken(str(exc) if exc is not None else "closed by the upstream")
+            self._tell_broken(reader, str(exc) if exc is not None else "closed by the upstream")
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a response; or bytes that nobody asked for, which end the connection (RFC 9112 §9.2)."""
@@ -201,15 +201,11 @@ class UpstreamConnection:
         Or with an alert, which is the *reason*.
         """
         reader = self.reader
-        if not self.served and self._body is None and not self._buffer:
+        if self._is_unheard:
             self.refusal = reason
         self.close()
-        if reader is None:
-            return
-        if self.refusal:
-            reader.on_refused(reason)
-        else:
-            reader.on_broken(reason or "closed by the upstream without close_notify")
+        if reader is not None:
+            self._tell_broken(reader, reason or "closed by the upstream without close_notify")
 
     def pause_writing(self) -> None:
         """The upstream does not keep up."""
@@ -220,6 +216,20 @@ class UpstreamConnection:
         """The upstream has caught up."""
         if self.reader is not None:
             self.reader.on_ready()
+
+    @property
+    def _is_unheard(self) -> bool:
+        """Nothing of a response has come over this connection."""
+        return not self.served and self._body is None and not self._buffer
+
+    def _tell_broken(self, reader: ResponseReader, detail: str) -> None:
+        if self.tls is not None and self._is_unheard:
+            session = self._transport.get_extra_info("ssl_object")
+            # An alert can get lost: the reset that follows it overtakes it.
+            if self.refusal or not is_confirmed(session):
+                reader.on_refused(detail)
+                return
+        reader.on_broken(detail)
 
     def _read_head(self, reader: ResponseReader, data: bytes) -> None:
         if self._buffer:
