@@ -12,11 +12,11 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(slots=True)
@@ -129,6 +129,8 @@ class RecordingBackend:
         """Why handshakes have failed, as seen from here."""
         self.resumed: list[bool] = []
         """Of each handshake that has not failed, whether it resumed a session."""
+        self.certificates: dict[int, Mapping[str, Any]] = {}
+        """By connection: the certificate that was shown in the handshake; empty when none was asked for."""
         self._reads_bodies = reads_bodies
         self.requests: list[Exchange] = []
         self._lock = threading.Lock()
@@ -199,6 +201,7 @@ class RecordingBackend:
         with self._lock:
             self._connections[number] = secured
         self.resumed.append(secured.session_reused is True)
+        self.certificates[number] = secured.getpeercert() or {}
         self._serve_requests(secured, number)
 
     def _serve_requests(self, sock: socket.socket, number: int) -> None:

@@ -280,9 +280,7 @@ async def test_a_body_that_a_close_ends_is_whole_only_with_a_goodbye(proxy: InPr
 
 @pytest.mark.parametrize("ending", ["close", "say_goodbye", "reset"])
 @on_each_loop
-async def test_a_body_with_a_length_is_cut_by_whatever_comes_before_its_end(
-    proxy: InProcessProxy, ending: str
-) -> None:
+async def test_a_body_with_a_length_is_cut_by_whatever_comes_before_its_end(proxy: InProcessProxy, ending: str) -> None:
     def script(exchange: Exchange) -> None:
         exchange.send_head(200, [("Content-Length", "100")])
         exchange.send(b"x" * 50)
