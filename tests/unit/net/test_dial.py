@@ -85,8 +85,9 @@ def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 5) -> Secured
     tls = upstream_tls(DestinationTls(mode="tls", ca=upstream.authority().cert_text, sni=upstream.NAME), host)
 
     async def scenario() -> Secured:
-        limits = {"connect_timeout": 5.0, "fallback_delay": 0.05}
-        protocol = await dial(host, port, Secured, **limits, tls=tls, handshake_timeout=timeout)
+        protocol = await dial(
+            host, port, Secured, connect_timeout=5, fallback_delay=0.05, tls=tls, handshake_timeout=timeout
+        )
         await protocol.ended
         return protocol
 

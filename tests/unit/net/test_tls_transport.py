@@ -431,17 +431,17 @@ def test_a_client_begins_and_keeps_what_the_server_gives_it_for_the_next_time() 
     assert first.protocol.events == ["made"]
     assert first.kernel.sent[:1] == b"\x16"
     first = Connection(client=client, sessions=sessions)
-    assert sessions.kept is None
+    assert sessions.offered() is None
     first.deliver(first.records(b"content"))
     assert first.protocol.content == b"content"
-    learnt = sessions.kept
+    learnt = sessions.offered()
     assert learnt is not None
     second = Connection(client=client, sessions=sessions)
     assert second.far.session_reused
     second.deliver(second.records(b"more"))
     second.deliver(second.records(b"content"))
     assert second.protocol.received == [b"more", b"content"]
-    assert sessions.kept is not learnt
+    assert sessions.offered() is not learnt
 
 
 @CLIENT

@@ -7,7 +7,8 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -93,7 +94,7 @@ async def test_an_ip_address_is_verified_and_not_sent(proxy: InProcessProxy) -> 
         assert failed(await ask(proxy, other)) == "tls_handshake_failure"
 
 
-WRONG = {
+WRONG: dict[str, tuple[Callable[[], ssl.SSLContext], dict[str, Any]]] = {
     "another authority": (lambda: upstream.serving(Authority("others").issue(upstream.NAME)), {}),
     "another name": (lambda: upstream.serving(upstream.authority().issue("other.test")), {}),
     "a subject's common name alone": (lambda: upstream.serving(upstream.authority().issue("x", dns_names=["y"])), {}),
@@ -213,7 +214,8 @@ async def test_connections_are_kept_as_long_as_they_are_secured_the_same_way(pro
         for _ in range(3):
             assert (await ask(proxy, destination)).status == 200
         assert backend.connections == 1
-        for number, tls in enumerate(({"minVersion": "TLSv1_3"}, {"subjectAltNames": [upstream.NAME]}, {}), 2):
+        settings: list[dict[str, Any]] = [{"minVersion": "TLSv1_3"}, {"subjectAltNames": [upstream.NAME]}, {}]
+        for number, tls in enumerate(settings, 2):
             assert (await ask(proxy, upstream.secured(backend.port, **tls))).status == 200
             assert backend.connections == number
         # Turned off, nothing goes over the old connection, nor in clear over a new one unnoticed.
