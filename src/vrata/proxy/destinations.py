@@ -8,7 +8,9 @@ from vrata.model import Destination as DestinationEntity
 from vrata.model.destination import DestinationOptions
 from vrata.model.destination import Endpoint as EndpointEntity
 from vrata.model.host import host_and_port
+from vrata.net import upstream_tls
 from vrata.net.deadlines import NEVER
+from vrata.net.upstream_tls import UpstreamTls
 from vrata.proxy.action.forward import PooledDestination, PooledEndpoint
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.destination.destination import Destination
@@ -30,16 +32,24 @@ class DestinationFactory:
         self._destinations: set[str] = set()
         self._protected: set[str] = set()
         self._judged: set[str] = set()
+        self._tls: dict[str, UpstreamTls] = {}
         self.endpoints: set[tuple[str, str]] = set()
         """Destination ID and ``host:port`` of each."""
 
     @property
     def uses(self) -> Uses:
         """What all of them together need."""
-        return Uses(self._pools, frozenset(self._destinations), frozenset(self._protected), frozenset(self._judged))
+        return Uses(
+            self._pools,
+            frozenset(self._destinations),
+            frozenset(self._protected),
+            frozenset(self._judged),
+            self._tls,
+        )
 
     def making(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
-        """Make the destination of *entity*."""
+        """Make the destination of *entity*. Raises :class:`~vrata.net.tls_material.TlsMaterialError`."""
+        self._secure(entity)
         selector = yield from self.populating(entity)
         timeouts = entity.options.timeouts
         return Destination(
@@ -51,6 +61,7 @@ class DestinationFactory:
             timeouts=UpstreamTimeouts(
                 connect=limit_of(timeouts.connect.seconds),
                 dual_stack_fallback=timeouts.dual_stack_fallback.seconds,
+                tls_handshake=limit_of(timeouts.tls_handshake.seconds),
                 response_header=limit_of(timeouts.response_header.seconds),
                 expect_continue=timeouts.expect_continue.seconds,
                 idle_connection=limit_of(timeouts.idle_connection.seconds),
@@ -78,6 +89,14 @@ class DestinationFactory:
         selector = yield from self._selectors.selecting(entity, endpoints)
         selector.follow(registry.live_standing(entity.id), options.panic_threshold)
         return selector
+
+    def _secure(self, entity: DestinationEntity) -> None:
+        tls = entity.options.tls
+        if tls.mode == "none":
+            return
+        if upstream_tls.files_of(tls):
+            tls = upstream_tls.with_files_read(tls)
+        self._tls[entity.id] = upstream_tls.upstream_tls(tls, entity.host)
 
     def _protection(self, entity: DestinationEntity) -> Protection | None:
         breaker = entity.options.circuit_breaker

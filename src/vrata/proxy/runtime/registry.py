@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
@@ -38,6 +39,8 @@ class Uses:
     """Destinations with a circuit breaker."""
     judged: frozenset[str] = frozenset()
     """Destinations whose endpoints are judged by their failures."""
+    tls: Mapping[str, UpstreamTls] = field(default_factory=dict)
+    """By destination ID: how its connections are secured. The others are spoken to in clear."""
 
 
 NOTHING: Final = Uses()
@@ -52,6 +55,7 @@ class RuntimeRegistry:
         self._now = asyncio.get_running_loop().time
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._queues: dict[str, Queue] = {}
+        self._tls: Mapping[str, UpstreamTls] = {}
         self._streaks: dict[PoolKey, FailureStreaks] = {}
         self._rotations: dict[str, Rotation] = {}
         self._retry_budgets: dict[str, RetryBudget] = {}
@@ -89,6 +93,7 @@ class RuntimeRegistry:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks)
+            pool.secure(self._tls.get(destination_id))
         return pool
 
     def streaks(self, destination_id: str, host: str, port: int) -> FailureStreaks:
@@ -156,8 +161,11 @@ class RuntimeRegistry:
 
     def keep_only(self, uses: Uses) -> None:
         """A new plan is in force: what it does not use takes no new work and goes when its last exchange has ended."""
+        self._tls = uses.tls
         for key in self._pools.keys() - uses.pools.keys():
             self._pools.pop(key).retire()
+        for key, pool in self._pools.items():
+            pool.secure(uses.tls.get(key[0]))
         self._limit(uses.pools)
         for key in list(self._streaks):
             if key not in uses.pools or key[0] not in uses.judged:

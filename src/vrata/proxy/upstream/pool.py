@@ -20,6 +20,7 @@ import structlog
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.upstream_tls import TlsSessions, UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
@@ -39,7 +40,7 @@ must not hold descriptors by the thousand for a minute and a half."""
 
 
 class EndpointPool(ConnectionPool, QueuedPool):
-    """Connections of one worker to one endpoint. Survives swaps; a swap may change its limit."""
+    """Connections of one worker to one endpoint. Survives swaps; a swap may change its limit, and how it is secured."""
 
     def __init__(self, host: str, port: int, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
         self.host = host
@@ -51,6 +52,9 @@ class EndpointPool(ConnectionPool, QueuedPool):
         self._connections: set[UpstreamConnection] = set()
         self._dialling: set[asyncio.Task[None]] = set()
         self.retired = False
+        self.tls: UpstreamTls | None = None
+        """How connections are secured that are opened from now on; :meth:`secure` changes it."""
+        self._sessions: TlsSessions | None = None
         self.latency: PeakEwma | None = None
         """How long attempts take; None when nobody wants to know."""
         # Only with a limit.
@@ -126,6 +130,9 @@ class EndpointPool(ConnectionPool, QueuedPool):
     def give_back(self, connection: UpstreamConnection, idle_timeout: float) -> None:
         """An exchange is done with *connection*, which can serve another one."""
         connection.reader = None
+        if connection.tls is not self.tls:
+            connection.close()
+            return
         if self._queue is not None and self._queue.pass_on(self, connection):
             return
         if self.retired or len(self.idle) >= MAX_IDLE:
@@ -173,16 +180,27 @@ class EndpointPool(ConnectionPool, QueuedPool):
             self.places.limit = per_endpoint
         queue.adopt(self)
 
+    def secure(self, tls: UpstreamTls | None) -> None:
+        """From now on use connections only that are secured by *tls*; those under way finish what they do."""
+        if tls == self.tls:
+            return
+        self.tls = tls
+        self._sessions = TlsSessions() if tls is not None else None
+        self._close_idle()
+
     def retire(self) -> None:
         """The endpoint is no longer configured: keep nothing idle, let running exchanges finish."""
         self.retired = True
-        for connection in list(self.idle):
-            connection.close()
-        self.idle.clear()
+        self._close_idle()
         if self.places is not None:
             self.places.retire()
         if self._queue is not None:
             self._queue.settle(self)
+
+    def _close_idle(self) -> None:
+        for connection in list(self.idle):
+            connection.close()
+        self.idle.clear()
 
     def _has_left(self, connection: UpstreamConnection) -> None:
         """The socket of *connection* is closed."""
@@ -216,13 +234,17 @@ class EndpointPool(ConnectionPool, QueuedPool):
         connected: Callable[[UpstreamConnection], bool],
         failed: Callable[[DialError], None],
     ) -> None:
+        tls = self.tls
         try:
             connection = await dial(
                 self.host,
                 self.port,
-                lambda: UpstreamConnection(self),
+                lambda: UpstreamConnection(self, tls),
                 connect_timeout=timeouts.connect,
                 fallback_delay=timeouts.dual_stack_fallback,
+                tls=tls,
+                sessions=self._sessions,
+                handshake_timeout=timeouts.tls_handshake,
             )
         except DialError as error:
             failed(error)
@@ -230,6 +252,10 @@ class EndpointPool(ConnectionPool, QueuedPool):
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             _log.exception("dial failed unexpectedly", host=self.host, port=self.port)
             failed(DialError(DialStage.CONNECT, str(error)))
+            return
+        if connection.closed:  # a server may have its last word in the moment after the handshake
+            stage = DialStage.CONNECT if tls is None else DialStage.TLS_HANDSHAKE
+            failed(DialError(stage, connection.refusal or "closed by the upstream"))
             return
         self._connections.add(connection)
         task = asyncio.current_task()
