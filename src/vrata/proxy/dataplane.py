@@ -25,6 +25,7 @@ from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
+from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
@@ -54,8 +55,10 @@ class DataPlaneStatus:
 class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
-    def __init__(self, tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> None:
-        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing."""
+    def __init__(
+        self, tasks: TaskSupervisor, cel_body_max_size: int = 65536, session_store: SessionStore | None = None
+    ) -> None:
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*."""
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)

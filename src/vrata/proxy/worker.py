@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Protocol, assert_never
 
 import structlog
@@ -44,6 +45,7 @@ from vrata.proxy.channel import (
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.reporter import UNASKED, MetricsReporter
 from vrata.proxy.metrics.scrape import ExpositionSource
+from vrata.proxy.sessions.settings import RedisSettings
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
@@ -102,15 +104,22 @@ _InOrder = ShareCounts | AdoptListener | AmendDocument | Judge | Apply | Drain
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
 
 
-def build_data_plane(tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> ServesTraffic:
+def build_data_plane(
+    tasks: TaskSupervisor, cel_body_max_size: int = 65536, session_store: RedisSettings | None = None
+) -> ServesTraffic:
     """Return the data plane that workers serve with, unless a test has them use another.
 
-    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none.
+    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. Sessions are kept in *session_store*.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
     from vrata.proxy.dataplane import DataPlane
 
-    return DataPlane(tasks, cel_body_max_size)
+    if session_store is None:
+        return DataPlane(tasks, cel_body_max_size)
+    # Only who keeps sessions in Redis pays for its client.
+    from vrata.proxy.sessions.redis_store import RedisSessionStore
+
+    return DataPlane(tasks, cel_body_max_size, RedisSessionStore(session_store, tasks, Random().random))
 
 
 @dataclass(frozen=True, slots=True)
