@@ -78,7 +78,7 @@ class RedisServer:
         reply = self.ask("GET", key)
         return None if reply == b"$-1\r\n" else reply.split(b"\r\n")[1]
 
-    def keys(self) -> set[bytes]:
+    def stored(self) -> set[bytes]:
         """Everything that it has something under."""
         return set(self.ask("KEYS", "*").split(b"\r\n")[2::2])
 

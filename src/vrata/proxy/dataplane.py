@@ -63,7 +63,7 @@ class DataPlane:
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks)
+        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store)
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

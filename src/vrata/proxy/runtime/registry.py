@@ -20,6 +20,7 @@ from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
 from vrata.proxy.runtime.shared_numbers import SharedCount
+from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.proxy.upstream.queue import UNLIMITED, ConnectionLimits, Queue
@@ -49,7 +50,11 @@ NOTHING: Final = Uses()
 class RuntimeRegistry:
     """Lives as long as the worker."""
 
-    def __init__(self, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
+    def __init__(
+        self, sweeper: DeadlineSweeper, tasks: TaskSupervisor, session_store: SessionStore | None = None
+    ) -> None:
+        """*session_store* keeps sessions for all proxies; None = nothing does."""
+        self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
         self._now = asyncio.get_running_loop().time
