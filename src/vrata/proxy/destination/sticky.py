@@ -7,6 +7,7 @@ from random import Random
 
 from vrata.policy.balancing.hash_ring import HashRing
 from vrata.policy.session_cookie import SessionCookie
+from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.destination.consistent import ConsistentSplit
 from vrata.proxy.destination.destination import Destination, SelectorT
 from vrata.proxy.sessions.pins import Pins, Places
@@ -42,6 +43,10 @@ class StickySplit(ConsistentSplit[SelectorT], Places[Destination[SelectorT]]):
     def pins(self) -> Pins:
         """How its sessions are kept."""
         return self._pins
+
+    def unpinned(self, request: ClientRequest) -> Destination[SelectorT] | None:
+        """The one that the ring has it at."""
+        return self.pick(request)
 
     def name_of(self, place: Destination[SelectorT]) -> bytes:
         """Its ID."""

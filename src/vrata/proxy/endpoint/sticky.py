@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.endpoint.hash_key import HashKey
 from vrata.proxy.endpoint.hashed import HashSelector, HashTable
 from vrata.proxy.endpoint.selection import Endpoint, PoolT
@@ -33,6 +34,10 @@ class StickySelector(HashSelector[PoolT], Places[Endpoint[PoolT]]):
     def pins(self) -> Pins:
         """How its sessions are kept."""
         return self._pins
+
+    def unpinned(self, request: ClientRequest) -> Endpoint[PoolT] | None:
+        """The one that the ring has it at."""
+        return self.pick(request)
 
     def name_of(self, place: Endpoint[PoolT]) -> bytes:
         """``host:port``."""

@@ -41,7 +41,7 @@ class Places(Protocol[PlaceT]):
         """How its sessions are kept."""
         ...
 
-    def pick(self, request: ClientRequest) -> PlaceT | None:
+    def unpinned(self, request: ClientRequest) -> PlaceT | None:
         """The place where the session of *request* belongs as far as can be said without a store.
 
         It begins if there is none.
@@ -116,7 +116,7 @@ class Seek(Generic[PlaceT]):
             self._call.cancel()
 
     def _pick(self) -> bool:
-        self.place = self._places.pick(self._request)
+        self.place = self._places.unpinned(self._request)
         return True
 
     def _put(self, place: PlaceT) -> None:
