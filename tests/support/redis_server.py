@@ -62,12 +62,15 @@ class RedisServer:
         """Have it go on."""
         self._signal(signal.SIGCONT)
 
-    def ask(self, *command: str | bytes) -> bytes:
+    def ask(self, *command: str | bytes, db: int = 0) -> bytes:
         """What it replies to *command*, in its protocol."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             reading = connection.makefile("rb")
             if self._password:
                 connection.sendall(_packed("AUTH", self._password))
+                assert reading.readline() == b"+OK\r\n"
+            if db:
+                connection.sendall(_packed("SELECT", str(db)))
                 assert reading.readline() == b"+OK\r\n"
             connection.sendall(_packed(*command))
             connection.shutdown(socket.SHUT_WR)
