@@ -112,16 +112,6 @@ class ForwardAction(ForwardsWhereItIsTold):
             destination_id = destination.destination_id
             request.fail(Failure(FailureClass.NO_ENDPOINT, destination_id, considered=destination.selector))
             return
-        admission = None
-        protection = destination.protection
-        if protection is not None:
-            admission = protection.admit()
-            if admission is None:
-                self._refuse(request, destination, protection)
-                return
-        meters = request.meters
-        if meters is not None:
-            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         head = request.head
         target, authority = head.target, head.authority
         rewrite = self._rewrite
@@ -133,6 +123,17 @@ class ForwardAction(ForwardsWhereItIsTold):
         cap = self._grpc_timeout_cap
         if cap is not None:
             emitted = cap.in_head(emitted)
+        # From here to the start of the forward nothing may fail: who is let in has to leave again.
+        admission = None
+        protection = destination.protection
+        if protection is not None:
+            admission = protection.admit()
+            if admission is None:
+                self._refuse(request, destination, protection)
+                return
+        meters = request.meters
+        if meters is not None:
+            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
         retrying = self._retrying
         if retrying is None:
