@@ -53,8 +53,8 @@ class StandingsPublisher:
 
     def attach(self, worker: JudgedWorker) -> None:
         """*worker* was started."""
-        self._workers.add(worker)
         self._publish()
+        self._workers.add(worker)
         if self._descriptor != _NOTHING:
             worker.judge(self._descriptor)
 
