@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,10 @@ import structlog
 from vrata.model.destination import Destination
 from vrata.model.outlier_detection import OutlierDetection
 from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, Sweep, next_return, release, sweep
+from vrata.proxy.runtime.shared_names import streak_names
+
+Addresses = Mapping[str, tuple[str, int]]
+"""Host and port of endpoints, by their identifier."""
 
 _log = structlog.get_logger("vrata.proxy.watch")
 
@@ -63,8 +67,8 @@ class Sweeper:
     def __repr__(self) -> str:
         return f"<Sweeper {len(self._destinations)} destinations>"
 
-    def watch(self, destination: Destination, identifiers: Iterable[str]) -> None:
-        """Judge these endpoints from now on, as *destination* says, and no others of it."""
+    def watch(self, destination: Destination, addresses: Addresses) -> None:
+        """Judge the endpoints at *addresses* from now on, as *destination* says, and no others of it."""
         detection = destination.options.outlier_detection
         if detection is None:
             self.forget(destination.id)
@@ -72,7 +76,7 @@ class Sweeper:
         watched = self._destinations.get(destination.id)
         if watched is None:
             watched = self._destinations[destination.id] = _Destination(self, destination)
-        watched.configure(destination, detection, identifiers)
+        watched.configure(destination, detection, addresses)
 
     def forget(self, destination_id: str) -> None:
         """Judge no endpoint of this destination; ejections end."""
@@ -110,17 +114,17 @@ class _Destination:
         self.records: Mapping[str, Record] = {}
         self.ejections: dict[str, Ejection] = {}
 
-    def configure(self, destination: Destination, detection: OutlierDetection, identifiers: Iterable[str]) -> None:
+    def configure(self, destination: Destination, detection: OutlierDetection, addresses: Addresses) -> None:
         self._destination = destination
         self._rules = _rules(detection)
-        self.records = {identifier: self.records.get(identifier, CLEAN) for identifier in identifiers}
+        self.records = {identifier: self.records.get(identifier, CLEAN) for identifier in addresses}
         for identifier in self._words.keys() - self.records.keys():
             self.ejections.pop(identifier, None)
             for word in self._words.pop(identifier):
                 word.leave()
         for identifier in self.records.keys() - self._words.keys():
-            named = f"{destination.id} {identifier}"
-            self._words[identifier] = self._sweeper.words(f"5xx {named}"), self._sweeper.words(f"gateway {named}")
+            failures, gateway_errors = streak_names(destination.id, *addresses[identifier])
+            self._words[identifier] = self._sweeper.words(failures), self._sweeper.words(gateway_errors)
         # Endpoints that have gone may leave none that is not ejected.
         self._release()
         interval = detection.interval.seconds

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vrata.model.destination import Destination
-from vrata.model.host import host_and_port
 from vrata.net.discovered import Discovery, DiscoveryTarget, FoundEndpoints, OnFound
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth
@@ -22,6 +21,7 @@ from vrata.proxy.endpoint_status import (
     OutlierVerdict,
     WatchedDestination,
 )
+from vrata.proxy.members import members
 from vrata.proxy.standing import DestinationStanding, DiscoveredEndpoint, EndpointStanding
 from vrata.proxy.watch.prober import Addresses, Prober
 from vrata.proxy.watch.publisher import StandingsPublisher
@@ -130,10 +130,8 @@ class Watch(EndpointWatch):
         self.publisher.changed(destination.id)
 
     def _addresses(self, destination: Destination) -> Addresses:
-        """Those that were discovered; where nothing is known of any, those that are configured."""
-        found = self._found.get(destination.id)
-        endpoints = destination.static_endpoints if found is None else found
-        return {host_and_port(endpoint.host, endpoint.port): (endpoint.host, endpoint.port) for endpoint in endpoints}
+        found = members(destination, self._found.get(destination.id))
+        return {endpoint.address: (endpoint.host, endpoint.port) for endpoint in found}
 
     def _standing_of(self, destination_id: str) -> DestinationStanding:
         unhealthy = {

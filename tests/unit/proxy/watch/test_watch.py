@@ -290,18 +290,19 @@ def test_verdicts_are_apart() -> None:
 # discovery
 
 
-def test_discovered_endpoints_take_the_place_of_those_that_are_listed() -> None:
+def test_discovered_endpoints_take_the_place_of_the_host() -> None:
     async def scenario(bench: WatchBench) -> None:
-        async with ProbedBackend() as listed, ProbedBackend() as found:
+        async with ProbedBackend() as host, ProbedBackend() as found:
             found.be(503)
-            stated = destination("d", listed.address, healthCheck=often(), discovery={"type": "dns"})
-            bench.watch.configure([stated, destination("e", listed.address)])
-            assert bench.discovery.wanted == {"d": DiscoveryTarget("dns", "service.test", 80)}
-            await eventually_async(lambda: listed.heads, what="the listed one is probed")
+            stated = destination("d", healthCheck=often(), discovery={"type": "dns"})
+            stated = stated.model_copy(update={"host": "127.0.0.1", "port": host.port})
+            bench.watch.configure([stated, destination("e", host.address)])
+            assert bench.discovery.wanted == {"d": DiscoveryTarget("dns", "127.0.0.1", host.port)}
+            await eventually_async(lambda: host.heads, what="the host is probed")
             bench.discovery.on_found("d", (("127.0.0.1", found.port),))
             await eventually_async(lambda: bench.worker.unhealthy("d"), what="the discovered one is unhealthy")
             assert bench.worker.standings["d"].discovered == (DiscoveredEndpoint("127.0.0.1", found.port),)
-            probes = await settled(lambda: len(listed.heads))
+            probes = await settled(lambda: len(host.heads))
             assert set(bench.watch.watched("d").endpoints) == {found.address}
             bench.discovery.on_found("d", ())
             await eventually_async(lambda: bench.worker.standings == {"d": DestinationStanding({}, ())}, what="none")
@@ -309,7 +310,22 @@ def test_discovered_endpoints_take_the_place_of_those_that_are_listed() -> None:
             assert bench.watch.watched("d").stale == "no answer"
             bench.discovery.on_found("d", None)
             await eventually_async(lambda: bench.worker.standings == {}, what="nothing is known")
-            await eventually_async(lambda: len(listed.heads) > probes, what="the listed one is probed again")
+            await eventually_async(lambda: len(host.heads) > probes, what="the host is probed again")
+
+    run(scenario)
+
+
+def test_discovered_endpoints_stand_beside_those_that_are_listed() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        listed, found = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        stated = destination("d", listed, healthCheck=often(), outlierDetection=PAST, discovery={"type": "dns"})
+        bench.watch.configure([stated])
+        bench.discovery.on_found("d", (("127.0.0.1", int(found.rpartition(":")[2])),))
+        await eventually_async(lambda: set(bench.worker.unhealthy("d")) == {listed, found}, what="both unhealthy")
+        assert set(bench.watch.watched("d").endpoints) == {listed, found}
+        bench.discovery.on_found("d", ())
+        await eventually_async(lambda: set(bench.worker.unhealthy("d")) == {listed}, what="one left")
+        assert {name for name, word in bench.words.items() if word.users} == {f"5xx d {listed}", f"gateway d {listed}"}
 
     run(scenario)
 
