@@ -135,8 +135,6 @@ class TestWhatIsRefused:
         [
             ({"http2": True}, "options.http2"),
             ({"circuitBreaker": {}}, "options.circuitBreaker"),
-            ({"outlierDetection": {}}, "options.outlierDetection"),
-            ({"healthCheck": {"path": "/up"}}, "options.healthCheck"),
             ({"tls": {"mode": "tls"}}, "options.tls"),
             ({"endpointBalancing": {"algorithm": "STICKY"}}, "options.endpointBalancing"),
             ({"discovery": {"type": "kubernetes"}}, "options.discovery"),

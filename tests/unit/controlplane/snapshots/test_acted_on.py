@@ -48,8 +48,6 @@ PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
         "options.endpointBalancing.sticky",
     ),
     ("destination", {"options": {"circuitBreaker": {}}}, "options.circuitBreaker"),
-    ("destination", {"options": {"healthCheck": {"path": "/health"}}}, "options.healthCheck"),
-    ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
 ]
