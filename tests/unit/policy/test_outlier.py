@@ -65,6 +65,11 @@ def test_the_worst_is_ejected_and_the_others_are_held_back_with_the_reason() -> 
     assert again.records[C].held_back == ""
 
 
+def test_only_streaks_that_can_eject_make_an_endpoint_the_worst() -> None:
+    rules = replace(RULES, consecutive_5xx=0, consecutive_gateway_errors=2)
+    assert sweep(THREE, {A: Streaks(100, 2), B: Streaks(3, 3)}, rules, 0.0).ejected == (B,)
+
+
 def test_a_single_endpoint_is_never_ejected() -> None:
     swept = sweep({A: CLEAN}, failing(A), RULES, 0.0)
     assert swept.held_back == (A,)
@@ -93,7 +98,10 @@ def test_a_quiet_time_as_long_as_the_last_ejection_forgives_one() -> None:
     assert sweep(once, {}, RULES, 279.0).records[A].ejections == 2
     assert sweep(once, {}, RULES, 280.0).records[A].ejections == 1
     assert sweep(records, {}, RULES, 1e6).records[A].ejections == 0
-    # The next one is as long as if it were the second.
+    # A sweep that comes late takes nothing from the next one.
+    late = sweep(records, {}, RULES, 250.0).records
+    assert sweep(late, {}, RULES, 280.0).records[A].ejections == 1
+    # Once forgiven, the next ejection is as long again as the last one.
     assert sweep(once, failing(A), RULES, 200.0).records[A].length == 90.0
 
 
@@ -199,24 +207,25 @@ class Telling:
 
 ALL_RULES = st.builds(
     Rules,
-    consecutive_5xx=st.integers(0, 4),
-    consecutive_gateway_errors=st.integers(0, 4),
-    base=st.integers(1, 8).map(float),
+    consecutive_5xx=st.integers(0, 3),
+    consecutive_gateway_errors=st.integers(0, 3),
+    base=st.integers(1, 4).map(float),
     longest=st.integers(1, 20).map(float),
     percent=st.sampled_from([0, 1, 10, 34, 50, 99, 100]),
 )
 NAMES = ("a:1", "b:1", "c:1", "d:1", "e:1")
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(
-            st.just("responses"), st.sampled_from(NAMES), st.sampled_from([200, 404, 500, 503]), st.integers(1, 5)
-        ),
-        st.tuples(st.just("wait"), st.integers(1, 12)),
-        st.tuples(st.just("sweep")),
-        st.tuples(st.just("endpoints"), st.sets(st.sampled_from(NAMES), min_size=1)),
-        st.tuples(st.just("rules"), ALL_RULES),
-    ),
-    max_size=60,
+_RESPONSES = st.tuples(
+    st.just("responses"), st.sampled_from(NAMES), st.sampled_from([200, 404, 500, 503]), st.integers(1, 5)
+)
+_WAIT = st.tuples(st.just("wait"), st.integers(1, 6))
+_SWEEP = st.tuples(st.just("sweep"))
+_CHANGE = st.one_of(
+    st.tuples(st.just("endpoints"), st.sets(st.sampled_from(NAMES), min_size=1)), st.tuples(st.just("rules"), ALL_RULES)
+)
+# Mostly rounds of responses, a sweep and a pause, so that endpoints are ejected, return, and are forgiven.
+_ROUND = st.tuples(st.lists(_RESPONSES, max_size=4), _SWEEP, _WAIT).map(lambda found: [*found[0], *found[1:]])
+STEPS = st.lists(st.one_of(_ROUND, _ROUND, _ROUND, st.lists(_CHANGE, max_size=1)), max_size=25).map(
+    lambda rounds: [step for steps in rounds for step in steps]
 )
 
 
