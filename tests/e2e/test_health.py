@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tls_upstream
 from tests.support.conditions import eventually
 from tests.support.gateway import Document, Gateway, forward, listener, route
 from tests.support.judged import JudgedBackend, answers, destination_of
@@ -112,3 +113,22 @@ def test_the_standing_survives_snapshots_and_the_death_of_workers(
         assert log.count("endpoint is unhealthy") == 1
         assert "status 503" in log
         assert "Traceback" not in log
+
+
+def test_probes_are_secured_as_requests_are(gateway: Gateway, port: int, tmp_path: Path) -> None:
+    authority = tmp_path / "authority.pem"
+    authority.write_text(tls_upstream.authority().cert_text)
+    tls = {"mode": "tls", "ca": str(authority), "sni": tls_upstream.NAME}
+    with (
+        JudgedBackend("good", tls=tls_upstream.serving()) as good,
+        JudgedBackend("bad", health=503, tls=tls_upstream.serving()) as bad,
+        JudgedBackend("clear") as clear,
+    ):
+        check = CHECK | {"timeout": "1s"}
+        serve(gateway, port, destination_of(good.port, bad.port, clear.port, healthCheck=check, tls=tls))
+        only(port, "good")
+        bad.health = 200
+        only(port, "good", "bad")
+        assert good.probes
+        # Not only nobody's requests: nothing is said in clear to who is to be spoken to over TLS.
+        assert clear.probes == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections import Counter
 from typing import Any
 
@@ -19,11 +20,11 @@ class JudgedBackend(RecordingBackend):
     A status of 0 is no answer at all.
     """
 
-    def __init__(self, name: str, *, health: int = 200, status: int = 200) -> None:
+    def __init__(self, name: str, *, health: int = 200, status: int = 200, tls: ssl.SSLContext | None = None) -> None:
         self.health = health
         self.status = status
         self.probes = 0
-        super().__init__(name, self._answer)
+        super().__init__(name, self._answer, tls=tls)
 
     def _answer(self, exchange: Exchange) -> None:
         status = self.status

@@ -228,7 +228,7 @@ class Supervisor:
                 _log.exception("applying failed")
                 if document is not None:
                     await self._settle()
-                    self._adopt(self._edition.document)
+                    self._adopt(self._edition)
                     self._sockets.close_except(self._served)
                     self._retry_failed_binds()
                     self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
@@ -265,7 +265,7 @@ class Supervisor:
             if document is not present:
                 present.close()
         await self._settle()
-        self._adopt(self._edition.document)
+        self._adopt(self._edition)
         self._sockets.close_except(self._served)
         self._retry_failed_binds()
         self._conclude(outcome)
@@ -307,10 +307,10 @@ class Supervisor:
             self._workers_changed.clear()
             await self._workers_changed.wait()
 
-    def _adopt(self, document: SnapshotDocument) -> None:
-        """All workers serve *document*."""
-        self._metrics.adopt(document.metrics_scope)
-        self._watch.configure(document.destinations)
+    def _adopt(self, edition: Edition) -> None:
+        """All workers serve *edition*."""
+        self._metrics.adopt(edition.document.metrics_scope)
+        self._watch.configure(edition.destinations)
 
     def _word(self, name: str) -> Word:
         """A number that the workers change, of the table that they share."""

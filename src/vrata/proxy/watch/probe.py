@@ -14,12 +14,14 @@ from vrata.model.health_check import HealthCheck
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.upstream_tls import UpstreamTls, upstream_tls
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import parse_response_head
 
 USER_AGENT: Final = f"vrata-health-check/{__version__}"
 
-_NEWS = {
+_NO_ANSWER: Final = "connection closed without an answer"
+_NEWS: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
 }
@@ -39,13 +41,20 @@ class Target:
     """The limit as it was written."""
     fallback_delay: float
     """Head start of each address of the host before the next one is tried beside it."""
+    tls: UpstreamTls | None = None
+    """How the connection is secured; None = not at all."""
 
 
 def target(destination: Destination, check: HealthCheck, host: str, port: int) -> Target:
-    """How to probe the endpoint *host*:*port* of *destination*, as *check* says."""
+    """How to probe the endpoint *host*:*port* of *destination*, which names no files, as *check* says.
+
+    Raises :class:`~vrata.net.tls_material.TlsMaterialError`.
+    """
+    stated = destination.options.tls
+    tls = None if stated.mode == "none" else upstream_tls(stated, destination.host)
     fallback_delay = destination.options.timeouts.dual_stack_fallback.seconds
     request = _request(check.path, host_and_port(host, port)) if check.type == "http" else b""
-    return Target(host, port, request, check.timeout.seconds, str(check.timeout), fallback_delay)
+    return Target(host, port, request, check.timeout.seconds, str(check.timeout), fallback_delay, tls)
 
 
 def _request(path: str, authority: str) -> bytes:
@@ -68,6 +77,7 @@ async def probe(target: Target) -> None:
                 lambda: _ProbeConnection(target.request),
                 connect_timeout=NEVER,
                 fallback_delay=target.fallback_delay,
+                tls=target.tls,
             )
             if not target.request:
                 return
@@ -121,9 +131,14 @@ class _ProbeConnection:
     def eof_received(self) -> bool:
         return False
 
+    def input_cut(self, reason: str) -> None:
+        if not self.status.done():
+            self.status.set_exception(ProbeFailed(reason or _NO_ANSWER))
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.status.done():
-            reason = "connection closed without an answer" if exc is None else _words_of(exc)
+            reason = _NO_ANSWER if exc is None else _words_of(exc)
             self.status.set_exception(ProbeFailed(reason))
 
     def pause_writing(self) -> None:
@@ -136,6 +151,8 @@ class _ProbeConnection:
 def _reason(error: DialError) -> str:
     if error.stage is DialStage.RESOLVE:
         return f"host could not be resolved: {error}"
+    if error.stage is DialStage.TLS_HANDSHAKE:
+        return f"TLS handshake failed: {error}"
     cause = error.__cause__
     return _words_of(cause) if isinstance(cause, Exception) else str(error)
 

@@ -13,6 +13,7 @@ import structlog
 
 from vrata.model.destination import Destination
 from vrata.model.health_check import HealthCheck
+from vrata.net.tls_material import TlsMaterialError
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth, Thresholds, first_probe_at, next_probe_at
 from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
@@ -52,7 +53,13 @@ class Prober:
         watched = self._destinations.get(destination.id)
         if watched is None:
             watched = self._destinations[destination.id] = _Destination(self, destination, check)
-        watched.configure(destination, check, addresses)
+        try:
+            watched.configure(destination, check, addresses)
+        except TlsMaterialError as error:
+            _log.error(
+                "endpoints cannot be probed", destination=destination.id, name=destination.name, reason=str(error)
+            )
+            self.forget(destination.id)
 
     def forget(self, destination_id: str) -> None:
         """Probe no endpoint of this destination."""

@@ -9,11 +9,15 @@ import struct
 
 import pytest
 
+from tests.support import tls_upstream
+from tests.support.gateway import Document
+from tests.support.judged import JudgedBackend
 from tests.support.ports import free_port
 from tests.support.probed_backend import ProbedBackend
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.watching import destination
 from vrata import __version__
+from vrata.model.destination import Destination
 from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
 
 
@@ -126,6 +130,60 @@ def test_a_full_queue_of_connections_is_no_connection() -> None:
                 with contextlib.suppress(BlockingIOError):
                     waiting.connect(listening.getsockname())
             assert await outcome(aimed_at(listening.getsockname()[1])) == "not connected within 300ms"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [{"path": "/health"}, {"path": "", "type": "tcp"}])
+@pytest.mark.parametrize(
+    ("tls", "reason"),
+    [
+        ({}, ""),
+        ({"sni": "other.test"}, "TLS handshake failed: hostname mismatch"),
+        ({"ca": None}, "TLS handshake failed: "),
+    ],
+)
+def test_the_destination_says_how_it_is_secured(kind: Document, tls: Document, reason: str) -> None:
+    async def main() -> None:
+        with JudgedBackend("secured", tls=tls_upstream.serving()) as backend:
+            document = tls_upstream.secured(backend.port, **tls)
+            document["options"]["healthCheck"] = {"timeout": "5s", **kind}
+            found = Destination.parse(document)
+            assert found.options.health_check is not None
+            aim = target(found, found.options.health_check, "127.0.0.1", backend.port)
+            failure = await outcome(aim)
+            assert failure.startswith(reason) if reason else failure == ""
+            assert backend.probes == (not reason and kind["path"] != "")
+
+    asyncio.run(main())
+
+
+def test_an_upstream_that_refuses_our_certificate_fails_its_probe() -> None:
+    async def main() -> None:
+        with JudgedBackend("choosy", tls=tls_upstream.asking_for_certificates()) as backend:
+            document = tls_upstream.secured(backend.port)
+            document["options"]["healthCheck"] = {"path": "/health"}
+            found = Destination.parse(document)
+            assert found.options.health_check is not None
+            aim = target(found, found.options.health_check, "127.0.0.1", backend.port)
+            assert await outcome(aim) != ""
+
+    asyncio.run(main())
+
+
+def test_an_upstream_without_tls_fails_the_probe_of_a_secured_destination() -> None:
+    async def main() -> None:
+        async with ProbedBackend() as backend:
+            document = tls_upstream.secured(backend.port)
+            document["options"]["healthCheck"] = {"path": "/health", "timeout": "300ms"}
+            found = Destination.parse(document)
+            assert found.options.health_check is not None
+            aim = target(found, found.options.health_check, "127.0.0.1", backend.port)
+            assert await outcome(aim) in (
+                "TLS handshake failed: wrong version number",
+                "no answer within 300ms",
+                "not connected within 300ms",
+            )
 
     asyncio.run(main())
 
