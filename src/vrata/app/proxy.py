@@ -10,6 +10,7 @@ import structlog
 
 from vrata.app.stop_request import StopRequest
 from vrata.config import Settings
+from vrata.net import descriptors
 from vrata.net.event_loop import new_event_loop
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
@@ -24,6 +25,7 @@ def run(settings: Settings, *, local: bool = False) -> int:
     """
     process.set_name("vrata-proxy")
     logging.configure(settings.log.format, settings.log.level)
+    descriptors.raise_limit()  # probes that hang hold one each
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_run(settings, local))
 
