@@ -77,7 +77,7 @@ class OutlierVerdict:
 
 
 UNCHECKED = HealthVerdict()
-NO_OUTLIER = OutlierVerdict()
+"""Of an endpoint that nobody probes."""
 
 
 # what the watch knows
@@ -88,7 +88,8 @@ class EndpointVerdicts:
     """What the watch says of one endpoint."""
 
     health: HealthVerdict = UNCHECKED
-    outlier: OutlierVerdict = NO_OUTLIER
+    outlier: OutlierVerdict | None = None
+    """None without outlier detection."""
 
 
 ORDINARY = EndpointVerdicts()
@@ -145,7 +146,8 @@ class EndpointStatus:
     weight: int = 1
     source: EndpointSource = EndpointSource.STATIC
     health: HealthVerdict = UNCHECKED
-    outlier: OutlierVerdict = NO_OUTLIER
+    outlier: OutlierVerdict | None = None
+    """None without outlier detection."""
     active_requests: int = 0
     """Attempts under way, as the workers last handed over."""
     connections: int = 0
@@ -154,7 +156,14 @@ class EndpointStatus:
     @property
     def is_available(self) -> bool:
         """Whether no verdict stands against it."""
-        return self.health.state is not HealthState.UNHEALTHY and not self.outlier.ejected
+        is_ejected = self.outlier is not None and self.outlier.ejected
+        return self.health.state is not HealthState.UNHEALTHY and not is_ejected
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether there is nothing to say of it but that it is there."""
+        is_held_back = self.outlier is not None and self.outlier.held_back_reason
+        return self.is_available and not self.health.reason and not is_held_back
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object; *source*, *weight* and verdicts are left out where they are ordinary."""
@@ -163,10 +172,10 @@ class EndpointStatus:
             document["weight"] = self.weight
         if self.source is not EndpointSource.STATIC:
             document["source"] = self.source
-        if self.health is not UNCHECKED:
+        if self.health != UNCHECKED:
             document["health"] = self.health.document()
-        if self.outlier is not NO_OUTLIER:
-            document["outlier"] = self.outlier.document()
+        if self.outlier is not None and (outlier := self.outlier.document()):
+            document["outlier"] = outlier
         if self.active_requests:
             document["activeRequests"] = self.active_requests
         if self.connections:

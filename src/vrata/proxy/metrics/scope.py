@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vrata.model.destination import Destination
-from vrata.model.errors import InvalidEntity
 from vrata.model.listener import Listener
 from vrata.proxy.meters import route_key
 
@@ -38,16 +37,22 @@ class MetricsScope:
         return cls({}, frozenset(), frozenset(), frozenset())
 
     @classmethod
-    def of_documents(cls, listeners: Iterable[Listener], entities: Mapping[str, Any]) -> MetricsScope:
-        """Read the scope off the *entities* of a snapshot document, as far as they can be understood."""
+    def of_documents(
+        cls, listeners: Iterable[Listener], destinations: Iterable[Destination], entities: Mapping[str, Any]
+    ) -> MetricsScope:
+        """Read the scope off the *entities* of a snapshot document, of which two kinds have been parsed."""
         metered = {listener_key(listener): listener for listener in listeners if listener.metrics is not None}
         if not metered:
             return cls.empty()
         endpoints: set[tuple[str, str]] = set()
         if any(listener.metrics and listener.metrics.collect.endpoint for listener in metered.values()):
-            endpoints.update(_endpoints(entities))
-        destinations = frozenset(document["id"] for document in _objects(entities, "destinations"))
-        return cls(metered, frozenset(_routes(entities)), destinations, frozenset(endpoints))
+            endpoints.update(
+                (destination.id, endpoint.address)
+                for destination in destinations
+                for endpoint in destination.static_endpoints
+            )
+        destination_ids = frozenset(document["id"] for document in _objects(entities, "destinations"))
+        return cls(metered, frozenset(_routes(entities)), destination_ids, frozenset(endpoints))
 
     def united_with(self, other: MetricsScope) -> MetricsScope:
         """Return the scope of both; a listener of both is as *other* has it."""
@@ -80,13 +85,3 @@ def _routes(entities: Mapping[str, Any]) -> Iterable[str]:
     for route_id, name in names.items():
         if route_id not in grouped:
             yield route_key(name, "")
-
-
-def _endpoints(entities: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for document in _objects(entities, "destinations"):
-        try:
-            destination = Destination.parse(document)
-        except InvalidEntity:
-            continue  # no worker serves it
-        for endpoint in destination.static_endpoints:
-            yield destination.id, endpoint.address

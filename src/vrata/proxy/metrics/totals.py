@@ -9,6 +9,7 @@ from typing import Any, Final
 from vrata.model.listener import Listener
 from vrata.proxy.meters import UNMATCHED, ListenerMeters, ResponseMeter
 from vrata.proxy.metrics import handover
+from vrata.proxy.metrics.loads import EndpointLoads, Loads
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
 
 
@@ -63,6 +64,7 @@ class Totals:
         self._scope = MetricsScope.empty()
         self._expected: MetricsScope | None = None
         self._accepted = self._scope
+        self.loads = Loads()
 
     def __repr__(self) -> str:
         return f"<Totals of {list(self._listeners)}>"
@@ -92,11 +94,18 @@ class Totals:
     def add(self, worker: object, content: bytes) -> None:
         """Add a hand-over of *worker*, and take what it states for what is so now."""
         reader = _Reader(self, self._accepted, worker)
+        loads: dict[str, EndpointLoads] = {}
         for line in content.splitlines():
-            reader.read(json.loads(line))
+            dimension, *fields = json.loads(line)
+            if dimension == handover.LOAD:
+                destination_id, loads[destination_id] = fields
+            else:
+                reader.read(dimension, fields)
+        self.loads.put(worker, loads)
 
     def forget(self, worker: object) -> None:
         """*worker* has ended."""
+        self.loads.forget(worker)
         for totals in self._listeners.values():
             totals.forget(worker)
 
@@ -131,12 +140,11 @@ class _Reader:
         self._statements: dict[object, int] = {}
         self._with_durations = False
 
-    def read(self, fields: list[Any]) -> None:
-        dimension, *rest = fields
+    def read(self, dimension: str, fields: list[Any]) -> None:
         if dimension == handover.LISTENER:
-            self._begin_listener(*rest)
+            self._begin_listener(*fields)
         elif self._meters is not None and dimension in self._dimensions:
-            _READERS[dimension](self, self._meters, *rest)
+            _READERS[dimension](self, self._meters, *fields)
 
     def _begin_listener(
         self,

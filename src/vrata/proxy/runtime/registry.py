@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
@@ -16,6 +17,8 @@ from vrata.proxy.action.mirror import Copies
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
+from vrata.proxy.metrics import handover
+from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
@@ -178,6 +181,20 @@ class RuntimeRegistry:
             self._retry_budgets.pop(destination_id).retire()
         for destination_id in self._protections.keys() - uses.protected:
             self._protections.pop(destination_id).retire()
+
+    # -- what is handed over ------------------------------------------------------------------------------------------
+
+    def take_metrics(self) -> Iterator[Line]:
+        """Give, bit by bit, what endpoints carry now and what was counted since the last time."""
+        loads: dict[str, dict[str, tuple[int, int]]] = {}
+        # At one moment: the owner of this generator lets requests pass between two lines.
+        for (destination_id, host, port), pool in self._pools.items():
+            if pool.connections or pool.in_flight:
+                load = pool.in_flight, pool.connections
+                loads.setdefault(destination_id, {})[host_and_port(host, port)] = load
+        for destination_id, endpoints in loads.items():
+            yield handover.load(destination_id, endpoints)
+        yield from self.metrics.take()
 
     def _limit(self, pools: Mapping[PoolKey, ConnectionLimits]) -> None:
         limited: set[str] = set()

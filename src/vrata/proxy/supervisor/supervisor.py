@@ -17,6 +17,7 @@ from vrata import __version__
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
+from vrata.proxy.endpoint_status import DestinationStatus
 from vrata.proxy.runtime import shared_counts
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import (
@@ -31,6 +32,7 @@ from vrata.proxy.status import (
 from vrata.proxy.supervisor.cache import SnapshotCache
 from vrata.proxy.supervisor.document import ListenerEntry, MalformedSnapshot, SnapshotDocument
 from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.endpoint_view import EndpointView
 from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
 from vrata.proxy.supervisor.slot import WorkerSlot
@@ -87,9 +89,10 @@ class Supervisor:
         # Who serves it.
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
-        self._metrics = MetricsCollector(tasks)
+        self._metrics = MetricsCollector(tasks, self.destinations)
         self._shared: SharedCounts | None = None
         self._watch = Watch(tasks, self._word, on_change, discovery)
+        self._view = EndpointView(self._watch, self._metrics.loads)
         self._slots = [
             WorkerSlot(
                 settings.worker,
@@ -194,7 +197,12 @@ class Supervisor:
             last_apply=self._last_outcome,
             listeners=tuple(self._listener_status(listener) for listener in document.listeners),
             workers=tuple(status for slot in self._slots for status in slot.statuses()),
+            destinations=self._view.acknowledged(),
         )
+
+    def destinations(self) -> tuple[DestinationStatus, ...]:
+        """Return the status of every destination that is served, and of its endpoints."""
+        return self._view.statuses()
 
     def _listener_status(self, listener: ListenerEntry) -> ListenerStatus:
         reason = self._sockets.failures.get(listener.address, "")
@@ -311,6 +319,7 @@ class Supervisor:
         """All workers serve *edition*."""
         self._metrics.adopt(edition.document.metrics_scope)
         self._watch.configure(edition.destinations)
+        self._view.adopt(edition.destinations)
 
     def _word(self, name: str) -> Word:
         """A number that the workers change, of the table that they share."""

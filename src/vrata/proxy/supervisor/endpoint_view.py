@@ -1,0 +1,91 @@
+"""The view of endpoints: the destinations of the snapshot in force, with everything that is known of them now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from vrata.model.destination import Destination
+from vrata.model.host import host_and_port
+from vrata.proxy.endpoint_status import (
+    ORDINARY,
+    DestinationStatus,
+    EndpointSource,
+    EndpointStatus,
+    EndpointWatch,
+)
+from vrata.proxy.metrics.loads import IDLE, Loads
+from vrata.proxy.supervisor.breaker_gauges import BreakerGauges
+
+MOST_ENDPOINTS: Final = 20_000
+"""Endpoints in one acknowledgement, which a control plane has to take whole. With more of them those are left out that
+there is nothing to say of; with more than that, the rest."""
+
+
+class EndpointView:
+    """Puts together what *watch*, the workers' *loads* and the shared counts say."""
+
+    def __init__(self, watch: EndpointWatch, loads: Loads, gauges: BreakerGauges | None = None) -> None:
+        self._watch = watch
+        self._loads = loads
+        self._gauges = gauges
+        self._destinations: tuple[Destination, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<EndpointView of {len(self._destinations)} destinations>"
+
+    def adopt(self, destinations: Iterable[Destination]) -> None:
+        """These are the destinations that all workers serve."""
+        self._destinations = tuple(sorted(destinations, key=lambda destination: destination.id))
+        if self._gauges is not None:
+            self._gauges.follow(self._destinations)
+
+    def statuses(self) -> tuple[DestinationStatus, ...]:
+        """Return the status of every destination, by ID."""
+        return tuple(self._status(destination) for destination in self._destinations)
+
+    def acknowledged(self) -> tuple[DestinationStatus, ...]:
+        """Return the same within what one acknowledgement holds."""
+        statuses = self.statuses()
+        if sum(len(status.endpoints) for status in statuses) <= MOST_ENDPOINTS:
+            return statuses
+        return tuple(_shortened(statuses, MOST_ENDPOINTS))
+
+    def _status(self, destination: Destination) -> DestinationStatus:
+        watched = self._watch.watched(destination.id)
+        loads = self._loads.of(destination.id)
+        endpoints: list[EndpointStatus] = []
+        if watched.discovered is not None:
+            source = EndpointSource.DISCOVERED
+            named = {host_and_port(found.host, found.port): found.weight for found in watched.discovered}
+        else:
+            source = EndpointSource.STATIC
+            named = {endpoint.address: endpoint.weight for endpoint in destination.static_endpoints}
+        for identifier, weight in named.items():
+            verdicts = watched.endpoints.get(identifier, ORDINARY)
+            load = loads.get(identifier, IDLE)
+            endpoints.append(
+                EndpointStatus(
+                    identifier, weight, source, verdicts.health, verdicts.outlier, load.active, load.connections
+                )
+            )
+        breaker, limits = (None, None) if self._gauges is None else self._gauges.read(destination)
+        panic = _panic(endpoints, destination.options.panic_threshold)
+        return DestinationStatus(destination.id, tuple(endpoints), panic, breaker, limits, watched.stale)
+
+
+def _panic(endpoints: list[EndpointStatus], threshold: int) -> str:
+    available = sum(endpoint.is_available for endpoint in endpoints)
+    if available * 100 >= threshold * len(endpoints):
+        return ""
+    return (
+        f"{available} of {len(endpoints)} endpoints are available, which is less than {threshold} %: all take requests"
+    )
+
+
+def _shortened(statuses: Iterable[DestinationStatus], room: int) -> Iterator[DestinationStatus]:
+    for status in statuses:
+        told = tuple(endpoint for endpoint in status.endpoints if not endpoint.is_ordinary)[:room]
+        room -= len(told)
+        yield replace(status, endpoints=told, omitted=len(status.endpoints) - len(told))
