@@ -78,6 +78,8 @@ class OutlierVerdict:
 
 UNCHECKED = HealthVerdict()
 """Of an endpoint that nobody probes."""
+NO_OUTLIER = OutlierVerdict()
+"""Of an endpoint that was never suspected."""
 
 
 # what the watch knows
@@ -88,8 +90,7 @@ class EndpointVerdicts:
     """What the watch says of one endpoint."""
 
     health: HealthVerdict = UNCHECKED
-    outlier: OutlierVerdict | None = None
-    """None without outlier detection."""
+    outlier: OutlierVerdict = NO_OUTLIER
 
 
 ORDINARY = EndpointVerdicts()
@@ -146,8 +147,7 @@ class EndpointStatus:
     weight: int = 1
     source: EndpointSource = EndpointSource.STATIC
     health: HealthVerdict = UNCHECKED
-    outlier: OutlierVerdict | None = None
-    """None without outlier detection."""
+    outlier: OutlierVerdict = NO_OUTLIER
     active_requests: int = 0
     """Attempts under way, as the workers last handed over."""
     connections: int = 0
@@ -156,14 +156,12 @@ class EndpointStatus:
     @property
     def is_available(self) -> bool:
         """Whether no verdict stands against it."""
-        is_ejected = self.outlier is not None and self.outlier.ejected
-        return self.health.state is not HealthState.UNHEALTHY and not is_ejected
+        return self.health.state is not HealthState.UNHEALTHY and not self.outlier.ejected
 
     @property
     def is_ordinary(self) -> bool:
         """Whether there is nothing to say of it but that it is there."""
-        is_held_back = self.outlier is not None and self.outlier.held_back_reason
-        return self.is_available and not self.health.reason and not is_held_back
+        return self.is_available and not self.health.reason and not self.outlier.held_back_reason
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object; *source*, *weight* and verdicts are left out where they are ordinary."""
@@ -174,8 +172,8 @@ class EndpointStatus:
             document["source"] = self.source
         if self.health != UNCHECKED:
             document["health"] = self.health.document()
-        if self.outlier is not None and (outlier := self.outlier.document()):
-            document["outlier"] = outlier
+        if self.outlier != NO_OUTLIER:
+            document["outlier"] = self.outlier.document()
         if self.active_requests:
             document["activeRequests"] = self.active_requests
         if self.connections:
@@ -247,6 +245,8 @@ class DestinationStatus:
     """None without a circuit breaker."""
     stale: str = ""
     """Why what discovery has found is older than it should be."""
+    has_outlier_detection: bool = False
+    """Whether endpoints may be ejected at all."""
     omitted: int = 0
     """Endpoints that are left out, since there are too many of them."""
 

@@ -80,13 +80,13 @@ def _healths(statuses: Statuses) -> Iterator[str]:
 
 def _ejections(statuses: Statuses) -> Iterator[str]:
     for status in statuses:
-        for endpoint in status.endpoints:
-            if endpoint.outlier is not None:
+        if status.has_outlier_detection:
+            for endpoint in status.endpoints:
                 yield EJECTIONS.sample((status.id, endpoint.address), endpoint.outlier.ejections)
 
 
 def _ejections_held_back(statuses: Statuses) -> Iterator[str]:
     for status in statuses:
-        for endpoint in status.endpoints:
-            if endpoint.outlier is not None:
+        if status.has_outlier_detection:
+            for endpoint in status.endpoints:
                 yield EJECTIONS_HELD_BACK.sample((status.id, endpoint.address), endpoint.outlier.held_back)

@@ -72,7 +72,15 @@ class EndpointView:
             )
         breaker, limits = (None, None) if self._gauges is None else self._gauges.read(destination)
         panic = _panic(endpoints, destination.options.panic_threshold)
-        return DestinationStatus(destination.id, tuple(endpoints), panic, breaker, limits, watched.stale)
+        return DestinationStatus(
+            destination.id,
+            tuple(endpoints),
+            panic,
+            breaker,
+            limits,
+            watched.stale,
+            has_outlier_detection=destination.options.outlier_detection is not None,
+        )
 
 
 def _panic(endpoints: list[EndpointStatus], threshold: int) -> str:
