@@ -66,6 +66,7 @@ def test_what_nothing_stands_against_is_shown_with_what_it_carries(
             },
             "activeRequests": 0,
             "connections": 0,
+            "consecutive5xx": 0,
         }
     ]
     clients = [Connection(port) for _ in range(5)]

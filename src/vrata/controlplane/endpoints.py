@@ -59,6 +59,7 @@ class ReportedEndpoint(Reported):
     outlier: ReportedOutlier = ReportedOutlier()
     active_requests: Count = 0
     connections: Count = 0
+    consecutive_5xx: Count = Field(default=0, alias="consecutive5xx")
 
 
 class ReportedBreaker(Reported):
@@ -143,6 +144,8 @@ class EndpointOnProxy(Reported):
     """Attempts under way in all workers of the proxy."""
     connections: int
     """Open connections of all workers of the proxy, used or idle."""
+    consecutive_5xx: int = Field(alias="consecutive5xx")
+    """How many attempts in a row have ended with 5xx; counted with outlier detection only."""
 
 
 class PanicStatus(Reported):
@@ -245,6 +248,7 @@ def _endpoint(reported: ReportedEndpoint) -> EndpointOnProxy:
         ),
         active_requests=reported.active_requests,
         connections=reported.connections,
+        consecutive5xx=reported.consecutive_5xx,
     )
 
 

@@ -152,6 +152,8 @@ class EndpointStatus:
     """Attempts under way, as the workers last handed over."""
     connections: int = 0
     """Open connections, used or idle, as the workers last handed over."""
+    consecutive_5xx: int | None = None
+    """How many attempts in a row have ended with 5xx, in all workers; None without outlier detection."""
 
     @property
     def is_available(self) -> bool:
@@ -178,6 +180,8 @@ class EndpointStatus:
             document["activeRequests"] = self.active_requests
         if self.connections:
             document["connections"] = self.connections
+        if self.consecutive_5xx:
+            document["consecutive5xx"] = self.consecutive_5xx
         return document
 
 

@@ -90,7 +90,7 @@ ENDPOINT_CONSECUTIVE_5XX: Final = Family(
     "vrata_endpoint_consecutive_5xx",
     "gauge",
     _ENDPOINT,
-    "Last requests in a row that ended with 5xx; the longest row that any worker sees.",
+    "Last requests in a row that ended with 5xx.",
 )
 CONNECTIONS: Final = Family(
     "vrata_listener_connections_total", "counter", _LISTENER, "Connections accepted from clients."
@@ -135,7 +135,7 @@ def samples(
         yield from standing_families.of_destinations(destinations)
     yield ENDPOINT_REQUESTS, _endpoint_requests(totals)
     yield ENDPOINT_DURATION, _endpoint_durations(totals)
-    yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals)
+    yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals, destinations if collect.endpoint else ())
     if collect.endpoint:
         yield from standing_families.of_endpoints(destinations)
     if collect.listener:
@@ -224,9 +224,14 @@ def _endpoint_durations(totals: ListenerTotals) -> Iterator[str]:
         yield ENDPOINT_DURATION.histogram(key, endpoint.responses)
 
 
-def _endpoint_failures(totals: ListenerTotals) -> Iterator[str]:
-    for key, endpoint in sorted(totals.meters.endpoints.items()):
-        yield ENDPOINT_CONSECUTIVE_5XX.sample(key, totals.highest_stated(endpoint))
+def _endpoint_failures(totals: ListenerTotals, destinations: Sequence[DestinationStatus]) -> Iterator[str]:
+    failures = {key: totals.highest_stated(endpoint) for key, endpoint in totals.meters.endpoints.items()}
+    for status in destinations:
+        for endpoint in status.endpoints:
+            if endpoint.consecutive_5xx is not None:
+                failures[status.id, endpoint.address] = endpoint.consecutive_5xx
+    for key, count in sorted(failures.items()):
+        yield ENDPOINT_CONSECUTIVE_5XX.sample(key, count)
 
 
 def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:

@@ -141,6 +141,20 @@ class RuntimeRegistry:
             live = self._live[destination_id] = LiveStanding(self._standings.get(destination_id, UNKNOWN))
         return live
 
+    # -- what is handed over ------------------------------------------------------------------------------------------
+
+    def take_metrics(self) -> Iterator[Line]:
+        """Give, bit by bit, what endpoints carry now and what was counted since the last time."""
+        loads: dict[str, dict[str, tuple[int, int]]] = {}
+        # At one moment: the owner of this generator lets requests pass between two lines.
+        for (destination_id, host, port), pool in self._pools.items():
+            if pool.connections or pool.in_flight:
+                load = pool.in_flight, pool.connections
+                loads.setdefault(destination_id, {})[host_and_port(host, port)] = load
+        for destination_id, endpoints in loads.items():
+            yield handover.load(destination_id, endpoints)
+        yield from self.metrics.take()
+
     # -- what comes into force ----------------------------------------------------------------------------------------
 
     def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
@@ -181,20 +195,6 @@ class RuntimeRegistry:
             self._retry_budgets.pop(destination_id).retire()
         for destination_id in self._protections.keys() - uses.protected:
             self._protections.pop(destination_id).retire()
-
-    # -- what is handed over ------------------------------------------------------------------------------------------
-
-    def take_metrics(self) -> Iterator[Line]:
-        """Give, bit by bit, what endpoints carry now and what was counted since the last time."""
-        loads: dict[str, dict[str, tuple[int, int]]] = {}
-        # At one moment: the owner of this generator lets requests pass between two lines.
-        for (destination_id, host, port), pool in self._pools.items():
-            if pool.connections or pool.in_flight:
-                load = pool.in_flight, pool.connections
-                loads.setdefault(destination_id, {})[host_and_port(host, port)] = load
-        for destination_id, endpoints in loads.items():
-            yield handover.load(destination_id, endpoints)
-        yield from self.metrics.take()
 
     def _limit(self, pools: Mapping[PoolKey, ConnectionLimits]) -> None:
         limited: set[str] = set()

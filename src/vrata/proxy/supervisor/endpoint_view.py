@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from vrata.model.destination import Destination
-from vrata.model.host import host_and_port
+from vrata.policy.availability import is_panic
 from vrata.proxy.endpoint_status import (
     ORDINARY,
     DestinationStatus,
@@ -15,8 +15,9 @@ from vrata.proxy.endpoint_status import (
     EndpointStatus,
     EndpointWatch,
 )
+from vrata.proxy.members import members
 from vrata.proxy.metrics.loads import IDLE, Loads
-from vrata.proxy.supervisor.breaker_gauges import BreakerGauges
+from vrata.proxy.supervisor.shared_gauges import SharedGauges
 
 MOST_ENDPOINTS: Final = 20_000
 """Endpoints in one acknowledgement, which a control plane has to take whole. With more of them those are left out that
@@ -26,7 +27,7 @@ there is nothing to say of; with more than that, the rest."""
 class EndpointView:
     """Puts together what *watch*, the workers' *loads* and the shared counts say."""
 
-    def __init__(self, watch: EndpointWatch, loads: Loads, gauges: BreakerGauges | None = None) -> None:
+    def __init__(self, watch: EndpointWatch, loads: Loads, gauges: SharedGauges | None = None) -> None:
         self._watch = watch
         self._loads = loads
         self._gauges = gauges
@@ -55,22 +56,27 @@ class EndpointView:
     def _status(self, destination: Destination) -> DestinationStatus:
         watched = self._watch.watched(destination.id)
         loads = self._loads.of(destination.id)
+        listed = destination.static_endpoints if watched.discovered is None else destination.endpoints
+        static = {endpoint.address for endpoint in listed}
+        weights = {endpoint.address: endpoint.weight for endpoint in members(destination, watched.discovered)}
+        streaks = None if self._gauges is None else self._gauges.streaks(destination.id, weights)
         endpoints: list[EndpointStatus] = []
-        if watched.discovered is not None:
-            source = EndpointSource.DISCOVERED
-            named = {host_and_port(found.host, found.port): found.weight for found in watched.discovered}
-        else:
-            source = EndpointSource.STATIC
-            named = {endpoint.address: endpoint.weight for endpoint in destination.static_endpoints}
-        for identifier, weight in named.items():
+        for identifier, weight in weights.items():
             verdicts = watched.endpoints.get(identifier, ORDINARY)
             load = loads.get(identifier, IDLE)
             endpoints.append(
                 EndpointStatus(
-                    identifier, weight, source, verdicts.health, verdicts.outlier, load.active, load.connections
+                    identifier,
+                    weight,
+                    EndpointSource.STATIC if identifier in static else EndpointSource.DISCOVERED,
+                    verdicts.health,
+                    verdicts.outlier,
+                    load.active,
+                    load.connections,
+                    None if streaks is None else streaks[identifier],
                 )
             )
-        breaker, limits = (None, None) if self._gauges is None else self._gauges.read(destination)
+        breaker, limits = (None, None) if self._gauges is None else self._gauges.breaker(destination)
         panic = _panic(endpoints, destination.options.panic_threshold)
         return DestinationStatus(
             destination.id,
@@ -85,7 +91,7 @@ class EndpointView:
 
 def _panic(endpoints: list[EndpointStatus], threshold: int) -> str:
     available = sum(endpoint.is_available for endpoint in endpoints)
-    if available * 100 >= threshold * len(endpoints):
+    if not is_panic(available, len(endpoints), threshold):
         return ""
     return (
         f"{available} of {len(endpoints)} endpoints are available, which is less than {threshold} %: all take requests"

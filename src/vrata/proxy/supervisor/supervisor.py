@@ -35,10 +35,10 @@ from vrata.proxy.supervisor.edition import Edition
 from vrata.proxy.supervisor.endpoint_view import EndpointView
 from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
+from vrata.proxy.supervisor.shared_gauges import SharedGauges
 from vrata.proxy.supervisor.slot import WorkerSlot
 from vrata.proxy.supervisor.sockets import BoundAddress, ListeningSockets
 from vrata.proxy.supervisor.tls_review import Stamps, TlsReview, have_changed, review
-from vrata.proxy.watch.sweeper import Word
 from vrata.proxy.watch.watch import DiscoveryFactory, Watch
 from vrata.proxy.worker import WorkerSettings
 
@@ -90,9 +90,9 @@ class Supervisor:
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
         self._metrics = MetricsCollector(tasks, self.destinations)
-        self._shared: SharedCounts | None = None
-        self._watch = Watch(tasks, self._word, on_change, discovery)
-        self._view = EndpointView(self._watch, self._metrics.loads)
+        self._shared = _shared(self._counts)
+        self._watch = Watch(tasks, self._shared.word, on_change, discovery)
+        self._view = EndpointView(self._watch, self._metrics.loads, SharedGauges(self._shared))
         self._slots = [
             WorkerSlot(
                 settings.worker,
@@ -321,16 +321,6 @@ class Supervisor:
         self._watch.configure(edition.destinations)
         self._view.adopt(edition.destinations)
 
-    def _word(self, name: str) -> Word:
-        """A number that the workers change, of the table that they share."""
-        if self._shared is None:
-            try:
-                self._shared = SharedCounts(self._counts)
-            except (NoLaneFree, OSError) as error:
-                _log.error("no endpoint can be ejected: what workers count cannot be read", reason=str(error))
-                self._shared = SharedCounts.private()
-        return self._shared.word(name)
-
     def _next_edition(self, document: SnapshotDocument, tls: TlsReview) -> Edition:
         self._last_edition_number += 1
         return Edition(self._last_edition_number, document, tls)
@@ -382,6 +372,15 @@ class Supervisor:
             await self._settle()
         self._retry_failed_binds()
         self._on_change()
+
+
+def _shared(counts: int) -> SharedCounts:
+    """The table of the workers, as far as the supervisor reads and changes it."""
+    try:
+        return SharedCounts(counts)
+    except (NoLaneFree, OSError) as error:
+        _log.error("no endpoint can be ejected: what workers count cannot be read", reason=str(error))
+        return SharedCounts.private()
 
 
 def _distinct(problems: Iterable[EntityProblem]) -> tuple[EntityProblem, ...]:
