@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +20,8 @@ from vrata.proxy.members import members
 from vrata.proxy.metrics.loads import IDLE, Loads
 from vrata.proxy.supervisor.shared_gauges import SharedGauges
 
+BREAKER_CHECK_INTERVAL: Final = 1.0
+"""Seconds after which it is noticed at the latest that a breaker has opened or closed."""
 MOST_ENDPOINTS: Final = 20_000
 """Endpoints in one acknowledgement, which a control plane has to take whole. With more of them those are left out that
 there is nothing to say of; with more than that, the rest."""
@@ -27,7 +30,7 @@ there is nothing to say of; with more than that, the rest."""
 class EndpointView:
     """Puts together what *watch*, the workers' *loads* and the shared counts say."""
 
-    def __init__(self, watch: EndpointWatch, loads: Loads, gauges: SharedGauges | None = None) -> None:
+    def __init__(self, watch: EndpointWatch, loads: Loads, gauges: SharedGauges) -> None:
         self._watch = watch
         self._loads = loads
         self._gauges = gauges
@@ -39,8 +42,7 @@ class EndpointView:
     def adopt(self, destinations: Iterable[Destination]) -> None:
         """These are the destinations that all workers serve."""
         self._destinations = tuple(sorted(destinations, key=lambda destination: destination.id))
-        if self._gauges is not None:
-            self._gauges.follow(self._destinations)
+        self._gauges.follow(self._destinations)
 
     def statuses(self) -> tuple[DestinationStatus, ...]:
         """Return the status of every destination, by ID."""
@@ -53,13 +55,23 @@ class EndpointView:
             return statuses
         return tuple(_shortened(statuses, MOST_ENDPOINTS))
 
+    async def watch_breakers(self, on_change: Callable[[], None]) -> None:
+        """Call *on_change* when a breaker has opened or closed: workers do that, and nobody tells the supervisor."""
+        before = self._gauges.breaker_states()
+        while True:
+            await asyncio.sleep(BREAKER_CHECK_INTERVAL)
+            now = self._gauges.breaker_states()
+            if now != before:
+                before = now
+                on_change()
+
     def _status(self, destination: Destination) -> DestinationStatus:
         watched = self._watch.watched(destination.id)
         loads = self._loads.of(destination.id)
         listed = destination.static_endpoints if watched.discovered is None else destination.endpoints
         static = {endpoint.address for endpoint in listed}
         weights = {endpoint.address: endpoint.weight for endpoint in members(destination, watched.discovered)}
-        streaks = None if self._gauges is None else self._gauges.streaks(destination.id, weights)
+        streaks = self._gauges.streaks(destination.id, weights)
         endpoints: list[EndpointStatus] = []
         for identifier, weight in weights.items():
             verdicts = watched.endpoints.get(identifier, ORDINARY)
@@ -76,7 +88,7 @@ class EndpointView:
                     None if streaks is None else streaks[identifier],
                 )
             )
-        breaker, limits = (None, None) if self._gauges is None else self._gauges.breaker(destination)
+        breaker, limits = self._gauges.breaker(destination)
         panic = _panic(endpoints, destination.options.panic_threshold)
         return DestinationStatus(
             destination.id,

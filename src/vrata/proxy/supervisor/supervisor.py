@@ -149,6 +149,7 @@ class Supervisor:
             self._wake.set()
         self._applying = self._tasks.start(self._apply_forever(), name="apply snapshots")
         self._watching = self._tasks.start(self._watch_files(), name="watch certificates")
+        self._tasks.start(self._view.watch_breakers(self._on_change), name="watch breakers")
 
     def submit(self, content: bytes) -> None:
         """Have the document in *content* applied as soon as possible, instead of any that waits."""
