@@ -21,7 +21,7 @@ Count = Annotated[int, Field(ge=0)]
 HealthState = Literal["healthy", "unhealthy", "unchecked"]
 Source = Literal["static", "discovered"]
 BreakerState = Literal["closed", "open", "halfOpen"]
-Use = tuple[Count, Count]
+Use = Annotated[list[Count], Field(min_length=2, max_length=2)]
 """How much is in use, and the limit."""
 
 
