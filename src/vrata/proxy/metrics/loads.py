@@ -7,24 +7,13 @@ numbers of a worker that has ended are gone with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 EndpointLoads: TypeAlias = Mapping[str, Sequence[int]]
-"""What the endpoints of one destination carry in one worker, by ``host:port``: attempts under way, open connections."""
+"""What the endpoints of one destination carry, by ``host:port``: attempts under way, and open connections."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What one endpoint carries."""
-
-    active: int = 0
-    """Attempts under way."""
-    connections: int = 0
-    """Open connections, used or idle."""
-
-
-IDLE: Final = Load()
+IDLE: Final = (0, 0)
 
 
 class Loads:
@@ -44,14 +33,14 @@ class Loads:
         """*worker* is no more."""
         self._by_worker.pop(worker, None)
 
-    def of(self, destination_id: str) -> dict[str, Load]:
-        """Return the loads of a destination's endpoints that are not idle, by ``host:port``."""
-        sums: dict[str, Load] = {}
-        for loads in self._by_worker.values():
-            for identifier, (active, connections) in loads.get(destination_id, _NONE).items():
+    def of(self, destination_id: str) -> EndpointLoads:
+        """Return the loads of a destination's endpoints that are not idle."""
+        found = [loads[destination_id] for loads in self._by_worker.values() if destination_id in loads]
+        if len(found) < 2:
+            return found[0] if found else {}
+        sums: dict[str, Sequence[int]] = {}
+        for loads in found:
+            for identifier, (active, connections) in loads.items():
                 before = sums.get(identifier, IDLE)
-                sums[identifier] = Load(before.active + active, before.connections + connections)
+                sums[identifier] = before[0] + active, before[1] + connections
         return sums
-
-
-_NONE: Final[EndpointLoads] = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from vrata.model.destination import Destination
 from vrata.policy.availability import is_panic
@@ -18,13 +18,17 @@ from vrata.proxy.endpoint_status import (
 )
 from vrata.proxy.members import members
 from vrata.proxy.metrics.loads import IDLE, Loads
+from vrata.proxy.standing import DiscoveredEndpoint
 from vrata.proxy.supervisor.shared_gauges import SharedGauges
 
 BREAKER_CHECK_INTERVAL: Final = 1.0
 """Seconds after which it is noticed at the latest that a breaker has opened or closed."""
-MOST_ENDPOINTS: Final = 20_000
+MOST_ENDPOINTS: Final = 10_000
 """Endpoints in one acknowledgement, which a control plane has to take whole. With more of them those are left out that
 there is nothing to say of; with more than that, the rest."""
+
+
+_Discovered: TypeAlias = tuple[DiscoveredEndpoint, ...] | None
 
 
 class EndpointView:
@@ -35,6 +39,8 @@ class EndpointView:
         self._loads = loads
         self._gauges = gauges
         self._destinations: tuple[Destination, ...] = ()
+        # Their endpoints, and with what discovered ones: they seldom change.
+        self._known: dict[str, tuple[_Discovered, Mapping[str, tuple[int, EndpointSource]]]] = {}
 
     def __repr__(self) -> str:
         return f"<EndpointView of {len(self._destinations)} destinations>"
@@ -42,6 +48,7 @@ class EndpointView:
     def adopt(self, destinations: Iterable[Destination]) -> None:
         """These are the destinations that all workers serve."""
         self._destinations = tuple(sorted(destinations, key=lambda destination: destination.id))
+        self._known.clear()
         self._gauges.follow(self._destinations)
 
     def statuses(self) -> tuple[DestinationStatus, ...]:
@@ -68,24 +75,16 @@ class EndpointView:
     def _status(self, destination: Destination) -> DestinationStatus:
         watched = self._watch.watched(destination.id)
         loads = self._loads.of(destination.id)
-        listed = destination.static_endpoints if watched.discovered is None else destination.endpoints
-        static = {endpoint.address for endpoint in listed}
-        weights = {endpoint.address: endpoint.weight for endpoint in members(destination, watched.discovered)}
-        streaks = self._gauges.streaks(destination.id, weights)
+        known = self._members(destination, watched.discovered)
+        streaks = self._gauges.streaks(destination.id, known)
         endpoints: list[EndpointStatus] = []
-        for identifier, weight in weights.items():
+        for identifier, (weight, source) in known.items():
             verdicts = watched.endpoints.get(identifier, ORDINARY)
-            load = loads.get(identifier, IDLE)
+            active, connections = loads.get(identifier, IDLE)
+            streak = None if streaks is None else streaks[identifier]
             endpoints.append(
                 EndpointStatus(
-                    identifier,
-                    weight,
-                    EndpointSource.STATIC if identifier in static else EndpointSource.DISCOVERED,
-                    verdicts.health,
-                    verdicts.outlier,
-                    load.active,
-                    load.connections,
-                    None if streaks is None else streaks[identifier],
+                    identifier, weight, source, verdicts.health, verdicts.outlier, active, connections, streak
                 )
             )
         breaker, limits = self._gauges.breaker(destination)
@@ -99,6 +98,23 @@ class EndpointView:
             watched.stale,
             has_outlier_detection=destination.options.outlier_detection is not None,
         )
+
+    def _members(self, destination: Destination, discovered: _Discovered) -> Mapping[str, tuple[int, EndpointSource]]:
+        """The endpoints of a destination by their identifier, each with its weight and source."""
+        before = self._known.get(destination.id)
+        if before is not None and before[0] == discovered:
+            return before[1]
+        listed = destination.static_endpoints if discovered is None else destination.endpoints
+        static = {endpoint.address for endpoint in listed}
+        known = {
+            endpoint.address: (
+                endpoint.weight,
+                EndpointSource.STATIC if endpoint.address in static else EndpointSource.DISCOVERED,
+            )
+            for endpoint in members(destination, discovered)
+        }
+        self._known[destination.id] = discovered, known
+        return known
 
 
 def _panic(endpoints: list[EndpointStatus], threshold: int) -> str:

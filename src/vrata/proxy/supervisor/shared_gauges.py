@@ -6,7 +6,7 @@ The supervisor holds the rows as long as what they belong to is configured, as t
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 from vrata.model.destination import Destination
@@ -105,15 +105,18 @@ class SharedGauges:
         """Return the states of all breakers as of now, by destination ID."""
         return {destination_id: breaker.state for destination_id, breaker in self._breakers.items()}
 
-    def streaks(self, destination_id: str, identifiers: Collection[str]) -> dict[str, int] | None:
-        """Return how many attempts in a row have ended with 5xx, by ``host:port``; None where nobody judges by it."""
+    def streaks(self, destination_id: str, identifiers: Mapping[str, object]) -> dict[str, int] | None:
+        """Return how many attempts in a row at each of *identifiers* have ended with 5xx.
+
+        None where nobody judges by it.
+        """
         words = self._streaks.get(destination_id)
         if words is None:
             return None
-        for identifier in words.keys() - set(identifiers):
-            words.pop(identifier).leave()
-        for identifier in identifiers:
-            if identifier not in words:
+        if words.keys() != identifiers.keys():
+            for identifier in words.keys() - identifiers.keys():
+                words.pop(identifier).leave()
+            for identifier in identifiers.keys() - words.keys():
                 words[identifier] = self._shared.word(f"5xx {destination_id} {identifier}")
         return {identifier: word.value for identifier, word in words.items()}
 
