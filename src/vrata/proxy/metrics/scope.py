@@ -29,7 +29,9 @@ class MetricsScope:
     """By :func:`~vrata.proxy.meters.route_key`."""
     destinations: frozenset[str]
     endpoints: frozenset[tuple[str, str]]
-    """By the destination's ID and ``host:port``."""
+    """By the destination's ID and ``host:port``; of those that are listed."""
+    discovering: frozenset[str] = frozenset()
+    """Destinations that have other endpoints as well, found at run time."""
 
     @classmethod
     def empty(cls) -> MetricsScope:
@@ -45,14 +47,15 @@ class MetricsScope:
         if not metered:
             return cls.empty()
         endpoints: set[tuple[str, str]] = set()
+        discovering: set[str] = set()
         if any(listener.metrics and listener.metrics.collect.endpoint for listener in metered.values()):
-            endpoints.update(
-                (destination.id, endpoint.address)
-                for destination in destinations
-                for endpoint in destination.static_endpoints
-            )
+            for destination in destinations:
+                endpoints.update((destination.id, endpoint.address) for endpoint in destination.static_endpoints)
+                if destination.options.discovery is not None:
+                    discovering.add(destination.id)
         destination_ids = frozenset(document["id"] for document in _objects(entities, "destinations"))
-        return cls(metered, frozenset(_routes(entities)), destination_ids, frozenset(endpoints))
+        routes = frozenset(_routes(entities))
+        return cls(metered, routes, destination_ids, frozenset(endpoints), frozenset(discovering))
 
     def united_with(self, other: MetricsScope) -> MetricsScope:
         """Return the scope of both; a listener of both is as *other* has it."""
@@ -61,6 +64,7 @@ class MetricsScope:
             self.routes | other.routes,
             self.destinations | other.destinations,
             self.endpoints | other.endpoints,
+            self.discovering | other.discovering,
         )
 
 

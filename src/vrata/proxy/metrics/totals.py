@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from vrata.model.listener import Listener
@@ -89,7 +90,15 @@ class Totals:
             del self._listeners[key]
         for key, totals in self._listeners.items():
             totals.configure(scope.listeners[key])
-            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints)
+            found = {key for key in totals.meters.endpoints if key[0] in scope.discovering}
+            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints | found)
+
+    def keep_discovered(self, endpoints: AbstractSet[tuple[str, str]]) -> None:
+        """Of the endpoints that were found at run time there are these: drop the series of others."""
+        for totals in self._listeners.values():
+            meters = totals.meters.endpoints
+            for key in meters.keys() - endpoints - self._accepted.endpoints:
+                del meters[key]
 
     def add(self, worker: object, content: bytes) -> None:
         """Add a hand-over of *worker*, and take what it states for what is so now."""
@@ -203,7 +212,7 @@ class _Reader:
     def read_endpoint(
         self, meters: ListenerMeters, destination_id: str, identifier: str, failures: int, responses: list[Any]
     ) -> None:
-        if (destination_id, identifier) in self._scope.endpoints:
+        if (destination_id, identifier) in self._scope.endpoints or destination_id in self._scope.discovering:
             endpoint = meters.endpoint(destination_id, identifier)
             self._statements[endpoint] = failures
             self._add(endpoint.responses, *responses)

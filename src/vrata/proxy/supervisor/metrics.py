@@ -14,7 +14,7 @@ from vrata.observability import exposition
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy import memory_file
 from vrata.proxy.channel import MetricsHandedOver, ScrapeArrived
-from vrata.proxy.endpoint_status import DestinationStatus
+from vrata.proxy.endpoint_status import DestinationStatus, EndpointSource
 from vrata.proxy.metrics import families
 from vrata.proxy.metrics.loads import Loads
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
@@ -126,6 +126,14 @@ class MetricsCollector:
             scrapes, self._waiting = self._waiting, []
             await self._collect()
             destinations = self._destinations()
+            self._totals.keep_discovered(
+                {
+                    (destination.id, endpoint.address)
+                    for destination in destinations
+                    for endpoint in destination.endpoints
+                    if endpoint.source is EndpointSource.DISCOVERED
+                }
+            )
             texts: dict[tuple[ListenerKey, bool], bytes] = {}
             for worker, scrape in scrapes:
                 wanted = ((scrape.listener_id, scrape.address), scrape.openmetrics)
