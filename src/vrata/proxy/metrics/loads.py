@@ -7,13 +7,42 @@ numbers of a worker that has ended are gone with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
+
+from vrata.model.host import host_and_port
 
 EndpointLoads: TypeAlias = Mapping[str, Sequence[int]]
 """What the endpoints of one destination carry, by ``host:port``: attempts under way, and open connections."""
 
 
 IDLE: Final = (0, 0)
+
+
+class Carrier(Protocol):
+    """Who carries the requests to one endpoint."""
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        ...
+
+
+def carried(carriers: Mapping[tuple[str, str, int], Carrier]) -> dict[str, EndpointLoads]:
+    """Return the loads of the endpoints that are not idle, by destination ID.
+
+    *carriers* are those of one worker, by the destination's ID, host and port.
+    """
+    loads: dict[str, dict[str, Sequence[int]]] = {}
+    for (destination_id, host, port), carrier in carriers.items():
+        active, connections = carrier.in_flight, carrier.connections
+        if active or connections:
+            loads.setdefault(destination_id, {})[host_and_port(host, port)] = (active, connections)
+    return dict(loads)
 
 
 class Loads:

@@ -19,6 +19,7 @@ from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
 from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
+from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
@@ -145,13 +146,8 @@ class RuntimeRegistry:
 
     def take_metrics(self) -> Iterator[Line]:
         """Give, bit by bit, what endpoints carry now and what was counted since the last time."""
-        loads: dict[str, dict[str, tuple[int, int]]] = {}
-        # At one moment: the owner of this generator lets requests pass between two lines.
-        for (destination_id, host, port), pool in self._pools.items():
-            if pool.connections or pool.in_flight:
-                load = pool.in_flight, pool.connections
-                loads.setdefault(destination_id, {})[host_and_port(host, port)] = load
-        for destination_id, endpoints in loads.items():
+        # All at one moment: the owner of this generator lets requests pass between two lines.
+        for destination_id, endpoints in carried(self._pools).items():
             yield handover.load(destination_id, endpoints)
         yield from self.metrics.take()
 

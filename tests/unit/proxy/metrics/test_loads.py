@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from vrata.proxy.metrics import handover
-from vrata.proxy.metrics.loads import EndpointLoads
+from vrata.proxy.metrics.loads import EndpointLoads, carried
 from vrata.proxy.metrics.totals import Totals
 
 
 def handed_over(**loads: EndpointLoads) -> bytes:
     return b"\n".join(line for line, _ in (handover.load(name, endpoints) for name, endpoints in loads.items()))
+
+
+@dataclass(frozen=True)
+class Pool:
+    in_flight: int
+    connections: int
+
+
+def test_a_worker_names_the_endpoints_that_are_not_idle() -> None:
+    pools = {
+        ("d", "::1", 80): Pool(2, 1),
+        ("d", "b", 80): Pool(0, 1),
+        ("d", "c", 80): Pool(0, 0),
+        ("e", "c", 1): Pool(0, 0),
+    }
+    assert carried(pools) == {"d": {"[::1]:80": (2, 1), "b:80": (0, 1)}}
 
 
 def test_loads_are_summed_without_any_listener_that_counts() -> None:
