@@ -35,6 +35,7 @@ def test_every_endpoint_is_described(document: dict[str, Any]) -> None:
         ("/sync/proxies/{proxyId}", "put"),
         ("/proxies", "get"),
         ("/listeners/{listenerId}/status", "get"),
+        ("/destinations/{destinationId}/endpoints", "get"),
         ("/debug/config", "get"),
         ("/explain", "post"),
     }

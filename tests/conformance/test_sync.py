@@ -243,3 +243,121 @@ class TestListenerStatus:
         answer = api.get("/listeners/staged/status")
         assert answer.status_code == 200
         assert {entry["state"] for entry in answer.json()["proxies"]} <= {"absent"}
+
+
+class TestEndpoints:
+    def test_a_destination_is_shown_as_every_proxy_has_it(self, api: ApiClient) -> None:
+        sick = {
+            "address": "10.0.0.2:80",
+            "weight": 3,
+            "source": "discovered",
+            "health": {"state": "unhealthy", "reason": "status 500", "since": 1767225600, "lastProbe": 1767225610.5},
+            "outlier": {"ejected": True, "reason": "5 in a row", "until": 1767225700, "ejections": 2, "heldBack": 1},
+            "activeRequests": 4,
+            "connections": 5,
+            "consecutive5xx": 6,
+        }
+        reported = {
+            "id": "d1",
+            "endpoints": [{"address": "10.0.0.1:80"}, sick],
+            "panic": "too few",
+            "circuitBreaker": {"state": "open", "since": 1767225600, "failures": 5},
+            "limits": {"connections": [1, 10], "pending": [2, 20], "requests": [3, 30], "retries": [4, 40]},
+            "stale": "no answer",
+            "omittedEndpoints": 7,
+            "somethingNewer": True,
+        }
+        api.put("/sync/proxies/has-it", ACKNOWLEDGEMENT | {"destinations": [reported]})
+        api.put("/sync/proxies/older", {"version": "0"})
+        answer = api.get("/destinations/d1/endpoints")
+        assert answer.status_code == 200
+        assert answer.json()["id"] == "d1"
+        found = {entry["proxyId"]: entry for entry in answer.json()["proxies"]}
+        assert found["has-it"] == {
+            "proxyId": "has-it",
+            "connected": True,
+            "lastSeen": found["has-it"]["lastSeen"],
+            "acknowledgedAt": found["has-it"]["acknowledgedAt"],
+            "activeSnapshot": ACKNOWLEDGEMENT["activeSnapshot"],
+            "state": "served",
+            "panic": {"active": True, "reason": "too few"},
+            "circuitBreaker": {
+                "state": "open",
+                "since": "2026-01-01T00:00:00.000000Z",
+                "consecutiveFailures": 5,
+                "limits": {
+                    "connections": {"used": 1, "limit": 10},
+                    "pending": {"used": 2, "limit": 20},
+                    "requests": {"used": 3, "limit": 30},
+                    "retries": {"used": 4, "limit": 40},
+                },
+            },
+            "discovery": {"stale": True, "reason": "no answer"},
+            "omittedEndpoints": 7,
+            "endpoints": [
+                {
+                    "address": "10.0.0.1:80",
+                    "weight": 1,
+                    "source": "static",
+                    "available": True,
+                    "verdicts": {
+                        "health": {"state": "unchecked", "reason": "", "since": None, "lastProbe": None},
+                        "outlier": {
+                            "ejected": False,
+                            "until": None,
+                            "ejections": 0,
+                            "reason": "",
+                            "heldBack": 0,
+                            "heldBackReason": "",
+                        },
+                    },
+                    "activeRequests": 0,
+                    "connections": 0,
+                    "consecutive5xx": 0,
+                },
+                {
+                    "address": "10.0.0.2:80",
+                    "weight": 3,
+                    "source": "discovered",
+                    "available": False,
+                    "verdicts": {
+                        "health": {
+                            "state": "unhealthy",
+                            "reason": "status 500",
+                            "since": "2026-01-01T00:00:00.000000Z",
+                            "lastProbe": "2026-01-01T00:00:10.500000Z",
+                        },
+                        "outlier": {
+                            "ejected": True,
+                            "until": "2026-01-01T00:01:40.000000Z",
+                            "ejections": 2,
+                            "reason": "5 in a row",
+                            "heldBack": 1,
+                            "heldBackReason": "",
+                        },
+                    },
+                    "activeRequests": 4,
+                    "connections": 5,
+                    "consecutive5xx": 6,
+                },
+            ],
+        }
+        assert (found["older"]["state"], found["older"]["endpoints"], found["older"]["panic"]) == ("absent", [], None)
+        # They are shown by destination only: there may be thousands.
+        assert "destinations" not in (proxy(api, "has-it") or {"destinations": ()})
+
+    def test_one_that_nobody_knows_is_not_found(self, api: ApiClient) -> None:
+        answer = api.get("/destinations/nobody/endpoints")
+        assert (answer.status_code, answer.json()) == (404, {"error": 'destination "nobody": resource not found'})
+        api.create("destinations", id="staged", name="staged", host="a.test", port=80)
+        answer = api.get("/destinations/staged/endpoints")
+        assert answer.status_code == 200
+        assert {entry["state"] for entry in answer.json()["proxies"]} <= {"absent"}
+
+    @pytest.mark.parametrize("moment", [-1, 1e300, "yesterday"])
+    def test_a_time_that_is_none_is_refused(self, api: ApiClient, moment: Any) -> None:
+        sick = {"address": "10.0.0.2:80", "health": {"state": "unhealthy", "since": moment}}
+        document = ACKNOWLEDGEMENT | {"destinations": [{"id": "d", "endpoints": [sick]}]}
+        answer = api.put("/sync/proxies/wrong", document)
+        assert answer.status_code == 400
+        assert answer.json()["error"].startswith("destinations.0.endpoints.0.health.since: ")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from vrata.app.exit_code import EXIT_UNUSABLE
+from vrata.cli.endpoints import endpoints
 from vrata.cli.explain import explain
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def proxy(
 
 
 application.command()(explain)
+application.command()(endpoints)
 
 
 @application.command(hidden=True)

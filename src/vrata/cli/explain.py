@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vrata.app.exit_code import EXIT_UNUSABLE
+from vrata.cli.control_plane import DEFAULT_API, ApiOption, CannotAsk, CaOption, Document, ask
 
-API_KEY = "VRATA_API_KEY"
-"""Variable of the environment that holds the API key: on the command line everybody on the machine could read it."""
 API_SECONDS = 120.0
 """How long the control plane may take to answer; it compiles a snapshot when it is first asked about it."""
 FILE_SECONDS = 120.0
 """How long compiling a snapshot from a file may take."""
-
-Document = dict[str, Any]
 
 
 class CannotExplain(Exception):  # noqa: N818 - the name says what it means
@@ -45,15 +41,8 @@ def explain(
     ] = "",
     everything: Annotated[bool, typer.Option("--all", help="List the routes that the path alone rules out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the explanation as JSON.")] = False,
-    api: Annotated[
-        str,
-        typer.Option(
-            envvar="VRATA_API", metavar="URL", help=f"The control plane. ${API_KEY} holds the API key, if it wants one."
-        ),
-    ] = "http://127.0.0.1:8080",
-    ca: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Certificate authority of the control plane's certificate.")
-    ] = None,
+    api: ApiOption = DEFAULT_API,
+    ca: CaOption = None,
     snapshot_file: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Ask this file, which holds a snapshot as the API shows it, and no server."),
@@ -70,8 +59,8 @@ def explain(
             question["snapshot"] = {"source": snapshot}
             if compare_with:
                 question["compareWith"] = {"source": compare_with}
-            answer = _ask_api(question, api, ca)
-    except CannotExplain as error:
+            answer = ask("POST", "/explain", api, ca, API_SECONDS, question)
+    except (CannotExplain, CannotAsk) as error:
         typer.echo(f"vrata: {error}", err=True)
         raise typer.Exit(EXIT_UNUSABLE) from None
     if as_json:
@@ -123,36 +112,6 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CannotExplain(f"cannot read {path}: {error.strerror}") from None
-
-
-def _ask_api(question: Document, api: str, ca: Path | None) -> Document:
-    import ssl
-
-    import httpx
-
-    key = os.environ.get(API_KEY, "")
-    if not key.isascii() or not key.isprintable():
-        # The HTTP client would show the key in its error.
-        raise CannotExplain(f"${API_KEY} must hold ASCII characters only, and no line breaks")
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        verify = ssl.create_default_context(cafile=ca)
-    except OSError as error:
-        raise CannotExplain(f"--ca: cannot use {ca}: {error}") from None
-    try:
-        with httpx.Client(verify=verify, trust_env=False, timeout=API_SECONDS, headers=headers) as client:
-            response = client.post(f"{api.rstrip('/')}/api/v1/explain", json=question)
-    except (OSError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise CannotExplain(f"cannot ask the control plane at {api}: {error}") from None
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise CannotExplain(f"{api} is no control plane: it answered {response.status_code}")
-    if response.status_code != 200:
-        raise CannotExplain(str(answer.get("error", response.status_code)))
-    return answer
 
 
 def _ask_files(question: Document, path: Path, other: str) -> Document:

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from vrata.cli.text import clean
+
 Document = dict[str, Any]
 
 _OUTCOMES = {
@@ -49,7 +51,7 @@ class _Page:
             return
         self._title("Differences")
         for difference in differences:
-            self._text(_clean(difference["path"]), "bold")
+            self._text(clean(difference["path"]), "bold")
             self._line("-", _value(difference["before"]), "red")
             self._line("+", _value(difference["after"]), "green")
 
@@ -97,12 +99,12 @@ class _Page:
                 note = "; ".join(_failure(check) for check in candidate["checks"] if not check["holds"])
                 style = "red" if candidate["reached"] else "dim"
             mark = "✓" if candidate["matches"] else "✗"
-            self._text(f"{mark} {_clean(_route(candidate))}: {_clean(note)}", style)
+            self._text(f"{mark} {clean(_route(candidate))}: {clean(note)}", style)
         if answer["candidatesOmitted"]:
             self._text(f"… and {answer['candidatesOmitted']} more", "dim")
         ruled_out = answer["ruledOutByPath"]
         for other in ruled_out.get("routes", ()):
-            self._text(f"✗ {_clean(_route(other))}: {_clean(_failure(other['checks'][0]))}", "dim")
+            self._text(f"✗ {clean(_route(other))}: {clean(_failure(other['checks'][0]))}", "dim")
         if ruled_out["count"]:
             self._text(f"{ruled_out['count']} ruled out by their path alone", "dim")
 
@@ -153,11 +155,11 @@ class _Page:
         self._line("", f"host {destination['host']}, within {limit['limit']} (set by the {limit['setBy']})")
 
     def _title(self, text: str) -> None:
-        self._console.print(Text(_clean(text), style="bold"))
+        self._console.print(Text(clean(text), style="bold"))
 
     def _line(self, label: str, text: str, style: str = "") -> None:
         line = Text(f"{_INDENT}{label:<{_LABEL}}", style="cyan")
-        self._console.print(line.append(_clean(text), style=style or "default"))
+        self._console.print(line.append(clean(text), style=style or "default"))
 
     def _text(self, text: str, style: str = "") -> None:
         self._console.print(Text(_INDENT + text, style=style))
@@ -196,8 +198,3 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={_value(each)}" for name, each in value.items())
     return str(value)
-
-
-def _clean(text: str) -> str:
-    """*text* without what a terminal could take for a command: it comes from entities and requests."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

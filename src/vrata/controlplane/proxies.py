@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field
 
+from vrata.controlplane.endpoints import ABSENT, DestinationOnProxy, ReportedDestination, by_id, shown
 from vrata.controlplane.identity import timestamp
+from vrata.controlplane.reported import Reported
 from vrata.model.text import Id, not_blank
 
 CONNECTED_SECONDS = 30.0
@@ -27,30 +28,14 @@ ProxyId = Annotated[Id, AfterValidator(not_blank)]
 """What may name a proxy: what may identify an entity, as the configuration demands of ``proxy.id``."""
 
 
-class _Reported(BaseModel):
-    # Unknown members are ignored here, unlike in the rest of the API: in a rolling upgrade a newer proxy must still be
-    # seen by an older control plane.
-    model_config = ConfigDict(
-        frozen=True,
-        extra="ignore",
-        strict=True,
-        alias_generator=to_camel,
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-        str_max_length=1 << 20,
-    )
-
-
-class ReportedSnapshot(_Reported):
+class ReportedSnapshot(Reported):
     """A snapshot by name."""
 
     id: str
     name: str = ""
 
 
-class ReportedProblem(_Reported):
+class ReportedProblem(Reported):
     """One entity of a snapshot that the proxy could not put into effect."""
 
     kind: str
@@ -59,7 +44,7 @@ class ReportedProblem(_Reported):
     reason: str
 
 
-class LastApply(_Reported):
+class LastApply(Reported):
     """What became of the last snapshot the proxy received."""
 
     snapshot_id: str
@@ -72,7 +57,7 @@ class LastApply(_Reported):
     """How long it took to apply."""
 
 
-class ReportedBindError(_Reported):
+class ReportedBindError(Reported):
     """Why an address cannot be listened on."""
 
     reason: str
@@ -80,7 +65,7 @@ class ReportedBindError(_Reported):
     """When it will be tried again, RFC 3339; null while it is being tried."""
 
 
-class ReportedCertificate(_Reported):
+class ReportedCertificate(Reported):
     """A certificate that a listener presents."""
 
     names: list[str]
@@ -91,7 +76,7 @@ class ReportedCertificate(_Reported):
     """Whether it is presented for every name that no other certificate has."""
 
 
-class ReportedTls(_Reported):
+class ReportedTls(Reported):
     """The TLS material of a listener."""
 
     loaded_at: str | None = None
@@ -102,7 +87,7 @@ class ReportedTls(_Reported):
     """What is configured and cannot be used."""
 
 
-class ReportedListener(_Reported):
+class ReportedListener(Reported):
     """A listener of the proxy, as it is in reality."""
 
     id: str
@@ -117,7 +102,7 @@ class ReportedListener(_Reported):
     """Null where clients speak in clear."""
 
 
-class ReportedWorker(_Reported):
+class ReportedWorker(Reported):
     """A worker process of the proxy."""
 
     slot: int
@@ -125,8 +110,8 @@ class ReportedWorker(_Reported):
     state: Literal["serving", "starting", "draining"]
 
 
-class Acknowledgement(_Reported):
-    """What a proxy says of itself: after every change, and every ten seconds."""
+class ProxyReport(Reported):
+    """What a proxy says of itself as a whole."""
 
     version: str
     """The proxy's version of Vrata."""
@@ -137,7 +122,14 @@ class Acknowledgement(_Reported):
     workers: list[ReportedWorker] = Field(default_factory=list)
 
 
-class ProxyStatus(Acknowledgement):
+class Acknowledgement(ProxyReport):
+    """What a proxy says: after every change, and every ten seconds."""
+
+    destinations: list[ReportedDestination] = Field(default_factory=list)
+    """Shown by destination: there may be thousands."""
+
+
+class ProxyStatus(ProxyReport):
     """One proxy: its last acknowledgement, and whether it is there."""
 
     id: str
@@ -147,8 +139,8 @@ class ProxyStatus(Acknowledgement):
     """When it last acknowledged or had its stream open, RFC 3339."""
 
 
-class ListenerOnProxy(_Reported):
-    """A listener as one proxy has it."""
+class OnProxy(Reported):
+    """Of which proxy something is said."""
 
     proxy_id: str
     connected: bool
@@ -157,6 +149,11 @@ class ListenerOnProxy(_Reported):
     """When it was, RFC 3339."""
     active_snapshot: ReportedSnapshot | None = None
     """What the proxy serves with."""
+
+
+class ListenerOnProxy(OnProxy):
+    """A listener as one proxy has it."""
+
     state: Literal["listening", "failed", "absent"]
     """`absent`: the snapshot that the proxy serves with does not have the listener."""
     address: str = ""
@@ -165,11 +162,25 @@ class ListenerOnProxy(_Reported):
     tls: ReportedTls | None = None
 
 
-class ListenerStatus(_Reported):
+class ListenerStatus(Reported):
     """What has become of a listener on every proxy that is known."""
 
     id: str
     proxies: list[ListenerOnProxy]
+
+
+class EndpointsOnProxy(DestinationOnProxy, OnProxy):
+    """A destination and its endpoints as one proxy sees them."""
+
+    acknowledged_at: str | None = None
+    """When the proxy said what is shown here, RFC 3339; null when it has not said anything yet."""
+
+
+class DestinationEndpoints(Reported):
+    """The endpoints of a destination as every proxy that is known sees them."""
+
+    id: str
+    proxies: list[EndpointsOnProxy]
 
 
 class TooManyProxiesError(Exception):
@@ -185,7 +196,9 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 @dataclass(slots=True)
 class _Entry:
     acknowledgement: Acknowledgement = field(default_factory=lambda: Acknowledgement(version=""))
+    destinations: Mapping[str, ReportedDestination] = field(default_factory=dict)
     acknowledged: float | None = None
+    acknowledged_at: datetime | None = None
     seen: float = 0.0
     seen_at: datetime = _NEVER
     streams: int = 0
@@ -213,7 +226,8 @@ class ProxyRegistry:
         """Keep what the proxy said. Raises :class:`TooManyProxiesError`."""
         entry = self._touch(proxy_id)
         entry.acknowledgement = acknowledgement
-        entry.acknowledged = entry.seen
+        entry.destinations = by_id(acknowledgement.destinations)
+        entry.acknowledged, entry.acknowledged_at = entry.seen, entry.seen_at
 
     @contextlib.contextmanager
     def stream_open(self, proxy_id: str) -> Iterator[None]:
@@ -238,6 +252,23 @@ class ProxyRegistry:
     def listener_status(self, listener_id: str) -> ListenerStatus:
         """What every proxy says of one listener, in order of the proxies' ids."""
         return ListenerStatus(id=listener_id, proxies=[_listener_on(proxy, listener_id) for proxy in self.statuses()])
+
+    def destination_endpoints(self, destination_id: str) -> DestinationEndpoints:
+        """What every proxy says of one destination, in order of the proxies' ids."""
+        self._forget_silent()
+        return DestinationEndpoints(
+            id=destination_id,
+            proxies=[
+                self._endpoints_on(self._status(proxy_id, entry), entry, destination_id)
+                for proxy_id, entry in sorted(self._entries.items())
+            ],
+        )
+
+    def _endpoints_on(self, proxy: ProxyStatus, entry: _Entry, destination_id: str) -> EndpointsOnProxy:
+        reported = entry.destinations.get(destination_id)
+        found = ABSENT if reported is None else shown(reported)
+        acknowledged_at = None if entry.acknowledged_at is None else timestamp(entry.acknowledged_at)
+        return EndpointsOnProxy(**_presence(proxy), **dict(found), acknowledged_at=acknowledged_at)
 
     def _status(self, proxy_id: str, entry: _Entry) -> ProxyStatus:
         acknowledged = entry.acknowledged
@@ -272,10 +303,14 @@ def _listener_on(proxy: ProxyStatus, listener_id: str) -> ListenerOnProxy:
     said: dict[str, Any] = {"state": "absent"} if found is None else dict(found)
     said.pop("id", None)
     said.pop("name", None)
-    return ListenerOnProxy(
-        proxy_id=proxy.id,
-        connected=proxy.connected,
-        last_seen=proxy.last_seen,
-        active_snapshot=proxy.active_snapshot,
-        **said,
-    )
+    return ListenerOnProxy(**_presence(proxy), **said)
+
+
+def _presence(proxy: ProxyStatus) -> dict[str, Any]:
+    """The members of :class:`OnProxy`."""
+    return {
+        "proxy_id": proxy.id,
+        "connected": proxy.connected,
+        "last_seen": proxy.last_seen,
+        "active_snapshot": proxy.active_snapshot,
+    }

@@ -143,7 +143,7 @@ class DataPlane:
         """Give, bit by bit, what was counted since the last time."""
         for listener in (*self._listeners.values(), *self._closing):
             listener.count()
-        yield from self._registry.metrics.take()
+        yield from self._registry.take_metrics()
 
     def answer_scrapes_from(self, source: ExpositionSource) -> None:
         """Show the metrics of *source*."""

@@ -77,7 +77,9 @@ class OutlierVerdict:
 
 
 UNCHECKED = HealthVerdict()
+"""Of an endpoint that nobody probes."""
 NO_OUTLIER = OutlierVerdict()
+"""Of an endpoint that was never suspected."""
 
 
 # what the watch knows
@@ -150,11 +152,18 @@ class EndpointStatus:
     """Attempts under way, as the workers last handed over."""
     connections: int = 0
     """Open connections, used or idle, as the workers last handed over."""
+    consecutive_5xx: int | None = None
+    """How many attempts in a row have ended with 5xx, in all workers; None without outlier detection."""
 
     @property
     def is_available(self) -> bool:
         """Whether no verdict stands against it."""
         return self.health.state is not HealthState.UNHEALTHY and not self.outlier.ejected
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether there is nothing to say of it but that it is there."""
+        return self.is_available and not self.health.reason and not self.outlier.held_back_reason
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object; *source*, *weight* and verdicts are left out where they are ordinary."""
@@ -163,14 +172,16 @@ class EndpointStatus:
             document["weight"] = self.weight
         if self.source is not EndpointSource.STATIC:
             document["source"] = self.source
-        if self.health is not UNCHECKED:
+        if self.health != UNCHECKED:
             document["health"] = self.health.document()
-        if self.outlier is not NO_OUTLIER:
+        if self.outlier != NO_OUTLIER:
             document["outlier"] = self.outlier.document()
         if self.active_requests:
             document["activeRequests"] = self.active_requests
         if self.connections:
             document["connections"] = self.connections
+        if self.consecutive_5xx:
+            document["consecutive5xx"] = self.consecutive_5xx
         return document
 
 
@@ -238,6 +249,8 @@ class DestinationStatus:
     """None without a circuit breaker."""
     stale: str = ""
     """Why what discovery has found is older than it should be."""
+    has_outlier_detection: bool = False
+    """Whether endpoints may be ejected at all."""
     omitted: int = 0
     """Endpoints that are left out, since there are too many of them."""
 

@@ -55,7 +55,7 @@ def test_the_version_says_what_is_installed_and_what_is_compiled(tmp_path: Path)
 def test_help_names_the_commands_that_people_use(tmp_path: Path) -> None:
     result = vrata(tmp_path, "--help")
     assert result.returncode == 0
-    for command in ("serve", "controlplane", "proxy", "explain"):
+    for command in ("serve", "controlplane", "proxy", "explain", "endpoints"):
         assert command in result.stdout
     assert "demo-backends" not in result.stdout
 

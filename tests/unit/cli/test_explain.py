@@ -13,7 +13,7 @@ from tests.support.gateway import destination, forward, listener, route
 from tests.support.in_process_proxy import snapshot_document
 from tests.support.ports import free_port
 from vrata.cli.application import application
-from vrata.cli.explain import API_KEY
+from vrata.cli.control_plane import API_KEY
 
 Document = dict[str, Any]
 

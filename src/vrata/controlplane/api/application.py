@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 from vrata.controlplane.api.collection import collection_router
 from vrata.controlplane.api.debug import debug_router
 from vrata.controlplane.api.docs import docs_router
+from vrata.controlplane.api.endpoints import endpoints_router
 from vrata.controlplane.api.errors import add_error_handlers
 from vrata.controlplane.api.explain import explain_router
 from vrata.controlplane.api.layers import Authentication, HeadRequests, Recovery, RequestLog
@@ -49,6 +50,7 @@ def build(
     routers: list[APIRouter] = [
         *(collection_router(entity, store) for entity in _COLLECTIONS),
         listener_status_router(store, registry),
+        endpoints_router(store, registry),
         secrets_router(store),
         snapshots_router(store, capturer),
         sync_router(feed, registry, tasks),

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from vrata.controlplane.proxies import Acknowledgement, ListenerStatus, ProxyStatus
+from vrata.controlplane.proxies import Acknowledgement, DestinationEndpoints, ListenerStatus, ProxyStatus
 from vrata.model import KINDS, Entity
 from vrata.model.question import Question
 
@@ -134,7 +134,8 @@ def _stored(entity: type[Entity]) -> dict[str, Any]:
 def _schemas() -> dict[str, Any]:
     _, entities = models_json_schema([(entity, "validation") for entity in KINDS.values()], ref_template=_TEMPLATE)
     _, proxies = models_json_schema(
-        [(model, "validation") for model in (Acknowledgement, ProxyStatus, ListenerStatus)], ref_template=_TEMPLATE
+        [(model, "validation") for model in (Acknowledgement, ProxyStatus, ListenerStatus, DestinationEndpoints)],
+        ref_template=_TEMPLATE,
     )
     _, questions = models_json_schema([(Question, "validation")], ref_template=_TEMPLATE)
     schemas = {**entities["$defs"], **proxies["$defs"], **questions["$defs"], **_own_schemas()}

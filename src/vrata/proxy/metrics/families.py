@@ -1,17 +1,19 @@
 """The metric families of a listener: names, types, labels, and where their samples come from.
 
-Families of what this build does not do (circuit breakers, health checks, middlewares) are not here: a
-zero would say that nothing of it happened. ``docs/metrics.md`` has the same table.
+Families of what this build does not do (middlewares) are not here: a zero would say that nothing of it happened.
+``docs/guide/metrics.md`` has the same table.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vrata.observability.exposition import Family
+from vrata.proxy.endpoint_status import DestinationStatus
 from vrata.proxy.meters import ResponseMeter, route_labels
+from vrata.proxy.metrics import standing_families
 from vrata.proxy.metrics.totals import ListenerTotals
 
 _ROUTE: Final = ("route", "group")
@@ -88,7 +90,7 @@ ENDPOINT_CONSECUTIVE_5XX: Final = Family(
     "vrata_endpoint_consecutive_5xx",
     "gauge",
     _ENDPOINT,
-    "Last requests in a row that ended with 5xx; the longest row that any worker sees.",
+    "Last requests in a row that ended with 5xx.",
 )
 CONNECTIONS: Final = Family(
     "vrata_listener_connections_total", "counter", _LISTENER, "Connections accepted from clients."
@@ -110,8 +112,14 @@ PROXY_ERRORS: Final = Family(
 )
 
 
-def samples(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
-    """Give the families of a listener, each with its samples; one that is not collected has none."""
+def samples(
+    totals: ListenerTotals, destinations: Sequence[DestinationStatus] = ()
+) -> Iterator[tuple[Family, Iterator[str]]]:
+    """Give the families of a listener, each with its samples; one that is not collected has none.
+
+    *destinations* are those of the snapshot in force, as they are now.
+    """
+    collect = totals.meters.metrics.collect
     yield ROUTE_REQUESTS, _route_requests(totals)
     yield ROUTE_DURATION, _route_durations(totals)
     yield ROUTE_REQUEST_BYTES, _route_request_bytes(totals)
@@ -123,10 +131,14 @@ def samples(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
     yield DESTINATION_REQUESTS, _destination_requests(totals)
     yield DESTINATION_DURATION, _destination_durations(totals)
     yield DESTINATION_IN_FLIGHT, _destination_in_flight(totals)
+    if collect.destination:
+        yield from standing_families.of_destinations(destinations)
     yield ENDPOINT_REQUESTS, _endpoint_requests(totals)
     yield ENDPOINT_DURATION, _endpoint_durations(totals)
-    yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals)
-    if totals.meters.metrics.collect.listener:
+    yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals, destinations if collect.endpoint else ())
+    if collect.endpoint:
+        yield from standing_families.of_endpoints(destinations)
+    if collect.listener:
         yield from _listener(totals)
 
 
@@ -212,9 +224,14 @@ def _endpoint_durations(totals: ListenerTotals) -> Iterator[str]:
         yield ENDPOINT_DURATION.histogram(key, endpoint.responses)
 
 
-def _endpoint_failures(totals: ListenerTotals) -> Iterator[str]:
-    for key, endpoint in sorted(totals.meters.endpoints.items()):
-        yield ENDPOINT_CONSECUTIVE_5XX.sample(key, totals.highest_stated(endpoint))
+def _endpoint_failures(totals: ListenerTotals, destinations: Sequence[DestinationStatus]) -> Iterator[str]:
+    failures = {key: totals.highest_stated(endpoint) for key, endpoint in totals.meters.endpoints.items()}
+    for status in destinations:
+        for endpoint in status.endpoints:
+            if endpoint.consecutive_5xx is not None:
+                failures[status.id, endpoint.address] = endpoint.consecutive_5xx
+    for key, count in sorted(failures.items()):
+        yield ENDPOINT_CONSECUTIVE_5XX.sample(key, count)
 
 
 def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
@@ -247,9 +264,11 @@ FAMILIES: Final = (
     DESTINATION_REQUESTS,
     DESTINATION_DURATION,
     DESTINATION_IN_FLIGHT,
+    *standing_families.DESTINATION_FAMILIES,
     ENDPOINT_REQUESTS,
     ENDPOINT_DURATION,
     ENDPOINT_CONSECUTIVE_5XX,
+    *standing_families.ENDPOINT_FAMILIES,
     CONNECTIONS,
     ACTIVE_CONNECTIONS,
     TLS_HANDSHAKE_ERRORS,

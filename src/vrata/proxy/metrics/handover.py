@@ -1,7 +1,8 @@
 """Hand-overs: what a worker has counted since its last one, as the bytes that its supervisor gets.
 
-One JSON array per line: a listener, then its series. Counts are increments and are zero in the worker afterwards; what
-a worker just knows (in flight, connected, failures in a row) is stated as it is.
+One JSON array per line: what endpoints carry, by destination, then a listener, then its series. Counts are increments
+and are zero in the worker afterwards; what a worker just knows (in flight, connected, failures in a row) is stated as
+it is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from vrata.proxy.meters import (
     ResponseMeter,
     RouteMeter,
 )
+from vrata.proxy.metrics.loads import EndpointLoads
 
+LOAD: Final = "load"
 LISTENER: Final = "listener"
 ROUTE: Final = "route"
 DESTINATION: Final = "destination"
@@ -27,6 +30,11 @@ MIRROR: Final = "mirror"
 
 Line: TypeAlias = tuple[bytes, bool]
 """A line, and whether it has any increments."""
+
+
+def load(destination_id: str, endpoints: EndpointLoads) -> Line:
+    """Return what the endpoints of a destination carry."""
+    return _line(LOAD, destination_id, endpoints), False
 
 
 def take(meters: ListenerMeters) -> Iterator[Line]:

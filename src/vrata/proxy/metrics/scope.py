@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from vrata.model.destination import Destination
-from vrata.model.errors import InvalidEntity
 from vrata.model.listener import Listener
 from vrata.proxy.meters import route_key
 
@@ -30,7 +29,9 @@ class MetricsScope:
     """By :func:`~vrata.proxy.meters.route_key`."""
     destinations: frozenset[str]
     endpoints: frozenset[tuple[str, str]]
-    """By the destination's ID and ``host:port``."""
+    """By the destination's ID and ``host:port``; of those that are listed."""
+    discovering: frozenset[str] = frozenset()
+    """Destinations that have other endpoints as well, found at run time."""
 
     @classmethod
     def empty(cls) -> MetricsScope:
@@ -38,16 +39,23 @@ class MetricsScope:
         return cls({}, frozenset(), frozenset(), frozenset())
 
     @classmethod
-    def of_documents(cls, listeners: Iterable[Listener], entities: Mapping[str, Any]) -> MetricsScope:
-        """Read the scope off the *entities* of a snapshot document, as far as they can be understood."""
+    def of_documents(
+        cls, listeners: Iterable[Listener], destinations: Iterable[Destination], entities: Mapping[str, Any]
+    ) -> MetricsScope:
+        """Read the scope off the *entities* of a snapshot document, of which two kinds have been parsed."""
         metered = {listener_key(listener): listener for listener in listeners if listener.metrics is not None}
         if not metered:
             return cls.empty()
         endpoints: set[tuple[str, str]] = set()
+        discovering: set[str] = set()
         if any(listener.metrics and listener.metrics.collect.endpoint for listener in metered.values()):
-            endpoints.update(_endpoints(entities))
-        destinations = frozenset(document["id"] for document in _objects(entities, "destinations"))
-        return cls(metered, frozenset(_routes(entities)), destinations, frozenset(endpoints))
+            for destination in destinations:
+                endpoints.update((destination.id, endpoint.address) for endpoint in destination.static_endpoints)
+                if destination.options.discovery is not None:
+                    discovering.add(destination.id)
+        destination_ids = frozenset(document["id"] for document in _objects(entities, "destinations"))
+        routes = frozenset(_routes(entities))
+        return cls(metered, routes, destination_ids, frozenset(endpoints), frozenset(discovering))
 
     def united_with(self, other: MetricsScope) -> MetricsScope:
         """Return the scope of both; a listener of both is as *other* has it."""
@@ -56,6 +64,7 @@ class MetricsScope:
             self.routes | other.routes,
             self.destinations | other.destinations,
             self.endpoints | other.endpoints,
+            self.discovering | other.discovering,
         )
 
 
@@ -80,13 +89,3 @@ def _routes(entities: Mapping[str, Any]) -> Iterable[str]:
     for route_id, name in names.items():
         if route_id not in grouped:
             yield route_key(name, "")
-
-
-def _endpoints(entities: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for document in _objects(entities, "destinations"):
-        try:
-            destination = Destination.parse(document)
-        except InvalidEntity:
-            continue  # no worker serves it
-        for endpoint in destination.static_endpoints:
-            yield destination.id, endpoint.address

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from vrata.model.listener import Listener
 from vrata.proxy.meters import UNMATCHED, ListenerMeters, ResponseMeter
 from vrata.proxy.metrics import handover
+from vrata.proxy.metrics.loads import EndpointLoads, Loads
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
 
 
@@ -63,6 +65,7 @@ class Totals:
         self._scope = MetricsScope.empty()
         self._expected: MetricsScope | None = None
         self._accepted = self._scope
+        self.loads = Loads()
 
     def __repr__(self) -> str:
         return f"<Totals of {list(self._listeners)}>"
@@ -87,16 +90,31 @@ class Totals:
             del self._listeners[key]
         for key, totals in self._listeners.items():
             totals.configure(scope.listeners[key])
-            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints)
+            found = {key for key in totals.meters.endpoints if key[0] in scope.discovering}
+            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints | found)
+
+    def keep_discovered(self, endpoints: AbstractSet[tuple[str, str]]) -> None:
+        """Of the endpoints that were found at run time there are these: drop the series of others."""
+        for totals in self._listeners.values():
+            meters = totals.meters.endpoints
+            for key in meters.keys() - endpoints - self._accepted.endpoints:
+                del meters[key]
 
     def add(self, worker: object, content: bytes) -> None:
         """Add a hand-over of *worker*, and take what it states for what is so now."""
         reader = _Reader(self, self._accepted, worker)
+        loads: dict[str, EndpointLoads] = {}
         for line in content.splitlines():
-            reader.read(json.loads(line))
+            dimension, *fields = json.loads(line)
+            if dimension == handover.LOAD:
+                destination_id, loads[destination_id] = fields
+            else:
+                reader.read(dimension, fields)
+        self.loads.put(worker, loads)
 
     def forget(self, worker: object) -> None:
         """*worker* has ended."""
+        self.loads.forget(worker)
         for totals in self._listeners.values():
             totals.forget(worker)
 
@@ -131,12 +149,11 @@ class _Reader:
         self._statements: dict[object, int] = {}
         self._with_durations = False
 
-    def read(self, fields: list[Any]) -> None:
-        dimension, *rest = fields
+    def read(self, dimension: str, fields: list[Any]) -> None:
         if dimension == handover.LISTENER:
-            self._begin_listener(*rest)
+            self._begin_listener(*fields)
         elif self._meters is not None and dimension in self._dimensions:
-            _READERS[dimension](self, self._meters, *rest)
+            _READERS[dimension](self, self._meters, *fields)
 
     def _begin_listener(
         self,
@@ -195,7 +212,7 @@ class _Reader:
     def read_endpoint(
         self, meters: ListenerMeters, destination_id: str, identifier: str, failures: int, responses: list[Any]
     ) -> None:
-        if (destination_id, identifier) in self._scope.endpoints:
+        if (destination_id, identifier) in self._scope.endpoints or destination_id in self._scope.discovering:
             endpoint = meters.endpoint(destination_id, identifier)
             self._statements[endpoint] = failures
             self._add(endpoint.responses, *responses)

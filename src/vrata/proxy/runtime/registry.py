@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
@@ -16,6 +17,9 @@ from vrata.proxy.action.mirror import Copies
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
+from vrata.proxy.metrics import handover
+from vrata.proxy.metrics.handover import Line
+from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
@@ -142,6 +146,15 @@ class RuntimeRegistry:
         if live is None:
             live = self._live[destination_id] = LiveStanding(self._standings.get(destination_id, UNKNOWN))
         return live
+
+    # -- what is handed over ------------------------------------------------------------------------------------------
+
+    def take_metrics(self) -> Iterator[Line]:
+        """Give, bit by bit, what endpoints carry now and what was counted since the last time."""
+        # All at one moment: the owner of this generator lets requests pass between two lines.
+        for destination_id, endpoints in carried(self._pools).items():
+            yield handover.load(destination_id, endpoints)
+        yield from self.metrics.take()
 
     # -- what comes into force ----------------------------------------------------------------------------------------
 

@@ -101,7 +101,9 @@ class SnapshotDocument:
             ListenerEntry(listener.id, listener.name, listener.bind_address, listener.tls) for listener in listeners
         )
         destinations = tuple(_entities(Destination, entities["destinations"]))
-        return cls(content, identity, entries, destinations, MetricsScope.of_documents(listeners, entities))
+        return cls(
+            content, identity, entries, destinations, MetricsScope.of_documents(listeners, destinations, entities)
+        )
 
     @classmethod
     def empty(cls) -> SnapshotDocument:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final, Protocol
 
@@ -13,7 +14,9 @@ from vrata.observability import exposition
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy import memory_file
 from vrata.proxy.channel import MetricsHandedOver, ScrapeArrived
+from vrata.proxy.endpoint_status import DestinationStatus, EndpointSource
 from vrata.proxy.metrics import families
+from vrata.proxy.metrics.loads import Loads
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
 from vrata.proxy.metrics.totals import Totals
 
@@ -43,10 +46,16 @@ class MeteredWorker(Protocol):
 
 
 class MetricsCollector:
-    """Owns the totals. All workers are asked at once for any number of scrapes that wait."""
+    """Owns the totals. All workers are asked at once for any number of scrapes that wait.
 
-    def __init__(self, tasks: TaskSupervisor) -> None:
+    *destinations* returns the status of every destination as of now.
+    """
+
+    def __init__(
+        self, tasks: TaskSupervisor, destinations: Callable[[], Sequence[DestinationStatus]] = lambda: ()
+    ) -> None:
         self._tasks = tasks
+        self._destinations = destinations
         self._totals = Totals()
         self._workers: set[MeteredWorker] = set()
         # Scrapes.
@@ -59,6 +68,11 @@ class MetricsCollector:
 
     def __repr__(self) -> str:
         return f"<MetricsCollector {len(self._workers)} workers, {len(self._waiting)} scrapes waiting>"
+
+    @property
+    def loads(self) -> Loads:
+        """What endpoints carry."""
+        return self._totals.loads
 
     # what is to be counted
 
@@ -111,11 +125,20 @@ class MetricsCollector:
             # What comes from here on has to see what was counted until then: it waits for the next round.
             scrapes, self._waiting = self._waiting, []
             await self._collect()
+            destinations = self._destinations()
+            self._totals.keep_discovered(
+                {
+                    (destination.id, endpoint.address)
+                    for destination in destinations
+                    for endpoint in destination.endpoints
+                    if endpoint.source is EndpointSource.DISCOVERED
+                }
+            )
             texts: dict[tuple[ListenerKey, bool], bytes] = {}
             for worker, scrape in scrapes:
                 wanted = ((scrape.listener_id, scrape.address), scrape.openmetrics)
                 if wanted not in texts:
-                    texts[wanted] = await self._text(*wanted)
+                    texts[wanted] = await self._text(destinations, *wanted)
                 _answer(worker, scrape.scrape, texts[wanted])
 
     async def _collect(self) -> None:
@@ -136,9 +159,9 @@ class MetricsCollector:
         except TimeoutError:
             _log.warning("workers do not hand over metrics", workers=[repr(worker) for worker in self._awaited])
 
-    async def _text(self, key: ListenerKey, openmetrics: bool) -> bytes:
+    async def _text(self, destinations: Sequence[DestinationStatus], key: ListenerKey, openmetrics: bool) -> bytes:
         totals = self._totals.listener(key)
-        samples = families.samples(totals) if totals is not None else ()
+        samples = families.samples(totals, destinations) if totals is not None else ()
         pieces: list[str] = []
         deadline = perf_counter() + SLICE
         for piece in exposition.lines(samples, openmetrics=openmetrics):

@@ -17,6 +17,7 @@ from vrata import __version__
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
+from vrata.proxy.endpoint_status import DestinationStatus
 from vrata.proxy.runtime import shared_counts
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import (
@@ -31,12 +32,13 @@ from vrata.proxy.status import (
 from vrata.proxy.supervisor.cache import SnapshotCache
 from vrata.proxy.supervisor.document import ListenerEntry, MalformedSnapshot, SnapshotDocument
 from vrata.proxy.supervisor.edition import Edition
+from vrata.proxy.supervisor.endpoint_view import EndpointView
 from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
+from vrata.proxy.supervisor.shared_gauges import SharedGauges
 from vrata.proxy.supervisor.slot import WorkerSlot
 from vrata.proxy.supervisor.sockets import BoundAddress, ListeningSockets
 from vrata.proxy.supervisor.tls_review import Stamps, TlsReview, have_changed, review
-from vrata.proxy.watch.sweeper import Word
 from vrata.proxy.watch.watch import DiscoveryFactory, Watch
 from vrata.proxy.worker import WorkerSettings
 
@@ -87,9 +89,10 @@ class Supervisor:
         # Who serves it.
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
-        self._metrics = MetricsCollector(tasks)
-        self._shared: SharedCounts | None = None
-        self._watch = Watch(tasks, self._word, on_change, discovery)
+        self._metrics = MetricsCollector(tasks, self.destinations)
+        self._shared = _shared(self._counts)
+        self._watch = Watch(tasks, self._shared.word, on_change, discovery)
+        self._view = EndpointView(self._watch, self._metrics.loads, SharedGauges(self._shared))
         self._slots = [
             WorkerSlot(
                 settings.worker,
@@ -146,6 +149,7 @@ class Supervisor:
             self._wake.set()
         self._applying = self._tasks.start(self._apply_forever(), name="apply snapshots")
         self._watching = self._tasks.start(self._watch_files(), name="watch certificates")
+        self._tasks.start(self._view.watch_breakers(self._on_change), name="watch breakers")
 
     def submit(self, content: bytes) -> None:
         """Have the document in *content* applied as soon as possible, instead of any that waits."""
@@ -194,7 +198,12 @@ class Supervisor:
             last_apply=self._last_outcome,
             listeners=tuple(self._listener_status(listener) for listener in document.listeners),
             workers=tuple(status for slot in self._slots for status in slot.statuses()),
+            destinations=self._view.acknowledged(),
         )
+
+    def destinations(self) -> tuple[DestinationStatus, ...]:
+        """Return the status of every destination that is served, and of its endpoints."""
+        return self._view.statuses()
 
     def _listener_status(self, listener: ListenerEntry) -> ListenerStatus:
         reason = self._sockets.failures.get(listener.address, "")
@@ -311,16 +320,7 @@ class Supervisor:
         """All workers serve *edition*."""
         self._metrics.adopt(edition.document.metrics_scope)
         self._watch.configure(edition.destinations)
-
-    def _word(self, name: str) -> Word:
-        """A number that the workers change, of the table that they share."""
-        if self._shared is None:
-            try:
-                self._shared = SharedCounts(self._counts)
-            except (NoLaneFree, OSError) as error:
-                _log.error("no endpoint can be ejected: what workers count cannot be read", reason=str(error))
-                self._shared = SharedCounts.private()
-        return self._shared.word(name)
+        self._view.adopt(edition.destinations)
 
     def _next_edition(self, document: SnapshotDocument, tls: TlsReview) -> Edition:
         self._last_edition_number += 1
@@ -373,6 +373,15 @@ class Supervisor:
             await self._settle()
         self._retry_failed_binds()
         self._on_change()
+
+
+def _shared(counts: int) -> SharedCounts:
+    """The table of the workers, as far as the supervisor reads and changes it."""
+    try:
+        return SharedCounts(counts)
+    except (NoLaneFree, OSError) as error:
+        _log.error("no endpoint can be ejected: what workers count cannot be read", reason=str(error))
+        return SharedCounts.private()
 
 
 def _distinct(problems: Iterable[EntityProblem]) -> tuple[EntityProblem, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 
 import httpx
 import structlog
@@ -17,12 +18,16 @@ INTERVAL = 10.0
 """Seconds between two acknowledgements when nothing changes."""
 TIMEOUT = 5.0
 """Seconds the control plane may take to answer one."""
+REST, MAX_REST = 4.0, 1.0
+"""How many times as long as an acknowledgement took the next one waits at least, and the longest such wait in seconds.
+Endpoints that change all the time would otherwise keep both sides busy with them."""
 
 
 class Acknowledger:
     """Puts the proxy's status whenever *changed* is set, and each *interval* seconds.
 
-    Several changes at once make one acknowledgement. A failure is left to the next one.
+    Several changes at once make one acknowledgement, also those that come while one is made, and shortly after. A
+    failure is left to the next one.
     """
 
     def __init__(
@@ -60,9 +65,12 @@ class Acknowledger:
     async def _acknowledge_with(self, client: httpx.AsyncClient) -> None:
         """Acknowledge until it fails."""
         while True:
+            began = perf_counter()
             response = await client.put(self._link.acknowledgement_url, json=self._status().document())
             response.raise_for_status()
             self._is_failing = False
+            rest = min(REST * (perf_counter() - began), MAX_REST)
+            await asyncio.sleep(rest)
             await self._wait()
 
     async def _wait(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tests.support.exposition import Scraped
 from vrata.model import Listener
 from vrata.observability import exposition
+from vrata.proxy.endpoint_status import DestinationStatus
 from vrata.proxy.meters import ListenerMeters, route_key
 from vrata.proxy.metrics import families
 from vrata.proxy.metrics.registry import MetricsRegistry
@@ -72,7 +73,7 @@ class Worker:
         return b"\n".join(line for line, _ in self.registry.take())
 
 
-def shown(totals: Totals, key: tuple[str, str] = KEY) -> Scraped:
+def shown(totals: Totals, key: tuple[str, str] = KEY, destinations: Sequence[DestinationStatus] = ()) -> Scraped:
     found = totals.listener(key)
-    samples = families.samples(found) if found is not None else ()
+    samples = families.samples(found, destinations) if found is not None else ()
     return Scraped("".join(exposition.lines(samples, openmetrics=False)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -314,3 +315,27 @@ def test_copies_count_where_routes_do() -> None:
     totals.adopt(wanted)
     worker = Worker(wanted)
     assert worker.meters[KEY].mirrored(A, "d") is None
+
+
+def test_endpoints_that_are_found_at_run_time_count_until_they_are_gone() -> None:
+    totals = Totals()
+    wanted = replace(scope(endpoints=()), discovering=frozenset({"d"}))
+    totals.adopt(wanted)
+    worker = Worker(scope())
+    worker.request(to="d")
+    totals.add(worker, worker.hand_over())
+    totals.adopt(wanted)
+    totals.keep_discovered({("d", "e:1")})
+    assert shown(totals)("vrata_endpoint_requests_total", endpoint="e:1") == 1
+    totals.keep_discovered({("d", "e:2")})
+    assert shown(totals).all("vrata_endpoint_requests_total") == []
+
+
+def test_endpoints_that_are_listed_do_not_depend_on_what_is_found() -> None:
+    totals = Totals()
+    totals.adopt(scope())
+    worker = Worker(scope())
+    worker.request(to="d")
+    totals.add(worker, worker.hand_over())
+    totals.keep_discovered(set())
+    assert shown(totals)("vrata_endpoint_requests_total", endpoint="e:1") == 1

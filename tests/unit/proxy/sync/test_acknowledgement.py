@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,6 +14,7 @@ from tests.support.conditions import eventually_async
 from tests.support.ports import free_port
 from tests.support.sync_server import SyncServer
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.endpoint_status import DestinationStatus, EndpointStatus
 from vrata.proxy.status import (
     ApplyOutcome,
     BindError,
@@ -27,7 +29,7 @@ from vrata.proxy.status import (
     WorkerState,
     WorkerStatus,
 )
-from vrata.proxy.sync.acknowledgement import Acknowledger
+from vrata.proxy.sync.acknowledgement import REST, Acknowledger
 from vrata.proxy.sync.link import ControlPlaneLink
 
 EMPTY = ProxyStatus("0.1.0", None, None, (), ())
@@ -52,6 +54,7 @@ FULL = ProxyStatus(
         ),
     ),
     (WorkerStatus(0, 123, WorkerState.SERVING), WorkerStatus(1, 124, WorkerState.DRAINING)),
+    (DestinationStatus("d", (EndpointStatus("192.0.2.1:80", active_requests=2, connections=3),)),),
 )
 
 
@@ -99,6 +102,7 @@ def test_the_first_acknowledgement_comes_at_once_and_the_next_with_a_change() ->
             "lastApply": None,
             "listeners": [],
             "workers": [],
+            "destinations": [],
         }
         proxy.change(FULL)
         await eventually_async(lambda: len(server.acknowledgements) == 2, what="second acknowledgement")
@@ -130,6 +134,9 @@ def test_the_first_acknowledgement_comes_at_once_and_the_next_with_a_change() ->
                 }
             ],
             "workers": [{"slot": 0, "pid": 123, "state": "serving"}, {"slot": 1, "pid": 124, "state": "draining"}],
+            "destinations": [
+                {"id": "d", "endpoints": [{"address": "192.0.2.1:80", "activeRequests": 2, "connections": 3}]}
+            ],
         }
 
     assert run(scenario) == []
@@ -155,6 +162,25 @@ def test_many_changes_at_once_end_with_the_last_state() -> None:
             lambda: [request.json()["version"] for request in server.acknowledgements][-1:] == ["99"], what="last state"
         )
         assert len(server.acknowledgements) < 20
+
+    run(scenario)
+
+
+def test_changes_that_do_not_end_leave_time_between_acknowledgements() -> None:
+    async def scenario(server: SyncServer, tasks: TaskSupervisor) -> None:
+        proxy = Proxy(server.url)
+
+        def slowly() -> ProxyStatus:
+            time.sleep(0.02)
+            proxy.changed.set()
+            return EMPTY
+
+        proxy.acknowledger = Acknowledger(proxy.acknowledger._link, slowly, proxy.changed)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        tasks.start(proxy.acknowledger.run(), name="acknowledger")
+        await eventually_async(lambda: len(server.acknowledgements) == 5, what="acknowledgements")
+        assert loop.time() - began > 4 * (1 + REST) * 0.02
 
     run(scenario)
 

@@ -1,0 +1,8 @@
+"""Text for terminals."""
+
+from __future__ import annotations
+
+
+def clean(text: str) -> str:
+    """*text* without what a terminal could take for a command: it comes from entities and requests."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
