@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor

@@ -6,11 +6,11 @@ The supervisor holds the rows as long as what they belong to is configured, as t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from vrata.model.destination import Destination
-from vrata.policy.circuit_breaker import described
+from vrata.policy.circuit_breaker import after_loss, described, is_probed_by
 from vrata.proxy.endpoint_status import BreakerState, BreakerStatus, LimitsUse, LimitUse
 from vrata.proxy.runtime.shared_names import breaker_name
 
@@ -34,6 +34,10 @@ class Word(Protocol):
     @property
     def value(self) -> int:
         """What it is now."""
+        ...
+
+    def swap(self, expected: int, new: int) -> bool:
+        """Make it *new* if it is *expected*; false if it is not."""
         ...
 
     def leave(self) -> None:
@@ -68,7 +72,7 @@ class SharedGauges:
     def __repr__(self) -> str:
         return f"<SharedGauges of {len(self._breakers)} breakers, streaks of {len(self._streaks)} destinations>"
 
-    def follow(self, destinations: Iterable[Destination]) -> None:
+    def follow(self, destinations: Collection[Destination]) -> None:
         """Read the breakers of *destinations*, the streaks of their endpoints when asked, and no others."""
         protected: set[str] = set()
         judged: set[str] = set()
@@ -81,6 +85,10 @@ class SharedGauges:
             self._breakers.pop(destination_id).leave()
         for destination_id in protected - self._breakers.keys():
             self._breakers[destination_id] = _Breaker(self._shared, destination_id)
+        for destination in destinations:
+            if destination.options.circuit_breaker is not None:
+                open_duration = destination.options.circuit_breaker.open_duration
+                self._breakers[destination.id].open_time = round(open_duration.seconds * 1000)
         for destination_id in self._streaks.keys() - judged:
             for word in self._streaks.pop(destination_id).values():
                 word.leave()
@@ -105,6 +113,11 @@ class SharedGauges:
         """Return the states of all breakers as of now, by destination ID."""
         return {destination_id: breaker.state for destination_id, breaker in self._breakers.items()}
 
+    def release_probes(self, process: int) -> None:
+        """Worker *process* has ended: if it had a circuit's probe, the next request is one."""
+        for breaker in self._breakers.values():
+            breaker.release_probe(process)
+
     def streaks(self, destination_id: str, identifiers: Mapping[str, object]) -> dict[str, int] | None:
         """Return how many attempts in a row at each of *identifiers* have ended with 5xx.
 
@@ -125,6 +138,8 @@ class _Breaker:
     def __init__(self, shared: Shared, destination_id: str) -> None:
         self._word = shared.word(breaker_name(destination_id))
         self.counts = [shared.count(f"{name} {destination_id}") for name in LIMITED]
+        self.open_time = 0
+        """Milliseconds."""
 
     @property
     def state(self) -> BreakerState:
@@ -135,6 +150,12 @@ class _Breaker:
         # It is told in milliseconds of the clock that all processes of the machine share.
         since = time.time() - time.monotonic() + found.since / 1000 if found.since else 0.0
         return BreakerStatus(BreakerState(found.state), since, found.failures)
+
+    def release_probe(self, process: int) -> None:
+        while is_probed_by(word := self._word.value, process):
+            now = int(time.monotonic() * 1000)
+            if self._word.swap(word, after_loss(word, now, self.open_time)):
+                return
 
     def leave(self) -> None:
         self._word.leave()

@@ -12,7 +12,6 @@ import structlog
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.restart import RestartPace
 from vrata.proxy.channel import Rejected
-from vrata.proxy.runtime import shared_counts
 from vrata.proxy.status import WorkerState, WorkerStatus
 from vrata.proxy.supervisor.edition import Edition
 from vrata.proxy.supervisor.metrics import MetricsCollector
@@ -48,9 +47,9 @@ class Wanted(Protocol):
 class WorkerSlot:
     """Starts a worker, brings it to the wanted edition, and replaces it when it ends.
 
-    *counts* is the table that the workers share, of which a worker that has ended gives up its part. *metrics* gets
-    what they count, and *standings* tells them how endpoints stand.
-    *on_change* is called whenever :meth:`statuses` would answer something else.
+    *counts* is the table that the workers share. *metrics* gets what they count, and *standings* tells them how
+    endpoints stand. *on_death* is called with the number of each process that has ended, and *on_change* whenever
+    :meth:`statuses` would answer something else.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class WorkerSlot:
         standings: StandingsPublisher,
         wanted: Wanted,
         tasks: TaskSupervisor,
+        on_death: Callable[[int], None],
         on_change: Callable[[], None],
     ) -> None:
         self._settings = replace(settings, slot=index)
@@ -70,6 +70,7 @@ class WorkerSlot:
         self._standings = standings
         self._wanted = wanted
         self._tasks = tasks
+        self._on_death = on_death
         self._on_change = on_change
         self._index = index
         # The workers: who serves, who is to take over, who is on the way out.
@@ -193,7 +194,7 @@ class WorkerSlot:
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         self._draining.discard(worker)
-        shared_counts.reap(self._counts)
+        self._on_death(worker.pid)
         # A successor that is coming up takes the place of a worker that did not live to see it.
         if worker is self._current and self._successor is None and not self._is_stopping:
             delay = self._pace.delay_after(self._now() - self._started_at)

@@ -92,7 +92,8 @@ class Supervisor:
         self._metrics = MetricsCollector(tasks, self.destinations)
         self._shared = _shared(self._counts)
         self._watch = Watch(tasks, self._shared.word, on_change, discovery)
-        self._view = EndpointView(self._watch, self._metrics.loads, SharedGauges(self._shared))
+        self._gauges = SharedGauges(self._shared)
+        self._view = EndpointView(self._watch, self._metrics.loads, self._gauges)
         self._slots = [
             WorkerSlot(
                 settings.worker,
@@ -102,6 +103,7 @@ class Supervisor:
                 self._watch.publisher,
                 self,
                 tasks,
+                self._on_worker_death,
                 self._on_worker_change,
             )
             for index in range(settings.workers)
@@ -331,6 +333,11 @@ class Supervisor:
             self._last_outcome = outcome
             _report(outcome)
         self._on_change()
+
+    def _on_worker_death(self, process: int) -> None:
+        """What the worker had of what all share is free again."""
+        shared_counts.reap(self._counts)
+        self._gauges.release_probes(process)
 
     def _on_worker_change(self) -> None:
         self._workers_changed.set()

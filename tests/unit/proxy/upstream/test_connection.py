@@ -50,6 +50,9 @@ class RecordingReader:
     def on_broken(self, detail: str) -> None:
         self.events.append(("broken",))
 
+    def on_refused(self, detail: str) -> None:
+        self.events.append(("refused",))
+
     def on_full(self) -> None:
         self.events.append(("full",))
 
