@@ -100,10 +100,12 @@ def test_exactly_one_probe_finds_out_whether_the_destination_is_well(port: int, 
     asked, behaviour.status, behaviour.holds = behaviour.asked, 200, True
     with ThreadPoolExecutor(20) as clients:
         probes = []
-        eventually(
-            lambda: probes.append(clients.submit(get, port)) or behaviour.asked > asked,
-            what="a probe has reached the backend",
-        )
+
+        def is_probing() -> bool:
+            probes.append(clients.submit(get, port))
+            return behaviour.asked > asked
+
+        eventually(is_probing, what="a probe has reached the backend")
         refused = [found.result() for found in [clients.submit(get, port) for _ in range(15)]]
         assert set(refused) == {(503, "circuit_open")}
         assert behaviour.asked == asked + 1
