@@ -35,7 +35,11 @@ async def _run(settings: Settings, local: bool) -> int:
     worker = WorkerSettings(
         slot=0,
         drain_timeout=settings.proxy.drain_timeout,
-        data_plane=partial(build_data_plane, cel_body_max_size=settings.proxy.cel_body_max_size),
+        data_plane=partial(
+            build_data_plane,
+            cel_body_max_size=settings.proxy.cel_body_max_size,
+            name_servers=settings.proxy.name_servers,
+        ),
         log_format=settings.log.format,
         log_level=settings.log.level,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -13,6 +13,8 @@ from typing import Any
 import structlog
 
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.dns_client import NameServerAddress
+from vrata.net.resolver import Resolver
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
@@ -54,13 +56,19 @@ class DataPlaneStatus:
 class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
-    def __init__(self, tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> None:
-        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing."""
+    def __init__(
+        self,
+        tasks: TaskSupervisor,
+        cel_body_max_size: int = 65536,
+        name_servers: Sequence[NameServerAddress] = (),
+    ) -> None:
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. *name_servers* resolve the names of
+        upstreams; none = the system's."""
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks)
+        self._registry = RuntimeRegistry(self._sweeper, tasks, Resolver(tasks, name_servers))
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
@@ -102,15 +102,18 @@ _InOrder = ShareCounts | AdoptListener | AmendListeners | Judge | Apply | Drain
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
 
 
-def build_data_plane(tasks: TaskSupervisor, cel_body_max_size: int = 65536) -> ServesTraffic:
+def build_data_plane(
+    tasks: TaskSupervisor, cel_body_max_size: int = 65536, name_servers: Sequence[tuple[str, int]] = ()
+) -> ServesTraffic:
     """Return the data plane that workers serve with, unless a test has them use another.
 
-    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none.
+    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. *name_servers* (address and port)
+    resolve the names of upstreams; none = the system's.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
     from vrata.proxy.dataplane import DataPlane
 
-    return DataPlane(tasks, cel_body_max_size)
+    return DataPlane(tasks, cel_body_max_size, name_servers)
 
 
 @dataclass(frozen=True, slots=True)

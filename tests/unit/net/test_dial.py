@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import pytest
 
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.resolver import Resolver
+from vrata.observability.tasks import TaskSupervisor
 
 
 @contextmanager
@@ -25,7 +27,14 @@ class Hanging(asyncio.Protocol):
 
 def connect(host: str, port: int, *, connect_timeout: float = 5, fallback_delay: float = 0.05) -> str:
     async def scenario() -> str:
-        protocol = await dial(host, port, Hanging, connect_timeout=connect_timeout, fallback_delay=fallback_delay)
+        protocol = await dial(
+            host,
+            port,
+            Hanging,
+            resolver=Resolver(TaskSupervisor()),
+            connect_timeout=connect_timeout,
+            fallback_delay=fallback_delay,
+        )
         protocol.transport.close()
         await asyncio.sleep(0)  # the transport closes its socket on the next turn
         return "connected"

@@ -9,6 +9,7 @@ from typing import Final
 
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
@@ -47,10 +48,12 @@ NOTHING: Final = Uses()
 class RuntimeRegistry:
     """Lives as long as the worker."""
 
-    def __init__(self, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
+    def __init__(self, sweeper: DeadlineSweeper, tasks: TaskSupervisor, resolver: ResolvesNames | None = None) -> None:
+        """*resolver* is what pools ask for the addresses of names; absent = the system's name servers."""
         self._sweeper = sweeper
         self._tasks = tasks
         self._now = asyncio.get_running_loop().time
+        self._resolver = resolver if resolver is not None else Resolver(tasks)
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._streaks: dict[PoolKey, FailureStreaks] = {}
         self._rotations: dict[str, Rotation] = {}
@@ -88,7 +91,7 @@ class RuntimeRegistry:
         key = (destination_id, host, port)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks)
+            pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks, self._resolver)
         return pool
 
     def streaks(self, destination_id: str, host: str, port: int) -> FailureStreaks:

@@ -18,6 +18,7 @@ import structlog
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
@@ -68,12 +69,21 @@ class Waiting:
 class EndpointPool(ConnectionPool, Watched):
     """Connections of one worker to one endpoint. Survives swaps; a swap may change its limit."""
 
-    def __init__(self, host: str, port: int, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        sweeper: DeadlineSweeper,
+        tasks: TaskSupervisor,
+        resolver: ResolvesNames | None = None,
+    ) -> None:
+        """*resolver* is the worker's; without one the pool has its own."""
         self.host = host
         self.port = port
         self.sweeper = sweeper
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
+        self._resolver = resolver if resolver is not None else Resolver(tasks)
         self._idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
         self._dialling: set[asyncio.Task[None]] = set()
@@ -309,6 +319,7 @@ class EndpointPool(ConnectionPool, Watched):
                 self.host,
                 self.port,
                 lambda: UpstreamConnection(self),
+                resolver=self._resolver,
                 connect_timeout=timeouts.connect,
                 fallback_delay=timeouts.dual_stack_fallback,
             )
