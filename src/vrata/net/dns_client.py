@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from socket import AddressFamily
 from typing import Final
@@ -21,7 +22,7 @@ import dns.rdtypes.IN.AAAA
 import dns.resolver
 import structlog
 
-from vrata.net.cached_name import MAX_NEGATIVE_TTL, Answer, Answers, Failed, Found, Missing
+from vrata.net.cached_name import MAX_NEGATIVE_TTL, MAX_TTL, Answer, Answers, Failed, Found, Missing
 from vrata.net.dns_query import NameServer
 from vrata.net.hosts_file import Addresses, HostsFile
 
@@ -76,6 +77,9 @@ class DnsClient:
 
         Never raises, and takes :data:`LIFETIME` seconds at most.
         """
+        literal = _literal(host)
+        if literal is not None:
+            return literal
         laid_down = self._hosts.addresses(host)
         if laid_down is not None:
             return _of_hosts_file(laid_down)
@@ -195,6 +199,19 @@ def _candidates(host: str, resolver: dns.asyncresolver.Resolver) -> list[dns.nam
     if len(name) > ndots:
         return [as_it_is, *candidates]
     return [*candidates, as_it_is]
+
+
+def _literal(host: str) -> Answers | None:
+    """The answers about *host* if it is an address already."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    itself: Answer = Found((str(address),), MAX_TTL)
+    other: Answer = Missing("it is an address", MAX_TTL, name_exists=True)
+    if address.version == 6:
+        return {AddressFamily.AF_INET6: itself, AddressFamily.AF_INET: other}
+    return {AddressFamily.AF_INET6: other, AddressFamily.AF_INET: itself}
 
 
 def _of_hosts_file(laid_down: Addresses) -> Answers:

@@ -1,13 +1,13 @@
 """One datagram to a name server, and the answer to it.
 
-dnspython can do this as well. Its socket is not connected, though, so that a name server that is down looks like one
-that is slow; and its way costs half as much again.
+dnspython can do this as well, but its socket is not connected: a name server that is not running would look like one
+that is slow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import dns.exception
 import dns.message
@@ -61,8 +61,8 @@ class _Exchange(asyncio.DatagramProtocol):
         self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self._request.to_wire())
+        # uvloop's has the methods, and inherits nothing.
+        cast(asyncio.DatagramTransport, transport).sendto(self._request.to_wire())
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         try:

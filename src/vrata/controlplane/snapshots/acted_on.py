@@ -81,6 +81,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
                 "maglev": WHOLE,
                 "leastRequest": WHOLE,
             },
+            "discovery": {"type": Only(("dns",))},
             "http2": OFF,
             "maxConnsPerHost": WHOLE,
         },

@@ -52,7 +52,7 @@ PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("destination", {"options": {"circuitBreaker": {}}}, "options.circuitBreaker"),
     ("destination", {"options": {"healthCheck": {"path": "/health"}}}, "options.healthCheck"),
     ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
-    ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
+    ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
 ]
 FORWARD: list[tuple[dict[str, Any], str]] = [
@@ -119,6 +119,7 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     "timeouts": dict.fromkeys(timeouts, "1s"),
                     "tls": {"mode": "none"},
                     "endpointBalancing": {"algorithm": "RANDOM"},
+                    "discovery": {"type": "dns"},
                     "http2": False,
                     "maxConnsPerHost": 100,
                 },
