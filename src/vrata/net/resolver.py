@@ -140,14 +140,14 @@ class Resolver(ResolvesNames):
         return entry.query
 
     async def _learn(self, host: str, entry: _Entry) -> None:
-        failures, had = entry.name.failures, entry.name.addresses(self._now())
+        failures = entry.name.failures
         try:
             answers = await self._ask_about(host)
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             _log.exception("query failed unexpectedly", host=host)
             answers = dict.fromkeys((AddressFamily.AF_INET6, AddressFamily.AF_INET), Failed(str(error)))
         entry.name.learn(answers, self._now(), self._chance())
-        self._report(host, entry, failures, bool(had))
+        self._report(host, entry, failures)
 
     def _queried(self, query: asyncio.Task[None], host: str, entry: _Entry) -> None:
         entry.query = None
@@ -184,14 +184,14 @@ class Resolver(ResolvesNames):
         else:
             follower(() if entry.name.is_known_missing(now) else None)
 
-    def _report(self, host: str, entry: _Entry, failures: int, had_addresses: bool) -> None:
+    def _report(self, host: str, entry: _Entry, failures: int) -> None:
         name = entry.name
         is_stale = name.is_stale(self._now())
         if name.failures and not failures:
             _log.warning("name server failed", host=host, reason=name.reason)
         if is_stale and not entry.was_stale:
             _log.warning("addresses are used beyond their time to live", host=host, reason=name.reason)
-        if name.failures and had_addresses and not name.addresses(self._now()):
+        if name.failures and entry.was_stale and not is_stale:
             _log.error("addresses are too old to be used any more", host=host, reason=name.reason)
         if failures and not name.failures:
             _log.info("name server answers again", host=host)
