@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
-from socket import AddressFamily
 
 MIN_TTL, MAX_TTL = 1.0, 3600.0
 """Seconds that addresses are used without asking again, whatever their record says."""
@@ -27,6 +26,14 @@ MAX_RETRY = 5.0
 """The longest of those pauses while there are no addresses to use meanwhile,"""
 MAX_STALE_RETRY = 30.0
 """and while there are."""
+
+
+@unique
+class Family(Enum):
+    """A family of addresses."""
+
+    V6 = "IPv6"
+    V4 = "IPv4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,7 @@ class Failed:
 
 
 Answer = Found | Missing | Failed
-Answers = Mapping[AddressFamily, Answer]
+Answers = Mapping[Family, Answer]
 """By family, the one to try first in front."""
 
 
@@ -91,7 +98,7 @@ class CachedName:
     __slots__ = ("_leases", "failures", "reason", "refresh_at", "valid_until")
 
     def __init__(self) -> None:
-        self._leases: dict[AddressFamily, _Lease] = {}
+        self._leases: dict[Family, _Lease] = {}
         self.failures = 0
         """Queries in a row that failed for a family."""
         self.reason = ""
@@ -107,7 +114,7 @@ class CachedName:
 
     def learn(self, answers: Answers, now: float, chance: float) -> None:
         """Take in what a query has come to; *chance*, from 0 to 1, spreads the next one."""
-        leases: dict[AddressFamily, _Lease] = {}
+        leases: dict[Family, _Lease] = {}
         ttls, negative_ttls, reasons = [], [], []
         failed = False
         for family, answer in answers.items():
@@ -151,7 +158,7 @@ class CachedName:
             self.valid_until = min(self.valid_until, self._forgotten_at())
         self.refresh_at = self.valid_until
 
-    def addresses(self, now: float) -> dict[AddressFamily, tuple[str, ...]]:
+    def addresses(self, now: float) -> dict[Family, tuple[str, ...]]:
         """What may be used, by family, the one to try first in front; families without any are left out."""
         return {
             family: lease.addresses for family, lease in self._leases.items() if lease.addresses and lease.holds(now)

@@ -7,7 +7,6 @@ import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from socket import AddressFamily
 from typing import Final
 
 import dns.asyncbackend
@@ -22,7 +21,7 @@ import dns.rdtypes.IN.AAAA
 import dns.resolver
 import structlog
 
-from vrata.net.cached_name import MAX_NEGATIVE_TTL, MAX_TTL, Answer, Answers, Failed, Found, Missing
+from vrata.net.cached_name import MAX_NEGATIVE_TTL, MAX_TTL, Answer, Answers, Failed, Family, Found, Missing
 from vrata.net.dns_query import NameServer
 from vrata.net.hosts_file import Addresses, HostsFile
 
@@ -44,7 +43,7 @@ MAX_QUERIES = 256
 
 NameServerAddress = tuple[str, int]
 
-_FAMILIES: Final = {AddressFamily.AF_INET6: dns.rdatatype.AAAA, AddressFamily.AF_INET: dns.rdatatype.A}
+_FAMILIES: Final = {Family.V6: dns.rdatatype.AAAA, Family.V4: dns.rdatatype.A}
 
 _log = structlog.get_logger("vrata.net")
 
@@ -129,7 +128,7 @@ class DnsClient:
             elif late:
                 await asyncio.wait(late)
                 late = set()
-        answers: dict[AddressFamily, Answer] = {
+        answers: dict[Family, Answer] = {
             family: Failed("no answer in time") if task in late else task.result() for family, task in asking.items()
         }
         return _preferred_first(answers)
@@ -210,8 +209,8 @@ def _literal(host: str) -> Answers | None:
     itself: Answer = Found((str(address),), MAX_TTL)
     other: Answer = Missing("it is an address", MAX_TTL, name_exists=True)
     if address.version == 6:
-        return {AddressFamily.AF_INET6: itself, AddressFamily.AF_INET: other}
-    return {AddressFamily.AF_INET6: other, AddressFamily.AF_INET: itself}
+        return {Family.V6: itself, Family.V4: other}
+    return {Family.V6: other, Family.V4: itself}
 
 
 def _of_hosts_file(laid_down: Addresses) -> Answers:
@@ -236,21 +235,22 @@ def _negative_ttl(response: dns.message.Message) -> float:
 
 def _preferred_first(answers: Answers) -> Answers:
     """IPv6 in front, unless its address cannot be reached from here and that of IPv4 can (RFC 6724 §6, rule 1)."""
-    v6, v4 = answers[AddressFamily.AF_INET6], answers[AddressFamily.AF_INET]
+    v6, v4 = answers[Family.V6], answers[Family.V4]
     if (
         isinstance(v6, Found)
         and isinstance(v4, Found)
-        and not _has_route(AddressFamily.AF_INET6, v6.addresses[0])
-        and _has_route(AddressFamily.AF_INET, v4.addresses[0])
+        and not _has_route(Family.V6, v6.addresses[0])
+        and _has_route(Family.V4, v4.addresses[0])
     ):
-        return {AddressFamily.AF_INET: v4, AddressFamily.AF_INET6: v6}
-    return {AddressFamily.AF_INET6: v6, AddressFamily.AF_INET: v4}
+        return {Family.V4: v4, Family.V6: v6}
+    return {Family.V6: v6, Family.V4: v4}
 
 
-def _has_route(family: AddressFamily, address: str) -> bool:
+def _has_route(family: Family, address: str) -> bool:
     """Whether packets to *address* would leave; nothing is sent."""
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        kind = socket.AF_INET6 if family is Family.V6 else socket.AF_INET
+        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))
     except OSError:
         return False

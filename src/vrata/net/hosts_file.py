@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from socket import AddressFamily
 
 import structlog
+
+from vrata.net.cached_name import Family
 
 HOSTS = Path("/etc/hosts")
 
 _log = structlog.get_logger("vrata.net")
 
-Addresses = dict[AddressFamily, tuple[str, ...]]
+Addresses = dict[Family, tuple[str, ...]]
 
-_LOOPBACK: Addresses = {AddressFamily.AF_INET6: ("::1",), AddressFamily.AF_INET: ("127.0.0.1",)}
+_LOOPBACK: Addresses = {Family.V6: ("::1",), Family.V4: ("127.0.0.1",)}
 
 
 class HostsFile:
@@ -67,7 +68,7 @@ def parse(text: str) -> dict[str, Addresses]:
             continue
         if "%" in fields[0]:
             continue  # of one interface only: there is no way to say which
-        family = AddressFamily.AF_INET6 if address.version == 6 else AddressFamily.AF_INET
+        family = Family.V6 if address.version == 6 else Family.V4
         for name in fields[1:]:
             found = names.setdefault(name.lower().removesuffix("."), {})
             if str(address) not in found.get(family, ()):

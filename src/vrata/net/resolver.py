@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from socket import AddressFamily
 from typing import Protocol
 
 import structlog
 
-from vrata.net.cached_name import Advice, Answers, CachedName, Failed
+from vrata.net.cached_name import Advice, Answers, CachedName, Failed, Family
 from vrata.net.dns_client import DnsClient, NameServerAddress
 from vrata.observability.tasks import TaskSupervisor
 
@@ -145,7 +144,7 @@ class Resolver(ResolvesNames):
             answers = await self._ask_about(host)
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             _log.exception("query failed unexpectedly", host=host)
-            answers = dict.fromkeys((AddressFamily.AF_INET6, AddressFamily.AF_INET), Failed(str(error)))
+            answers = dict.fromkeys((Family.V6, Family.V4), Failed(str(error)))
         entry.name.learn(answers, self._now(), self._chance())
         self._report(host, entry, failures)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from socket import AddressFamily
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,11 +19,12 @@ from vrata.net.cached_name import (
     Answers,
     CachedName,
     Failed,
+    Family,
     Found,
     Missing,
 )
 
-V6, V4 = AddressFamily.AF_INET6, AddressFamily.AF_INET
+V6, V4 = Family.V6, Family.V4
 NO_V6 = Missing("no AAAA records", 1e6, name_exists=True)
 GONE = {V6: Missing("gone", 300), V4: Missing("gone", 300)}
 DOWN = {V6: Failed("down"), V4: Failed("down")}
@@ -160,7 +159,7 @@ ANSWERS = st.one_of(
 def test_whatever_happens(steps: list[tuple[float, Answer, Answer, float]], later: float) -> None:
     name = CachedName()
     now = 0.0
-    last: dict[AddressFamily, tuple[float, Answer]] = {}
+    last: dict[Family, tuple[float, Answer]] = {}
     for pause, v6, v4, chance in steps:
         now += pause
         name.learn({V6: v6, V4: v4}, now, chance)

@@ -6,19 +6,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from socket import AddressFamily
 
 import dns.rcode
 import pytest
 
 from tests.support.name_server import NameServer, Reply, dnsmasq
 from tests.support.ports import free_port
-from vrata.net.cached_name import Answers, Failed, Found, Missing
+from vrata.net.cached_name import Answers, Failed, Family, Found, Missing
 from vrata.net.dns_client import HOSTS_TTL, LIFETIME, OTHER_FAMILY_WAIT, TRY_TIMEOUT, DnsClient
 from vrata.net.event_loop import new_event_loop
 from vrata.net.hosts_file import HostsFile
 
-V6, V4 = AddressFamily.AF_INET6, AddressFamily.AF_INET
+V6, V4 = Family.V6, Family.V4
 LOOPS = pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, new_event_loop], ids=["asyncio", "uvloop"])
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from socket import AddressFamily
 
+from vrata.net.cached_name import Family
 from vrata.net.hosts_file import HostsFile, parse
 
-V6, V4 = AddressFamily.AF_INET6, AddressFamily.AF_INET
+V6, V4 = Family.V6, Family.V4
 
 
 def test_names_have_all_addresses_of_their_lines() -> None:

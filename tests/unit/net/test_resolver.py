@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
-from socket import AddressFamily
 from typing import Any
 
 import pytest
@@ -13,12 +12,12 @@ from structlog.testing import capture_logs
 from tests.support.conditions import eventually_async
 from tests.support.name_server import NameServer
 from tests.support.simulated_loop import SimulatedLoop
-from vrata.net.cached_name import MAX_NEGATIVE_TTL, MAX_STALE, MAX_STALE_RETRY, Answers, Failed, Found, Missing
+from vrata.net.cached_name import MAX_NEGATIVE_TTL, MAX_STALE, MAX_STALE_RETRY, Answers, Failed, Family, Found, Missing
 from vrata.net.event_loop import new_event_loop
 from vrata.net.resolver import STALE_WAIT, NameNotResolved, Resolver
 from vrata.observability.tasks import TaskSupervisor
 
-V6, V4 = AddressFamily.AF_INET6, AddressFamily.AF_INET
+V6, V4 = Family.V6, Family.V4
 NO_V6 = Missing("no AAAA records", 1e6, name_exists=True)
 GONE: Answers = {V6: Missing("it does not exist", 3600), V4: Missing("it does not exist", 3600)}
 DOWN: Answers = {V6: Failed("nobody answers"), V4: Failed("nobody answers")}
