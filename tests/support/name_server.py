@@ -10,6 +10,7 @@ import asyncio
 import socket
 import struct
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -147,6 +148,38 @@ class NameServer(asyncio.DatagramProtocol):
             zone = owner.parent()
             response.authority.append(dns.rrset.from_text(zone, reply.negative_ttl, "IN", "SOA", soa))
         return response
+
+
+class NameServerInThread:
+    """A :class:`NameServer` for tests without an event loop; a context manager that can be entered again."""
+
+    def __init__(self) -> None:
+        self.server = NameServer(port=free_port())
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> NameServer:
+        started = threading.Event()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(started),))
+        self._thread.start()
+        assert started.wait(10)
+        return self.server
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._loop is not None
+        assert self._thread is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        async with self.server:
+            started.set()
+            await self._stopping.wait()
 
 
 def _key(query: dns.message.Message) -> tuple[str, str]:

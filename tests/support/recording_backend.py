@@ -102,7 +102,15 @@ class RecordingBackend:
     left unread.
     """
 
-    def __init__(self, name: str = "backend", script: Script = echo, *, reads_bodies: bool = True) -> None:
+    def __init__(
+        self,
+        name: str = "backend",
+        script: Script = echo,
+        *,
+        reads_bodies: bool = True,
+        address: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self.name = name
         self.script = script
         self._reads_bodies = reads_bodies
@@ -111,7 +119,9 @@ class RecordingBackend:
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=512
+        )
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
 
