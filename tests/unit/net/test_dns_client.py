@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import dns.rcode
 import pytest
+from structlog.testing import capture_logs
 
+from tests.support.conditions import eventually_async
 from tests.support.name_server import NameServer, Reply, dnsmasq
 from tests.support.ports import free_port
 from vrata.net.cached_name import Answers, Failed, Family, Found, Missing
@@ -85,7 +88,9 @@ def test_the_shortest_time_to_live_of_a_chain_counts(place: Place, loop_factory:
         async with NameServer() as server:
             server.put("alias.test", "192.0.2.1", "192.0.2.2", "192.0.2.1", alias="real.test", ttl=7)
             answers = await place.client(server.address).ask("alias.test")
-            assert answers[V4] == Found(("192.0.2.1", "192.0.2.2"), 7)
+            answer = answers[V4]
+            assert isinstance(answer, Found)
+            assert (sorted(answer.addresses), answer.ttl) == (["192.0.2.1", "192.0.2.2"], 7)
 
     run(scenario(), loop_factory)
 
@@ -284,5 +289,42 @@ def test_resolv_conf_is_read_again_when_it_has_changed(place: Place) -> None:
             assert addresses(await client.ask("web")) == []
             place.resolv_conf.write_text("search one.test\n")
             assert addresses(await client.ask("web")) == ["192.0.2.1"]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("v6", "first"), [("::1", Family.V6), ("fe80::1", Family.V4)])
+def test_a_family_that_cannot_be_reached_from_here_comes_last(place: Place, v6: str, first: Family) -> None:
+    # To an address of one link, without the interface, nothing can be sent anywhere.
+    async def scenario() -> None:
+        async with NameServer() as server:
+            server.put("name.test", v6, "127.0.0.1")
+            assert next(iter(await place.client(server.address).ask("name.test"))) is first
+
+    run(scenario())
+
+
+def test_a_name_server_of_this_machine_is_asked_where_none_is_named(place: Place) -> None:
+    place.resolv_conf.unlink()
+
+    async def scenario() -> None:
+        for answer in (await place.client().ask("name.test")).values():
+            assert isinstance(answer, Failed | Missing)
+
+    with capture_logs() as logs:
+        run(scenario())
+    assert [entry["event"] for entry in logs] == ["no name servers found, the one on this machine is asked"]
+
+
+def test_queries_leave_nothing_open(place: Place) -> None:
+    async def scenario() -> None:
+        async with NameServer() as server:
+            server.put("name.test", "192.0.2.1", "2001:db8::1")
+            server.fail("bad.test")
+            client = place.client(server.address)
+            await client.ask("name.test")
+            before = len(os.listdir("/proc/self/fd"))
+            await asyncio.gather(*(client.ask(name) for name in ("name.test", "bad.test", "gone.test") * 100))
+            await eventually_async(lambda: len(os.listdir("/proc/self/fd")) <= before, what="all sockets are closed")
 
     run(scenario())
