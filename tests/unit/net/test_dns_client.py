@@ -238,12 +238,8 @@ def test_search_domains_are_tried_as_resolv_conf_says(place: Place) -> None:
             client = place.client(server.address)
             server.put("web.two.test", "192.0.2.2")
             assert addresses(await client.ask("web")) == ["192.0.2.2"]
-            assert list(server.queries) == [
-                ("web.one.test", "AAAA"),
-                ("web.one.test", "A"),
-                ("web.two.test", "AAAA"),
-                ("web.two.test", "A"),
-            ]
+            assert list(dict.fromkeys(name for name, _ in server.queries)) == ["web.one.test", "web.two.test"]
+            assert set(server.queries.values()) == {1}
             # With as many dots as ndots says, the name itself comes first; with one at the end, nothing else.
             server.put("a.b.test", "192.0.2.3")
             assert addresses(await client.ask("a.b.test")) == ["192.0.2.3"]
