@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -13,8 +13,7 @@ from typing import Any
 import structlog
 
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.net.dns_client import NameServerAddress
-from vrata.net.resolver import Resolver
+from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
@@ -57,18 +56,15 @@ class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
     def __init__(
-        self,
-        tasks: TaskSupervisor,
-        cel_body_max_size: int = 65536,
-        name_servers: Sequence[NameServerAddress] = (),
+        self, tasks: TaskSupervisor, cel_body_max_size: int = 65536, *, resolver: ResolvesNames | None = None
     ) -> None:
-        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. *name_servers* resolve the names of
-        upstreams; none = the system's."""
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. *resolver* knows the addresses of upstreams
+        that have names; absent = hosts file and DNS, as the system is configured."""
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks, Resolver(tasks, name_servers))
+        self._registry = RuntimeRegistry(self._sweeper, tasks, resolver)
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

@@ -111,9 +111,10 @@ def build_data_plane(
     resolve the names of upstreams; none = the system's.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
+    from vrata.net.resolver import Resolver
     from vrata.proxy.dataplane import DataPlane
 
-    return DataPlane(tasks, cel_body_max_size, name_servers)
+    return DataPlane(tasks, cel_body_max_size, resolver=Resolver(tasks, name_servers))
 
 
 @dataclass(frozen=True, slots=True)
