@@ -82,6 +82,13 @@ class Authority:
         key_text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
         return Certificate(cert.public_bytes(Encoding.PEM).decode(), key_text)
 
+    def without_names(self, common_name: str) -> Certificate:
+        """A certificate with no alternative names at all."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        cert = self._builder(_name(common_name), key.public_key()).sign(self._key, SHA256())
+        key_text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        return Certificate(cert.public_bytes(Encoding.PEM).decode(), key_text)
+
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, lifetime: timedelta = HOUR
     ) -> x509.CertificateBuilder:

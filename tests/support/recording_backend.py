@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import json
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from io import BufferedReader
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 @dataclass(slots=True)
@@ -33,6 +34,15 @@ class Exchange:
     _sock: socket.socket = field(repr=False)
     _stream: BufferedReader = field(repr=False)
     closed: bool = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether neither side has closed the connection yet, as the kernel knows it."""
+        try:
+            state = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return False
+        return state == b"\x01"
 
     def all(self, name: str) -> list[str]:
         """Every value of the header field *name*, in order."""
@@ -73,6 +83,17 @@ class Exchange:
         self.closed = True
         self._sock.close()
 
+    @property
+    def session(self) -> ssl.SSLSocket:
+        """What the handshake came to, over TLS; a :meth:`close` then says no goodbye."""
+        assert isinstance(self._sock, ssl.SSLSocket)
+        return self._sock
+
+    def say_goodbye(self) -> None:
+        """Over TLS, say that nothing more will come, wait for the answer to that, and close."""
+        self.session.unwrap()
+        self.close()
+
     def reset(self) -> None:
         """End the connection with a reset."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
@@ -99,7 +120,7 @@ class RecordingBackend:
     """Listens on an ephemeral loopback port from construction to :meth:`close`; a context manager.
 
     With *reads_bodies* false the script runs as soon as the head of a request is there, and what follows the head is
-    left unread.
+    left unread. With *tls* it speaks TLS.
     """
 
     def __init__(
@@ -110,9 +131,17 @@ class RecordingBackend:
         reads_bodies: bool = True,
         address: str = "127.0.0.1",
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.script = script
+        self.tls = tls
+        self.handshake_errors: list[str] = []
+        """Why handshakes have failed, as seen from here."""
+        self.resumed: list[bool] = []
+        """Of each handshake that has not failed, whether it resumed a session."""
+        self.certificates: dict[int, Mapping[str, Any]] = {}
+        """By connection: the certificate that was shown in the handshake; empty when none was asked for."""
         self._reads_bodies = reads_bodies
         self.requests: list[Exchange] = []
         self._lock = threading.Lock()
@@ -173,6 +202,22 @@ class RecordingBackend:
             self._start(self._serve, sock, number)
 
     def _serve(self, sock: socket.socket, number: int) -> None:
+        if self.tls is None:
+            self._serve_requests(sock, number)
+            return
+        try:
+            secured = self.tls.wrap_socket(sock, server_side=True)
+        except OSError as error:
+            self.handshake_errors.append(getattr(error, "reason", None) or str(error))
+            sock.close()
+            return
+        with self._lock:
+            self._connections[number] = secured
+        self.resumed.append(secured.session_reused is True)
+        self.certificates[number] = secured.getpeercert() or {}
+        self._serve_requests(secured, number)
+
+    def _serve_requests(self, sock: socket.socket, number: int) -> None:
         with sock, sock.makefile("rb") as stream:
             while not self._closing:
                 try:

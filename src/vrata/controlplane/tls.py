@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from vrata.config import Pem, ServerTLS
-from vrata.net import server_tls
+from vrata.net import server_tls, tls_material
 
 CHECK_SECONDS = 10.0
 
@@ -90,7 +90,7 @@ def _context(settings: ServerTLS, material: _Material) -> ssl.SSLContext:
         return server_tls.server_context(
             material.cert, material.key, ca=material.ca or "", client_auth=settings.client_auth
         )
-    except server_tls.TlsMaterialError as error:
+    except tls_material.TlsMaterialError as error:
         places = ", ".join(str(pem.path) for pem in _files(settings))
         raise TlsMaterialError(f"controlPlane.tls: {places or 'cert and key'} cannot be used: {error}") from None
 

@@ -1,10 +1,11 @@
 """TLS of listeners (termination, client certificates) and of destinations (towards the upstream)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from vrata.model.alternative_name import AlternativeName
 from vrata.model.errors import FixedText, Problem, broken, fixed
 from vrata.model.host import Host, ServerName
 from vrata.model.part import ListOf, Part
@@ -19,6 +20,7 @@ from vrata.model.pem import (
 from vrata.model.reference import contains_reference
 
 TlsVersion = Literal["TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3"]
+DEFAULT_MIN_VERSION: Final = "TLSv1_2"
 _ORDER = ("TLSv1_0", "TLSv1_1", "TLSv1_2", "TLSv1_3")
 
 
@@ -136,9 +138,11 @@ class DestinationTls(Part):
     ca: Certificates = ""
     """Authorities that the upstream's certificate is verified with; absent = those of the system."""
     sni: Host = ""
-    """Server name to send and to verify; absent = the destination's host."""
+    """Server name to send and to verify; absent = the destination's host. An IP address is verified, but not sent."""
+    subject_alt_names: ListOf[AlternativeName] = ()
+    """Verified instead of the server name: the upstream's certificate must carry at least one of these."""
     min_version: TlsVersion | None = None
-    """The oldest version that is accepted; absent = the library's default."""
+    """The oldest version that is accepted; absent = TLS 1.2."""
     max_version: TlsVersion | None = None
     """The newest version that is accepted; absent = no limit."""
 
@@ -152,7 +156,7 @@ class DestinationTls(Part):
                 elif getattr(self, other):
                     problems.append(Problem(name, f"is required together with {other}"))
         problems += _pair_problems(self.cert, self.key)
-        problems += _version_problems(self.min_version, self.max_version)
+        problems += _version_problems(self.min_version or DEFAULT_MIN_VERSION, self.max_version)
         if problems:
             raise broken(*problems)
         return self

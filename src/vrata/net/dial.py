@@ -1,4 +1,4 @@
-"""Connections to endpoints: both address families, one time limit, one error type."""
+"""Connections to endpoints: both address families, TLS, limits of time, one error type."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TypeVar, cast
 
 import aiohappyeyeballs
 
+from vrata.net.client_handshake import HandshakeFailed, shake_hands
 from vrata.net.deadlines import NEVER
 from vrata.net.resolver import NameNotResolved, ResolvesNames
+from vrata.net.upstream_tls import TlsSessions, UpstreamTls
 
 ProtocolT = TypeVar("ProtocolT")
 
@@ -23,6 +25,7 @@ class DialStage(Enum):
     RESOLVE = "resolve"
     CONNECT = "connect"
     TIMEOUT = "timeout"
+    TLS_HANDSHAKE = "TLS handshake"
 
 
 class DialError(Exception):
@@ -41,12 +44,21 @@ async def dial(
     resolver: ResolvesNames,
     connect_timeout: float,
     fallback_delay: float,
+    tls: UpstreamTls | None = None,
+    sessions: TlsSessions | None = None,
+    handshake_timeout: float = NEVER,
 ) -> ProtocolT:
     """Connect to *host*:*port* and return the protocol that *factory* made.
 
     *resolver* is asked unless *host* is an address. *connect_timeout* (seconds, infinite for none) covers resolution
     and all addresses tried; *fallback_delay* is the head start of each address before the next one, of the other family
-    where there is one, is tried beside it (RFC 8305 §5). Raises :class:`DialError`.
+    where there is one, is tried beside it (RFC 8305 §5).
+
+    With *tls*, what *factory* makes has to be a :class:`~vrata.net.tls_transport.SecuredProtocol`, and is made after a
+    handshake that takes at most *handshake_timeout* seconds and resumes a session of *sessions*, which are those of the
+    same endpoint and the same *tls*.
+
+    Raises :class:`DialError`.
     """
     loop = asyncio.get_running_loop()
     stage = DialStage.RESOLVE
@@ -62,6 +74,11 @@ async def dial(
         # A name server that does not answer is no slow upstream.
         what = "resolved" if stage is DialStage.RESOLVE else "connected"
         raise DialError(stage, f"not {what} within {connect_timeout} s") from error
+    if tls is not None:
+        try:
+            return await shake_hands(loop, sock, factory, tls, sessions, handshake_timeout)
+        except HandshakeFailed as error:
+            raise DialError(DialStage.TLS_HANDSHAKE, str(error)) from error
     try:
         # Both event loops ask of a protocol that it has the methods, not that it inherits them.
         _, protocol = await loop.create_connection(cast(Callable[[], asyncio.BaseProtocol], factory), sock=sock)

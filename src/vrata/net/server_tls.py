@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import ssl
 import sys
-import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
-from vrata.model.pem import certificate_facts, certificate_failure, is_pem, key_failure, pair_failure
+from vrata.model.pem import certificate_facts, is_pem
 from vrata.model.tls import ListenerCertificate, ListenerTls, name_conflicts
 from vrata.net import pem_file
+from vrata.net.tls_material import TlsMaterialError, limit_versions, pair_read, place_of, reason_of, text_read
 
-_VERSIONS: Final = {
-    "TLSv1_0": ssl.TLSVersion.TLSv1,
-    "TLSv1_1": ssl.TLSVersion.TLSv1_1,
-    "TLSv1_2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1_3": ssl.TLSVersion.TLSv1_3,
-}
 _VERIFICATION: Final = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "require": ssl.CERT_REQUIRED}
 
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -35,13 +29,6 @@ _LEGACY_CIPHERS: Final = f"{_CIPHERS}:ECDHE+AES:@SECLEVEL=0"
 _PROTOCOLS: Final = ("http/1.1",)
 """What is agreed on by ALPN, the most wanted first (RFC 7301). A client that offers none of these is served without an
 agreement: the ssl module cannot send the alert that the RFC asks for."""
-
-_REASONS: Final = {"CALLBACK_FAILED": "no certificate for the name that was asked for"}
-"""OpenSSL's reasons for which there are better words. Only one callback of ours can fail, that of :func:`_chooser`."""
-
-
-class TlsMaterialError(Exception):
-    """Certificate, key or authorities cannot be used; the text says why, and never quotes a key."""
 
 
 def server_context(
@@ -63,7 +50,8 @@ def server_context(
     # renegotiation lets a client make us work without end.
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
-        _limit_versions(context, min_version, max_version)
+        limit_versions(context, min_version, max_version)
+        context.set_ciphers(_LEGACY_CIPHERS if min_version in ("TLSv1_0", "TLSv1_1") else _CIPHERS)
         context.set_alpn_protocols(_PROTOCOLS)
         # Stripped: OpenSSL finds the beginning of a block only at the beginning of a line.
         with pem_file.as_file(cert.strip()) as certificate_path, pem_file.as_file(key.strip()) as key_path:
@@ -143,8 +131,8 @@ def with_files_read(tls: ListenerTls) -> ListenerTls:
 
 def default_with_files_read(tls: ListenerTls) -> ListenerTls:
     """The same, but for the further certificates, which are left as they are."""
-    cert, key = _pair("", tls.cert, tls.key)
-    ca = _text("clientAuth.ca", tls.client_auth.ca) if tls.client_auth.ca else ""
+    cert, key = pair_read("", tls.cert, tls.key)
+    ca = text_read("clientAuth.ca", tls.client_auth.ca) if tls.client_auth.ca else ""
     if (cert, key, ca) == (tls.cert, tls.key, tls.client_auth.ca):
         return tls
     client_auth = tls.client_auth.model_copy(update={"ca": ca})
@@ -156,11 +144,11 @@ def certificate_with_files_read(certificate: ListenerCertificate, member: str) -
 
     Raises :class:`TlsMaterialError`.
     """
-    cert, key = _pair(f"{member}.", certificate.cert, certificate.key)
+    cert, key = pair_read(f"{member}.", certificate.cert, certificate.key)
     if (cert, key) != (certificate.cert, certificate.key):
         certificate = certificate.model_copy(update={"cert": cert, "key": key})
     if not certificate.server_names:
-        raise TlsMaterialError(f"tls.{member}: {_place(certificate.cert)}has no DNS name to be asked for by")
+        raise TlsMaterialError(f"tls.{member}: {place_of(certificate.cert)}has no DNS name to be asked for by")
     return certificate
 
 
@@ -184,16 +172,6 @@ def ignore_unreadable_names() -> None:
             hook(found)
 
     sys.unraisablehook = report
-
-
-def reason_of(error: Exception) -> str:
-    """What *error* says, without the names of C sources."""
-    if isinstance(error, ssl.SSLError):
-        found = getattr(error, "verify_message", "") or _REASONS.get(error.reason, error.reason)
-        return found.replace("_", " ").lower() if found else "OpenSSL cannot read it"
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    return str(error)
 
 
 def _context(tls: ListenerTls, member: str, cert: str, key: str) -> ssl.SSLContext:
@@ -234,35 +212,3 @@ def _chooser(
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME if strict else None
 
     return choose
-
-
-def _pair(prefix: str, cert: str, key: str) -> tuple[str, str]:
-    cert_text, key_text = _text(f"{prefix}cert", cert), _text(f"{prefix}key", key)
-    if (reason := pair_failure(cert_text, key_text)) is not None:
-        raise TlsMaterialError(f"tls.{prefix}key: {_place(key)}{reason}")
-    return cert_text, key_text
-
-
-def _text(member: str, value: str) -> str:
-    try:
-        text = value if is_pem(value) else pem_file.read(Path(value))
-    except (OSError, ValueError) as error:
-        raise TlsMaterialError(f"tls.{member}: {_place(value)}{reason_of(error)}") from None
-    failure = (key_failure if member.endswith("key") else certificate_failure)(text)
-    if failure is not None:
-        raise TlsMaterialError(f"tls.{member}: {_place(value)}{failure}")
-    return text
-
-
-def _place(value: str) -> str:
-    return "" if is_pem(value) else f"{value[:200]}: "
-
-
-def _limit_versions(context: ssl.SSLContext, oldest: str, newest: str | None) -> None:
-    with warnings.catch_warnings():
-        # The ssl module warns of the old versions; the snapshot that asks for them has the warning.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.minimum_version = _VERSIONS[oldest]
-        if newest is not None:
-            context.maximum_version = _VERSIONS[newest]
-    context.set_ciphers(_LEGACY_CIPHERS if oldest in ("TLSv1_0", "TLSv1_1") else _CIPHERS)

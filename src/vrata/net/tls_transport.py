@@ -1,9 +1,9 @@
-"""TLS between a connection's transport and its protocol, on the server's side.
+"""TLS between a connection's transport and its protocol, for servers and clients.
 
 A :class:`TlsTransport` is the protocol of the kernel's transport, and the transport of the protocol that it carries.
-The event loop's own TLS would do as well, but binds the context to the listening socket, says a clean goodbye on behalf
-of connections that are cut, and costs a third more per message. Here every connection gets the context that is in force
-when it is accepted.
+The event loop's own TLS would do as well, but binds the context to the listening socket, keeps a client's sessions to
+itself, says a clean goodbye on behalf of connections that are cut, and costs a third more per message. Here every
+connection gets the context that is in force when it is made.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from vrata.net.server_tls import reason_of
+from vrata.net.tls_material import reason_of
 
 RECORD: Final = 16384
 """Bytes of content in a record at most (RFC 8446 §5.1)."""
@@ -26,33 +26,21 @@ SLICE: Final = 16384 + 512
 buffers grow to, and they never shrink."""
 
 
-class CarriedProtocol(Protocol):
-    """What a TLS transport carries: an asyncio protocol that is also told of the handshake.
-
-    ``connection_made`` comes before the handshake, so that the protocol's limit of time covers it.
-    """
+class SecuredProtocol(Protocol):
+    """What speaks over TLS: an asyncio protocol that is also told of ends that nobody vouches for."""
 
     def connection_made(self, made: asyncio.BaseTransport) -> None: ...  # noqa: D102
-
-    def handshake_completed(self, session: ssl.SSLObject) -> None:
-        """Content may pass from here on."""
-        ...
-
-    def handshake_failed(self, reason: str, plain_http: bool) -> bytes:
-        """Nothing will be received. The transport closes when the client has; a limit of time is for the protocol.
-
-        What is returned is sent in clear: a client that speaks *plain_http* would not understand an alert.
-        """
-        ...
-
     def data_received(self, data: bytes) -> None: ...  # noqa: D102
 
     def eof_received(self) -> bool:
-        """The client has said that it sends no more. True keeps the connection open for what we have to send."""
+        """The peer has said that it sends no more. True keeps the connection open for what we have to send."""
         ...
 
-    def input_cut(self) -> None:
-        """The client's side has ended without a word (RFC 9112 §9.8). It is for the protocol to close or abort."""
+    def input_cut(self, reason: str) -> None:
+        """The peer's side has ended without a goodbye (RFC 9112 §9.8), or with an alert, which is the *reason* then.
+
+        It is for the protocol to close or abort.
+        """
         ...
 
     def pause_writing(self) -> None: ...  # noqa: D102
@@ -60,21 +48,73 @@ class CarriedProtocol(Protocol):
     def connection_lost(self, exc: Exception | None) -> None: ...  # noqa: D102
 
 
+class CarriedProtocol(SecuredProtocol, Protocol):
+    """What a TLS transport carries from the beginning: it is told of the handshake as well.
+
+    ``connection_made`` comes before the handshake, so that the protocol's limit of time covers it.
+    """
+
+    def handshake_completed(self, session: ssl.SSLObject) -> None:
+        """Content may pass from here on. What the handshake still has to send is sent after this."""
+        ...
+
+    def handshake_failed(self, reason: str, plain_http: bool) -> bytes:
+        """Nothing will be received. The transport closes when the peer has; a limit of time is for the protocol.
+
+        What is returned is sent in clear: a client that speaks *plain_http* would not understand an alert.
+        """
+        ...
+
+
+class SessionKeeper(Protocol):
+    """Where a client has its sessions from."""
+
+    def offered(self) -> ssl.SSLSession | None:
+        """The session to resume, which was made with the same context; None for a full handshake."""
+        ...
+
+    def learn(self, session: ssl.SSLObject) -> None:
+        """The first content has come: by now a server has issued its tickets, if it does."""
+        ...
+
+
 class TlsTransport:
     """Has the methods of ``asyncio.Protocol`` and of ``asyncio.Transport``; both event loops ask for no more."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext, protocol: CarriedProtocol) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: ssl.SSLContext,
+        protocol: CarriedProtocol,
+        *,
+        server_name: str | None = None,
+        sessions: SessionKeeper | None = None,
+    ) -> None:
+        """Ours is the server's side, unless *server_name* says whom a client means (an IP address is not sent).
+
+        Raises ``ValueError`` if that can be no server's name.
+        """
         self._loop = loop
-        self._protocol = protocol
+        self._handshake: CarriedProtocol | None = protocol
+        """Who is told of the handshake, until it is over."""
+        self._protocol: SecuredProtocol = protocol
         self._transport = cast(asyncio.Transport, None)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._is_client = server_name is not None
+        self._sessions = sessions
+        self._session = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=not self._is_client,
+            server_hostname=server_name,
+            session=sessions.offered() if sessions is not None else None,
+        )
         # Found once: these run for every message. ``SSLObject`` only passes its read and write on to what it wraps, and
         # that costs a tenth of all that is done here; should it wrap nothing some day, it does both itself.
         session: Any = getattr(self._session, "_sslobj", self._session)
         self._feed: Callable[[Any], int] = self._incoming.write
-        self._decrypt: Callable[[int], bytes] = session.read
+        self._decrypt: Callable[[int], bytes] = session.read if sessions is None else self._decrypt_first
         self._encrypt: Callable[[Any], int] = session.write
         self._take: Callable[[], bytes] = self._outgoing.read
         self._send: Callable[[bytes], None] = _nowhere
@@ -95,10 +135,12 @@ class TlsTransport:
     # -- as the protocol of the kernel's transport --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has been accepted."""
+        """Accepted, or connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._send = self._transport.write
         self._protocol.connection_made(cast(asyncio.BaseTransport, self))
+        if self._is_client:
+            self._shake_hands()
 
     def data_received(self, data: bytes) -> None:
         """Records, or parts of them."""
@@ -111,19 +153,19 @@ class TlsTransport:
             self._read_records(SMALL if len(data) <= SMALL else RECORD)
 
     def eof_received(self) -> bool:
-        """The client has ended its side; without a goodbye before, what it has sent may be incomplete."""
+        """The peer has ended its side; without a goodbye before, what it has sent may be incomplete."""
         if self._deaf or not self._established:
             return self._deaf and not self._mute
         self._deaf = True
-        self._protocol.input_cut()
+        self._protocol.input_cut("")
         return True
 
     def pause_writing(self) -> None:
-        """The client does not keep up."""
+        """The peer does not keep up."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The peer has caught up."""
         self._protocol.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -132,11 +174,17 @@ class TlsTransport:
         self._held = b""
         protocol = self._protocol
         # Each knows the other; what OpenSSL holds for the connection is too much to leave to the garbage collector.
-        self._protocol = cast(CarriedProtocol, None)
+        self._protocol = cast(SecuredProtocol, None)
+        self._decrypt = self._session.read
+        self._handshake = None
         self._send = _nowhere
         protocol.connection_lost(exc)
 
     # -- as the transport of the protocol -----------------------------------------------------------------------------
+
+    def carry(self, protocol: SecuredProtocol) -> None:
+        """Carry another *protocol* from now on; who has seen the handshake through may hand over to it."""
+        self._protocol = protocol
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``ssl_object`` is the session; everything else the kernel's transport knows."""
@@ -206,7 +254,7 @@ class TlsTransport:
             self._transport.close()
 
     def abort(self) -> None:
-        """Close at once and without a goodbye: the client must not take what it has for all."""
+        """Close at once and without a goodbye: the peer must not take what it has for all."""
         self._deaf = self._mute = True
         self._transport.abort()
 
@@ -255,11 +303,11 @@ class TlsTransport:
                 return
             except ssl.SSLZeroReturnError:
                 content = b""
-            except ssl.SSLError:
-                # Whatever came over it, no message can be trusted to be whole; the alert says so to the client.
+            except ssl.SSLError as error:
+                # Whatever came over it, no message can be trusted to be whole; the alert says so to the peer.
                 self._deaf = True
                 self._flush()
-                self._protocol.input_cut()
+                self._protocol.input_cut(reason_of(error))
                 return
             if not content:
                 self._deaf = True
@@ -283,17 +331,33 @@ class TlsTransport:
             return False
         except ssl.SSLError as error:
             self._deaf = self._mute = True
-            answer = self._protocol.handshake_failed(reason_of(error), error.reason == "HTTP_REQUEST")
+            handshake, self._handshake = self._handshake, None
+            assert handshake is not None
+            answer = handshake.handshake_failed(reason_of(error), error.reason == "HTTP_REQUEST")
             if answer:
                 self._send(answer)
             self._flush()
-            # A close at once could destroy the alert before the client has read it (RFC 9112 §9.6).
+            # A close at once could destroy the alert before the peer has read it (RFC 9112 §9.6).
             self._transport.write_eof()
             return False
         self._established = True
-        self._flush()
-        self._protocol.handshake_completed(self._session)
+        handshake, self._handshake = self._handshake, None
+        assert handshake is not None
+        handshake.handshake_completed(self._session)
+        if not self._mute:
+            self._flush()
         return self._incoming.pending > 0 and not self._deaf and not self._paused
+
+    def _decrypt_first(self, size: int) -> bytes:
+        """Decrypt, and once there was content, do so without this detour."""
+        content = self._session.read(size)
+        if content:
+            session: Any = getattr(self._session, "_sslobj", self._session)
+            self._decrypt = session.read
+            sessions, self._sessions = self._sessions, None
+            if sessions is not None:
+                sessions.learn(self._session)
+        return content
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -302,7 +366,7 @@ class TlsTransport:
     def _say_goodbye(self) -> None:
         self._deaf = self._mute = True
         if self._established:
-            # It does not wait for the client's goodbye, and fails for the want of it.
+            # It does not wait for the peer's goodbye, and fails for the want of it.
             with contextlib.suppress(ssl.SSLError, ValueError):
                 self._session.unwrap()
             self._flush()

@@ -49,7 +49,7 @@ class AdoptListener:
 
 
 @dataclass(frozen=True, slots=True)
-class AmendListeners:
+class AmendDocument:
     """Change the document of that edition as the file says whose descriptor comes along (``proxy.amendments``)."""
 
     edition: int
@@ -139,7 +139,7 @@ class ScrapeArrived:
     openmetrics: bool
 
 
-Command = ShareCounts | AdoptListener | AmendListeners | Judge | Apply | Drain | CollectMetrics | AnswerScrape
+Command = ShareCounts | AdoptListener | AmendDocument | Judge | Apply | Drain | CollectMetrics | AnswerScrape
 Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event
 

@@ -21,7 +21,8 @@ from vrata.model import Route, RouteGroup
 from vrata.model.forward import Forward
 from vrata.model.tls import ListenerTls
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.net.server_tls import TlsMaterialError, building_listener_context, files_of, with_files_read
+from vrata.net.server_tls import building_listener_context, files_of, with_files_read
+from vrata.net.tls_material import TlsMaterialError
 from vrata.policy.client_address import TrustedProxies
 from vrata.policy.grpc_timeout import GrpcTimeoutCap
 from vrata.policy.retry import NO_RETRIES, retry_policy
@@ -101,7 +102,7 @@ class Compiler:
                 plan.destinations[destination_id].selector = repopulated[destination_id]
         self._tables = selectors.tables
         scope = replace(plan.metrics_scope, endpoints=frozenset(factory.endpoints))
-        return replace(plan, uses=factory.uses, metrics_scope=scope)
+        return replace(plan, uses=replace(factory.uses, tls=plan.uses.tls), metrics_scope=scope)
 
 
 class _Compilation:
@@ -175,8 +176,7 @@ class _Compilation:
         for destination in self._reading.entities(DestinationEntity):
             yield
             if destination is not None:
-                self._destinations[destination.id] = yield from self._factory.making(destination)
-                self._entities[destination.id] = destination
+                yield from self._add_destination(destination)
         for entry in self._reading.entries():
             yield
             if entry is not None:
@@ -210,6 +210,14 @@ class _Compilation:
             termination = TlsTermination((yield from building_listener_context(tls)), terms)
         self.tls[listener_id] = (tls, termination)
         return termination
+
+    def _add_destination(self, destination: DestinationEntity) -> Iterator[None]:
+        try:
+            self._destinations[destination.id] = yield from self._factory.making(destination)
+            self._entities[destination.id] = destination
+        except TlsMaterialError as error:
+            reason = f"options.{error}"
+            self._problems.append(EntityProblem(destination.kind, destination.id, destination.name, reason))
 
     def _add_entry(self, route: Route, group: RouteGroup | None, split: Split | None) -> None:
         group_name = group.name if group is not None else ""

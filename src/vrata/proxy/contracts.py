@@ -104,6 +104,8 @@ class UpstreamTimeouts:
     """Name resolution and TCP connect together."""
     dual_stack_fallback: float = 0.3
     """Head start of an address before the next one is tried beside it (RFC 8305)."""
+    tls_handshake: float = 5.0
+    """Connected to handshake completed."""
     response_header: float = 10.0
     """Request sent to response head received."""
     expect_continue: float = 1.0

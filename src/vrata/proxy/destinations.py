@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from vrata.model import Destination as DestinationEntity
+from vrata.model.destination import DestinationOptions
 from vrata.model.destination import Endpoint as EndpointEntity
 from vrata.model.host import host_and_port
+from vrata.net import upstream_tls
 from vrata.net.deadlines import NEVER
+from vrata.net.upstream_tls import UpstreamTls
 from vrata.proxy.action.forward import PooledDestination, PooledEndpoint
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.destination.destination import Destination
@@ -16,6 +19,7 @@ from vrata.proxy.endpoint.selection import Endpoint
 from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Uses
 from vrata.proxy.selectors import Selector, SelectorFactory
 from vrata.proxy.standing import DiscoveredEndpoint
+from vrata.proxy.upstream.queue import ConnectionLimits
 
 
 class DestinationFactory:
@@ -24,20 +28,28 @@ class DestinationFactory:
     def __init__(self, registry: RuntimeRegistry, selectors: SelectorFactory) -> None:
         self._registry = registry
         self._selectors = selectors
-        self._pools: dict[PoolKey, int] = {}
+        self._pools: dict[PoolKey, ConnectionLimits] = {}
         self._destinations: set[str] = set()
         self._protected: set[str] = set()
         self._judged: set[str] = set()
+        self._tls: dict[str, UpstreamTls] = {}
         self.endpoints: set[tuple[str, str]] = set()
         """Destination ID and ``host:port`` of each."""
 
     @property
     def uses(self) -> Uses:
         """What all of them together need."""
-        return Uses(self._pools, frozenset(self._destinations), frozenset(self._protected), frozenset(self._judged))
+        return Uses(
+            self._pools,
+            frozenset(self._destinations),
+            frozenset(self._protected),
+            frozenset(self._judged),
+            self._tls,
+        )
 
     def making(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
-        """Make the destination of *entity*."""
+        """Make the destination of *entity*. Raises :class:`~vrata.net.tls_material.TlsMaterialError`."""
+        self._secure(entity)
         selector = yield from self.populating(entity)
         timeouts = entity.options.timeouts
         return Destination(
@@ -49,6 +61,7 @@ class DestinationFactory:
             timeouts=UpstreamTimeouts(
                 connect=limit_of(timeouts.connect.seconds),
                 dual_stack_fallback=timeouts.dual_stack_fallback.seconds,
+                tls_handshake=limit_of(timeouts.tls_handshake.seconds),
                 response_header=limit_of(timeouts.response_header.seconds),
                 expect_continue=timeouts.expect_continue.seconds,
                 idle_connection=limit_of(timeouts.idle_connection.seconds),
@@ -65,16 +78,25 @@ class DestinationFactory:
             self._judged.add(entity.id)
         if options.circuit_breaker is not None:
             self._protected.add(entity.id)
+        limits = connection_limits(options)
         endpoints: list[PooledEndpoint] = []
         for member in members(entity, registry.discovered(entity.id)):
             key = (entity.id, member.host, member.port)
-            self._pools[key] = options.max_conns_per_host
+            self._pools[key] = limits
             self.endpoints.add((entity.id, member.address))
             streaks = registry.streaks(*key) if is_judged else None
             endpoints.append(Endpoint(member.address, registry.pool(*key), member.weight, streaks))
         selector = yield from self._selectors.selecting(entity, endpoints)
         selector.follow(registry.live_standing(entity.id), options.panic_threshold)
         return selector
+
+    def _secure(self, entity: DestinationEntity) -> None:
+        tls = entity.options.tls
+        if tls.mode == "none":
+            return
+        if upstream_tls.files_of(tls):
+            tls = upstream_tls.with_files_read(tls)
+        self._tls[entity.id] = upstream_tls.upstream_tls(tls, entity.host)
 
     def _protection(self, entity: DestinationEntity) -> Protection | None:
         breaker = entity.options.circuit_breaker
@@ -107,6 +129,14 @@ def members(entity: DestinationEntity, discovered: Sequence[DiscoveredEndpoint] 
             if address not in listed
         ),
     )
+
+
+def connection_limits(options: DestinationOptions) -> ConnectionLimits:
+    """How many connections, and requests that wait for one, *options* allow."""
+    breaker = options.circuit_breaker
+    if breaker is None:
+        return ConnectionLimits(per_endpoint=options.max_conns_per_host)
+    return ConnectionLimits(options.max_conns_per_host, breaker.max_connections, breaker.max_pending_requests)
 
 
 def limit_of(seconds: float) -> float:

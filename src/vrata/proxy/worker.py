@@ -26,7 +26,7 @@ from vrata.proxy import memory_file, standing
 from vrata.proxy.amendments import Amendments, amend, decode
 from vrata.proxy.channel import (
     AdoptListener,
-    AmendListeners,
+    AmendDocument,
     AnswerScrape,
     Applied,
     Apply,
@@ -96,7 +96,7 @@ class ServesTraffic(Protocol):
         ...
 
 
-_InOrder = ShareCounts | AdoptListener | AmendListeners | Judge | Apply | Drain
+_InOrder = ShareCounts | AdoptListener | AmendDocument | Judge | Apply | Drain
 """The commands that are carried out one after the other."""
 
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
@@ -191,7 +191,7 @@ class Worker:
                 case AdoptListener(address=address):
                     assert descriptor is not None
                     data_plane.adopt_listener(address, socket.socket(fileno=descriptor))
-                case AmendListeners(edition=edition):
+                case AmendDocument(edition=edition):
                     assert descriptor is not None
                     self._amendments = edition, decode(memory_file.read(descriptor))
                     os.close(descriptor)

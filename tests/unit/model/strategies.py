@@ -146,6 +146,7 @@ destinations = entity(
             mode=one_of("none", "tls", "mtls"),
             ca=st.just("/ca"),
             sni=hosts,
+            subjectAltNames=some(hosts | st.just("spiffe://example.org/web")),
             minVersion=versions,
             maxVersion=versions,
         ),

@@ -78,6 +78,11 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         with_member(MINIMAL["destination"], "options.tls", {"minVersion": "TLSv1_3", "maxVersion": "TLSv1_2"}),
         'options.tls.maxVersion: must not be older than minVersion "TLSv1_3", got "TLSv1_2"',
     ),
+    (
+        "destination",
+        with_member(MINIMAL["destination"], "options.tls", {"maxVersion": "TLSv1_1"}),
+        'options.tls.maxVersion: must not be older than minVersion "TLSv1_2", got "TLSv1_1"',
+    ),
     *(
         (
             "destination",

@@ -10,6 +10,7 @@ from tests.unit.model.samples import ABSENT, MINIMAL, with_member
 from tests.unit.model.wording import CEL, CONTROL, DURATION, HOST, NETWORK, REGEX, TOKEN, U32, problems
 from vrata.model import KINDS, InvalidEntity
 
+NAME = '[0]: must be a host name, an IP address or a URI such as "spiffe://example.org/web", got "{}"'
 # (kind, path, value, reason): one member of the minimal entity is changed, and that member is named.
 MEMBERS: list[tuple[str, str, Any, str]] = [
     # What all entities share.
@@ -108,6 +109,16 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
         'must be "TLSv1_0", "TLSv1_1", "TLSv1_2" or "TLSv1_3", got "1.2"',
     ),
     ("destination", "options.tls.sni", "a b", HOST.format("a b")),
+    ("destination", "options.tls.subjectAltNames", ["a b"], NAME.format("a b")),
+    ("destination", "options.tls.subjectAltNames", ["a.test:443"], NAME.format("a.test:443")),
+    ("destination", "options.tls.subjectAltNames", ["spiffe://a b"], NAME.format("spiffe://a b")),
+    (
+        "destination",
+        "options.tls.subjectAltNames",
+        ["a.test", "*.a.test"],
+        '[1]: must be a host name (a "*" in the certificate stands for one label of it), an IP address or a URI such '
+        'as "spiffe://example.org/web", got "*.a.test"',
+    ),
     (
         "destination",
         "options.endpointBalancing.algorithm",

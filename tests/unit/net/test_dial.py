@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.support import tls_upstream as upstream
+from tests.support.recording_backend import Exchange, RecordingBackend
 from tests.support.simulated_loop import SimulatedLoop
+from vrata.model.tls import DestinationTls
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.net.resolver import NameNotResolved, ResolvesNames
+from vrata.net.upstream_tls import upstream_tls
 
 
 @contextmanager
@@ -183,3 +187,80 @@ def test_families_take_turns_and_each_address_has_its_head_start() -> None:
     error = dialling.exception()
     assert isinstance(error, DialError)
     assert error.stage is DialStage.TIMEOUT
+
+
+def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 5) -> Secured:
+    tls = upstream_tls(DestinationTls(mode="tls", ca=upstream.authority().cert_text, sni=upstream.NAME), host)
+
+    async def scenario() -> Secured:
+        protocol = await dial(
+            host,
+            port,
+            Secured,
+            resolver=Names(),
+            connect_timeout=5,
+            fallback_delay=0.05,
+            tls=tls,
+            handshake_timeout=timeout,
+        )
+        await protocol.ended
+        return protocol
+
+    return asyncio.run(scenario())
+
+
+class Secured:
+    """Says hello over TLS, and takes what comes."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        transport.write(b"GET / HTTP/1.1\r\n\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self.content += data
+
+    def eof_received(self) -> bool:
+        self.content += b"<goodbye>"
+        return False
+
+    def input_cut(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(None)
+
+
+def test_with_tls_the_protocol_is_made_after_the_handshake() -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"hello")
+        exchange.say_goodbye()
+
+    with RecordingBackend(script=script, tls=upstream.serving()) as backend:
+        assert secure(backend.port).content == b"hello<goodbye>"
+
+
+def test_a_handshake_that_fails_names_its_stage() -> None:
+    with RecordingBackend(tls=upstream.serving(upstream.authority().issue("other.test"))) as backend:
+        with pytest.raises(DialError, match="hostname mismatch") as failed:
+            secure(backend.port)
+        assert failed.value.stage is DialStage.TLS_HANDSHAKE
+
+
+def test_a_handshake_that_does_not_end_names_its_stage() -> None:
+    with listening("127.0.0.1") as port:
+        with pytest.raises(DialError, match="not completed within") as failed:
+            secure(port, timeout=0.2)
+        assert failed.value.stage is DialStage.TLS_HANDSHAKE
+
+
+def test_a_server_that_closes_within_the_handshake_names_its_stage() -> None:
+    with RecordingBackend(script=lambda exchange: exchange.close()) as backend:
+        with pytest.raises(DialError) as failed:
+            secure(backend.port)
+        assert failed.value.stage is DialStage.TLS_HANDSHAKE

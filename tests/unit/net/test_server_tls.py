@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.support.certificates import Authority, Certificate
 from vrata.model.tls import ClientAuth, ListenerTls
 from vrata.net import pem_file
-from vrata.net.server_tls import TlsMaterialError, files_of, listener_context, server_context, with_files_read
+from vrata.net.server_tls import files_of, listener_context, server_context, with_files_read
+from vrata.net.tls_material import TlsMaterialError
 
 AUTHORITY = Authority("authority")
 CERTIFICATE = AUTHORITY.issue("proxy.test")

@@ -1,9 +1,12 @@
-"""The TLS transport by itself: what it hands over when, with both of its neighbours in the test's hands."""
+"""The TLS transport by itself, as server and as client: what it hands over when, with both of its neighbours in the
+test's hands."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
+import weakref
 from collections.abc import Callable
 from functools import cache
 
@@ -68,7 +71,7 @@ class Recorder:
         self.events.append("eof")
         return self.keeps_open
 
-    def input_cut(self) -> None:
+    def input_cut(self, reason: str) -> None:
         assert self.transport is not None
         self.events.append("cut")
         self.transport.abort()
@@ -83,31 +86,62 @@ class Recorder:
         self.events.append("lost")
 
 
-class Connection:
-    """A TLS transport between a recorder and a kernel in memory, with a client at the far end."""
+class Sessions:
+    """Keeps the last session."""
 
-    def __init__(self, *, handshake: bool = True) -> None:
+    def __init__(self) -> None:
+        self.kept: ssl.SSLSession | None = None
+
+    def offered(self) -> ssl.SSLSession | None:
+        return self.kept
+
+    def learn(self, session: ssl.SSLObject) -> None:
+        self.kept = session.session
+
+
+class Connection:
+    """A TLS transport between a recorder and a kernel in memory, with whoever it speaks to at the far end."""
+
+    is_of_client = False
+    """Whether the transport has the client's role, where a test says nothing of it; see :func:`role`."""
+
+    def __init__(
+        self, *, handshake: bool = True, client: ssl.SSLContext | None = None, sessions: Sessions | None = None
+    ) -> None:
         self.loop = ManualLoop()
         self.protocol = Recorder()
-        self.tls = TlsTransport(self.loop.as_event_loop(), context(), self.protocol)
-        self.kernel = MemoryTransport(self.loop, self.tls)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.client = authority().client_context().wrap_bio(self._incoming, self._outgoing, server_hostname="a")
-        while handshake:
+        client_context = client or authority().client_context()
+        loop = self.loop.as_event_loop()
+        if self.is_of_client:
+            sessions = sessions or Sessions()
+            self.tls = TlsTransport(loop, client_context, self.protocol, server_name="a", sessions=sessions)
+            self.far = context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        else:
+            self.tls = TlsTransport(loop, context(), self.protocol)
+            self.far = client_context.wrap_bio(self._incoming, self._outgoing, server_hostname="a")
+        self.kernel = MemoryTransport(self.loop, self.tls)
+        if handshake:
+            self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        is_done = False
+        while not is_done:
+            self.take()
             try:
-                self.client.do_handshake()
-                handshake = False
+                self.far.do_handshake()
+                is_done = True
             except ssl.SSLWantReadError:
                 pass
             self.deliver(self.sent())
-            self.take()
+        self.take()
 
     def sent(self) -> bytes:
-        """What the client wants to send."""
+        """What the far end wants to send."""
         return self._outgoing.read()
 
     def take(self) -> None:
-        """Give the client what was sent to it."""
+        """Give the far end what was sent to it."""
         self._incoming.write(self.kernel.take())
 
     def deliver(self, data: bytes) -> None:
@@ -115,27 +149,38 @@ class Connection:
             self.kernel.receive(data)
 
     def records(self, data: bytes) -> bytes:
-        """What the client sends for *data*."""
-        self.client.write(data)
+        """What the far end sends for *data*."""
+        self.far.write(data)
         return self.sent()
 
     def goodbye(self) -> bytes:
         with contextlib.suppress(ssl.SSLError):
-            self.client.unwrap()
+            self.far.unwrap()
         return self.sent()
 
     def taken(self) -> bytes:
-        """What the client decrypts of what was sent; ends with ``<goodbye>`` if the server said so."""
+        """What the far end decrypts of what was sent; ends with ``<goodbye>`` if that was said."""
         self.take()
         content = b""
         try:
-            while data := self.client.read(1 << 16):
+            while data := self.far.read(1 << 16):
                 content += data
         except ssl.SSLWantReadError:
             return content
         except ssl.SSLZeroReturnError:
             pass
         return content + b"<goodbye>"
+
+
+@pytest.fixture(params=["server", "client"], autouse=True)
+def role(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test is for both roles, unless it is marked with :data:`SERVER` or :data:`CLIENT`."""
+    monkeypatch.setattr(Connection, "is_of_client", request.param == "client")
+    return str(request.param)
+
+
+SERVER = pytest.mark.parametrize("role", ["server"], indirect=True)
+CLIENT = pytest.mark.parametrize("role", ["client"], indirect=True)
 
 
 def numbered(size: int) -> bytes:
@@ -233,14 +278,15 @@ def test_what_is_held_may_begin_where_a_record_does() -> None:
     assert connection.kernel.is_reading()
 
 
+@SERVER
 @pytest.mark.parametrize("then", ["pause", "close"])
 def test_content_that_comes_with_the_end_of_the_handshake_waits_for_the_protocol(then: str) -> None:
     connection = Connection(handshake=False)
     with contextlib.suppress(ssl.SSLWantReadError):
-        connection.client.do_handshake()
+        connection.far.do_handshake()
     connection.deliver(connection.sent())
     connection.take()
-    connection.client.do_handshake()
+    connection.far.do_handshake()
     connection.protocol.when_completed = TlsTransport.pause_reading if then == "pause" else TlsTransport.close
     connection.deliver(connection.sent() + connection.records(b"early"))
     assert connection.protocol.content == b""
@@ -337,6 +383,7 @@ def test_content_that_cannot_be_trusted_is_not_handed_over(damage: str) -> None:
 
 def test_a_handshake_that_fails_leaves_time_to_read_why() -> None:
     connection = Connection(handshake=False)
+    connection.kernel.take()
     connection.deliver(b"\x16\x03\x01\x00\x05hello")
     assert connection.protocol.events[1].startswith("failed: ")
     assert connection.kernel.sent[:1] == b"\x15"
@@ -350,6 +397,7 @@ def test_a_handshake_that_fails_leaves_time_to_read_why() -> None:
     assert connection.kernel.take() == b""
 
 
+@SERVER
 def test_plain_http_is_answered_in_clear() -> None:
     connection = Connection(handshake=False)
     connection.deliver(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -374,3 +422,97 @@ def test_the_kernel_s_buffer_is_ours() -> None:
     assert connection.protocol.events[-1] == "resume"
     assert connection.tls.get_extra_info("peername") == connection.kernel.get_extra_info("peername")
     assert isinstance(connection.tls.get_extra_info("ssl_object"), ssl.SSLObject)
+
+
+@CLIENT
+def test_a_client_begins_and_keeps_what_the_server_gives_it_for_the_next_time() -> None:
+    client, sessions = authority().client_context(), Sessions()
+    first = Connection(client=client, sessions=sessions, handshake=False)
+    assert first.protocol.events == ["made"]
+    assert first.kernel.sent[:1] == b"\x16"
+    first = Connection(client=client, sessions=sessions)
+    assert sessions.offered() is None
+    first.deliver(first.records(b"content"))
+    assert first.protocol.content == b"content"
+    learnt = sessions.offered()
+    assert learnt is not None
+    second = Connection(client=client, sessions=sessions)
+    assert second.far.session_reused
+    second.deliver(second.records(b"more"))
+    second.deliver(second.records(b"content"))
+    assert second.protocol.received == [b"more", b"content"]
+    assert sessions.offered() is not learnt
+
+
+@CLIENT
+def test_a_session_of_another_context_is_refused_at_once() -> None:
+    sessions = Sessions()
+    connection = Connection(sessions=sessions)
+    connection.deliver(connection.records(b"content"))
+    with pytest.raises(ValueError, match="Session refers to a different SSLContext"):
+        Connection(sessions=sessions)
+
+
+@CLIENT
+def test_the_protocol_that_saw_the_handshake_may_hand_over_to_another() -> None:
+    connection = Connection(handshake=False)
+    other = Recorder()
+    connection.protocol.when_completed = lambda tls: tls.carry(other)
+    while not connection.protocol.events[1:]:
+        connection.take()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            connection.far.do_handshake()
+        connection.deliver(connection.sent())
+    connection.take()
+    connection.far.do_handshake()
+    connection.deliver(connection.records(b"content"))
+    connection.tls.close()
+    connection.loop.settle()
+    assert connection.protocol.events == ["made", "completed"]
+    assert (other.content, other.events) == (b"content", ["lost"])
+
+
+@CLIENT
+def test_who_is_found_to_be_another_than_meant_is_told_nothing_more() -> None:
+    connection = Connection(handshake=False)
+    connection.protocol.when_completed = TlsTransport.abort
+    connection.take()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        connection.far.do_handshake()
+    connection.deliver(connection.sent())
+    connection.loop.settle()
+    assert connection.protocol.events == ["made", "completed", "lost"]
+    assert connection.kernel.take() == b""
+    assert connection.kernel.aborted
+
+
+@CLIENT
+def test_a_server_that_is_not_trusted_is_told_why() -> None:
+    connection = Connection(handshake=False, client=Authority("another").client_context())
+    connection.take()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        connection.far.do_handshake()
+    connection.deliver(connection.sent())
+    assert connection.protocol.events == ["made", "failed: unable to get local issuer certificate"]
+    connection.take()
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        connection.far.do_handshake()
+    connection.tls.close()
+    connection.loop.settle()
+    assert connection.kernel.closed
+
+
+@CLIENT
+def test_a_transport_that_is_gone_leaves_nothing_to_the_garbage_collector() -> None:
+    connection = Connection()
+    transport = weakref.ref(connection.tls)
+    connection.tls.abort()
+    connection.loop.settle()
+    connection.kernel._protocol = Recorder()  # as the kernel's transports do
+    gc.collect()
+    gc.disable()
+    try:
+        connection.kernel = connection.tls = connection.protocol.transport = None  # type: ignore[assignment]
+        assert transport() is None
+    finally:
+        gc.enable()

@@ -61,20 +61,12 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
                 "request": WHOLE,
                 "connect": WHOLE,
                 "dualStackFallback": WHOLE,
+                "tlsHandshake": WHOLE,
                 "responseHeader": WHOLE,
                 "expectContinue": WHOLE,
                 "idleConnection": WHOLE,
             },
-            # The other members of tls say nothing when TLS is off.
-            "tls": {
-                "mode": Only(("none",)),
-                "cert": WHOLE,
-                "key": WHOLE,
-                "ca": WHOLE,
-                "sni": WHOLE,
-                "minVersion": WHOLE,
-                "maxVersion": WHOLE,
-            },
+            "tls": WHOLE,
             "endpointBalancing": {
                 "algorithm": Only(("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV")),
                 "ringHash": WHOLE,
@@ -84,6 +76,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
             "discovery": {"type": Only(("dns",))},
             "http2": OFF,
             "maxConnsPerHost": WHOLE,
+            "circuitBreaker": WHOLE,
         },
     },
     "route": _ENTITY

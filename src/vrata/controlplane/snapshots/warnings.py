@@ -82,6 +82,11 @@ def _old_tls(entities: Entities) -> Iterator[Finding]:
         if version in ("TLSv1_0", "TLSv1_1"):
             reason = f"lets clients use {version}, which must not be used any more (RFC 8996)"
             yield finding("listener", listener, "tls.minVersion", reason)
+    for destination in entities.of("destination"):
+        tls = (destination.get("options") or {}).get("tls") or {}
+        if tls.get("mode", "none") != "none" and tls.get("minVersion") in ("TLSv1_0", "TLSv1_1"):
+            reason = f"lets upstreams use {tls['minVersion']}, which must not be used any more (RFC 8996)"
+            yield finding("destination", destination, "options.tls.minVersion", reason)
 
 
 def _retries(entities: Entities) -> Iterator[Finding]:

@@ -53,7 +53,7 @@ class SecureConnection(DownstreamConnection):
         self.deadline = self._loop.time() + LINGER
         return PLAIN_HTTP_ANSWER if plain_http else b""
 
-    def input_cut(self) -> None:
+    def input_cut(self, reason: str) -> None:
         """The client does not wait for anything (RFC 9112 §9.8): what it has asked for is given up."""
         if self._request is not None:
             self.abort()

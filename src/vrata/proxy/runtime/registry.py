@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.resolver import Resolver, ResolvesNames
+from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
@@ -22,8 +22,8 @@ from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
 from vrata.proxy.runtime.shared_numbers import SharedCount
 from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
-from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.pool import EndpointPool
+from vrata.proxy.upstream.queue import UNLIMITED, ConnectionLimits, Queue
 
 PoolKey = tuple[str, str, int]
 """Destination ID, host, port: two destinations never share connections, since their protection differs."""
@@ -33,13 +33,15 @@ PoolKey = tuple[str, str, int]
 class Uses:
     """What a plan needs of the runtime. The rest is given up when it comes into force."""
 
-    pools: Mapping[PoolKey, int] = field(default_factory=dict)
-    """Each with its limit of connections; 0 = none."""
+    pools: Mapping[PoolKey, ConnectionLimits] = field(default_factory=dict)
+    """Each with the limits of its destination."""
     destinations: frozenset[str] = frozenset()
     protected: frozenset[str] = frozenset()
     """Destinations with a circuit breaker."""
     judged: frozenset[str] = frozenset()
     """Destinations whose endpoints are judged by their failures."""
+    tls: Mapping[str, UpstreamTls] = field(default_factory=dict)
+    """By destination ID: how its connections are secured. The others are spoken to in clear."""
 
 
 NOTHING: Final = Uses()
@@ -55,6 +57,8 @@ class RuntimeRegistry:
         self._now = asyncio.get_running_loop().time
         self._resolver = resolver if resolver is not None else Resolver(tasks)
         self._pools: dict[PoolKey, EndpointPool] = {}
+        self._queues: dict[str, Queue] = {}
+        self._tls: Mapping[str, UpstreamTls] = {}
         self._streaks: dict[PoolKey, FailureStreaks] = {}
         self._rotations: dict[str, Rotation] = {}
         self._retry_budgets: dict[str, RetryBudget] = {}
@@ -92,6 +96,7 @@ class RuntimeRegistry:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks, self._resolver)
+            pool.secure(self._tls.get(destination_id))
         return pool
 
     def streaks(self, destination_id: str, host: str, port: int) -> FailureStreaks:
@@ -159,10 +164,12 @@ class RuntimeRegistry:
 
     def keep_only(self, uses: Uses) -> None:
         """A new plan is in force: what it does not use takes no new work and goes when its last exchange has ended."""
+        self._tls = uses.tls
         for key in self._pools.keys() - uses.pools.keys():
             self._pools.pop(key).retire()
-        for key, limit in uses.pools.items():
-            self._limit(key, limit)
+        for key, pool in self._pools.items():
+            pool.secure(uses.tls.get(key[0]))
+        self._limit(uses.pools)
         for key in list(self._streaks):
             if key not in uses.pools or key[0] not in uses.judged:
                 self._streaks.pop(key).leave()
@@ -175,14 +182,17 @@ class RuntimeRegistry:
         for destination_id in self._protections.keys() - uses.protected:
             self._protections.pop(destination_id).retire()
 
-    def _limit(self, key: PoolKey, limit: int) -> None:
-        pool = self._pools[key]
-        if pool.places is None:
-            if limit:
-                destination_id, host, port = key
-                pool.limit(Places(limit, f"{destination_id} {host_and_port(host, port)}", self.count))
-        elif not limit:
-            pool.unlimit()
-        elif limit != pool.places.limit:
-            pool.places.limit = limit
-            pool.look_around()
+    def _limit(self, pools: Mapping[PoolKey, ConnectionLimits]) -> None:
+        limited: set[str] = set()
+        for key, limits in pools.items():
+            destination_id = key[0]
+            queue: Queue | None = None
+            if limits != UNLIMITED:
+                limited.add(destination_id)
+                queue = self._queues.get(destination_id)
+                if queue is None:
+                    queue = self._queues[destination_id] = Queue(destination_id, self.count, self._sweeper, self._now)
+                queue.configure(limits)
+            self._pools[key].limit(queue, limits.per_endpoint)
+        for destination_id in self._queues.keys() - limited:
+            self._queues.pop(destination_id).retire()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from vrata.model.destination import Destination
 from vrata.model.errors import InvalidEntity
 from vrata.model.listener import Listener
-from vrata.model.tls import ListenerTls
+from vrata.model.tls import DestinationTls, ListenerTls
 from vrata.proxy import memory_file
 from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.status import EntityProblem, SnapshotIdentity
@@ -38,6 +39,16 @@ class ListenerEntry:
     tls: ListenerTls | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class SecuredDestination:
+    """What the supervisor needs to know of a destination that is spoken to over TLS."""
+
+    id: str
+    name: str
+    host: str
+    tls: DestinationTls = field(repr=False)
+
+
 class SnapshotDocument:
     """One snapshot, its text held in a sealed memory file.
 
@@ -50,10 +61,12 @@ class SnapshotDocument:
         identity: SnapshotIdentity,
         listeners: tuple[ListenerEntry, ...],
         metrics_scope: MetricsScope,
+        secured_destinations: tuple[SecuredDestination, ...] = (),
     ) -> None:
         self.identity = identity
         self.listeners = listeners
         self.metrics_scope = metrics_scope
+        self.secured_destinations = secured_destinations
         self.addresses = frozenset(listener.address for listener in listeners)
         self.digest = hashlib.sha256(content).digest()
         self.descriptor = memory_file.create("vrata-snapshot", content)
@@ -84,7 +97,8 @@ class SnapshotDocument:
         entries = tuple(
             ListenerEntry(listener.id, listener.name, listener.bind_address, listener.tls) for listener in listeners
         )
-        return cls(content, identity, entries, MetricsScope.of_documents(listeners, entities))
+        scope = MetricsScope.of_documents(listeners, entities)
+        return cls(content, identity, entries, scope, tuple(_secured_destinations(entities["destinations"])))
 
     @classmethod
     def empty(cls) -> SnapshotDocument:
@@ -133,3 +147,17 @@ def _listeners(documents: list[Any]) -> list[Listener]:
         except InvalidEntity:
             continue  # the data plane reports it, as every entity it cannot use
     return listeners
+
+
+def _secured_destinations(documents: list[Any]) -> Iterator[SecuredDestination]:
+    for document in documents:
+        # Most are spoken to in clear, and reading them all would keep the first from being applied.
+        options = document.get("options") if isinstance(document, dict) else None
+        if not isinstance(options, dict) or not options.get("tls"):
+            continue
+        try:
+            found = Destination.parse(document)
+        except InvalidEntity:
+            continue  # as above
+        if found.options.tls.mode != "none":
+            yield SecuredDestination(found.id, found.name, found.host, found.options.tls)

@@ -15,7 +15,7 @@ import structlog
 from vrata.proxy import memory_file, worker
 from vrata.proxy.channel import (
     AdoptListener,
-    AmendListeners,
+    AmendDocument,
     AnswerScrape,
     Applied,
     Apply,
@@ -159,7 +159,7 @@ class WorkerProcess:
     def _amend(self, edition: Edition) -> None:
         descriptor = memory_file.create("vrata-amendments", edition.tls.amendments)
         try:
-            self._channel.send(AmendListeners(edition.number), descriptor)
+            self._channel.send(AmendDocument(edition.number), descriptor)
         finally:
             os.close(descriptor)
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import weakref
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,7 +214,7 @@ class Supervisor:
 
     async def _apply(self, document: SnapshotDocument) -> None:
         began = asyncio.get_running_loop().time()
-        tls = await asyncio.to_thread(review, document.listeners, self._edition.tls)
+        tls = await asyncio.to_thread(review, document, self._edition.tls)
         present = self._edition.document
         if document.is_same_as(present) and self._good_outcome is not None:
             if document is not present:
@@ -345,10 +345,15 @@ def _distinct(problems: Iterable[EntityProblem]) -> tuple[EntityProblem, ...]:
 
 def _report_changes(tls: TlsReview, before: TlsReview) -> None:
     for problem in set(tls.problems) - set(before.problems):
-        _log.error("certificate cannot be used", listener=problem.name, reason=problem.reason)
-    for listener in tls.material.keys() & before.material.keys():
-        if tls.material[listener] != before.material[listener]:
-            _log.info("certificate or its settings changed", listener=listener)
+        _log.error("certificate cannot be used", kind=problem.kind, name=problem.name, reason=problem.reason)
+    _report_changed("listener", tls.material, before.material)
+    _report_changed("destination", tls.destinations, before.destinations)
+
+
+def _report_changed(kind: str, material: Mapping[str, object], before: Mapping[str, object]) -> None:
+    for identity in material.keys() & before.keys():
+        if material[identity] != before[identity]:
+            _log.info("certificate or its settings changed", kind=kind, id=identity)
 
 
 def _report(outcome: ApplyOutcome) -> None:

@@ -8,20 +8,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from vrata.model.destination import Destination
 from vrata.model.listener import Listener
 from vrata.model.pem import certificate_facts
-from vrata.model.tls import ListenerCertificate, ListenerTls
+from vrata.model.tls import DestinationTls, ListenerCertificate, ListenerTls
+from vrata.net import upstream_tls
 from vrata.net.server_tls import (
-    TlsMaterialError,
     certificate_context,
     certificate_with_files_read,
     default_with_files_read,
     files_of,
     listener_context,
 )
+from vrata.net.tls_material import TlsMaterialError
 from vrata.proxy import amendments
 from vrata.proxy.status import CertificateStatus, EntityProblem, TlsStatus
-from vrata.proxy.supervisor.document import ListenerEntry
+from vrata.proxy.supervisor.document import ListenerEntry, SecuredDestination, SnapshotDocument
 
 Stamps = Mapping[Path, tuple[int, ...]]
 """What tells whether a file has changed; nothing for a file that is not there."""
@@ -29,16 +31,19 @@ Stamps = Mapping[Path, tuple[int, ...]]
 _NOT_SERVED = "not served"
 _LEFT_OUT = "left out"
 _KEPT = "still served with the last good certificate"
+_STILL_USED = "the last good one is still used"
 
 
 @dataclass(frozen=True, slots=True)
 class TlsReview:
-    """What a document's listeners serve with. Equal to another one that comes to the same."""
+    """What a document's listeners and destinations are secured with. Equal to another one that comes to the same."""
 
     material: Mapping[str, ListenerTls] = field(default_factory=dict, repr=False)
     """By listener ID, no files in it."""
+    destinations: Mapping[str, DestinationTls] = field(default_factory=dict, repr=False)
+    """By destination ID, no files in it; of those that are spoken to over TLS, and that there is something for."""
     problems: tuple[EntityProblem, ...] = ()
-    """Listeners with material that cannot be used: it is left out, or what was good before is kept."""
+    """Listeners and destinations with material that cannot be used: it is left out, or what was good before is kept."""
     left_out: frozenset[str] = frozenset()
     """Addresses of the listeners that have nothing to serve with."""
     amendments: bytes = field(default=b"", repr=False)
@@ -53,39 +58,83 @@ class TlsReview:
     """By listener ID."""
 
 
-def review(listeners: Iterable[ListenerEntry], last: TlsReview) -> TlsReview:
-    """Look at the material of *listeners*; *last* is what is served with now. Reads files, so it may take a while."""
-    material: dict[str, ListenerTls] = {}
-    certificates: dict[str, Mapping[ListenerCertificate, ListenerCertificate]] = {}
-    status: dict[str, TlsStatus] = {}
-    amended: dict[str, ListenerTls | None] = {}
-    problems: list[EntityProblem] = []
-    left_out: set[str] = set()
-    stamps: dict[Path, tuple[int, ...]] = {}
-    for listener in listeners:
-        if listener.tls is None:
-            continue
-        stamps.update((path, stamp_of(path)) for path in files_of(listener.tls))
-        found = _ReviewedListener(listener.tls, last.material.get(listener.id), last.certificates.get(listener.id, {}))
-        problems += (EntityProblem(Listener.kind, listener.id, listener.name, reason) for reason in found.problems)
-        if found.material is None:
-            left_out.add(listener.address)
-            amended[listener.id] = None
-        else:
-            material[listener.id] = found.material
-            certificates[listener.id] = found.certificates
-            if found.material != listener.tls:
-                amended[listener.id] = found.material
-        status[listener.id] = _status(found, last.material.get(listener.id), last.status.get(listener.id))
+def review(document: SnapshotDocument, last: TlsReview) -> TlsReview:
+    """Look at the material of *document*; *last* is what is in use now. Reads files, so it may take a while."""
+    listeners = _ReviewedListeners(document.listeners, last)
+    destinations = _ReviewedDestinations(document.secured_destinations, last.destinations)
     return TlsReview(
-        material,
-        tuple(problems),
-        frozenset(left_out),
-        amendments.encode(amended),
-        stamps,
-        certificates,
-        status,
+        listeners.material,
+        destinations.material,
+        (*listeners.problems, *destinations.problems),
+        frozenset(listeners.left_out),
+        amendments.encode(listeners.amended, destinations.amended),
+        listeners.stamps | destinations.stamps,
+        listeners.certificates,
+        listeners.status,
     )
+
+
+class _ReviewedListeners:
+    """The material of all listeners, by ID."""
+
+    def __init__(self, listeners: Iterable[ListenerEntry], last: TlsReview) -> None:
+        self.material: dict[str, ListenerTls] = {}
+        self.certificates: dict[str, Mapping[ListenerCertificate, ListenerCertificate]] = {}
+        self.status: dict[str, TlsStatus] = {}
+        self.amended: dict[str, ListenerTls | None] = {}
+        self.problems: list[EntityProblem] = []
+        self.left_out: set[str] = set()
+        self.stamps: dict[Path, tuple[int, ...]] = {}
+        for listener in listeners:
+            if listener.tls is not None:
+                self._add(listener, listener.tls, last)
+
+    def _add(self, listener: ListenerEntry, stated: ListenerTls, last: TlsReview) -> None:
+        self.stamps.update((path, stamp_of(path)) for path in files_of(stated))
+        kept = last.material.get(listener.id)
+        found = _ReviewedListener(stated, kept, last.certificates.get(listener.id, {}))
+        self.problems += (EntityProblem(Listener.kind, listener.id, listener.name, reason) for reason in found.problems)
+        if found.material is None:
+            self.left_out.add(listener.address)
+            self.amended[listener.id] = None
+        else:
+            self.material[listener.id] = found.material
+            self.certificates[listener.id] = found.certificates
+            if found.material != stated:
+                self.amended[listener.id] = found.material
+        self.status[listener.id] = _status(found, kept, last.status.get(listener.id))
+
+
+class _ReviewedDestinations:
+    """The material of all destinations that are spoken to over TLS, by ID."""
+
+    def __init__(self, destinations: Iterable[SecuredDestination], last: Mapping[str, DestinationTls]) -> None:
+        self.material: dict[str, DestinationTls] = {}
+        self.amended: dict[str, DestinationTls | None] = {}
+        self.problems: list[EntityProblem] = []
+        self.stamps: dict[Path, tuple[int, ...]] = {}
+        # Those with the same settings share a context for as long as one of them has it.
+        self._made: list[upstream_tls.UpstreamTls] = []
+        for destination in destinations:
+            self._add(destination, last.get(destination.id))
+        self._made.clear()
+
+    def _add(self, destination: SecuredDestination, kept: DestinationTls | None) -> None:
+        stated = destination.tls
+        self.stamps.update((path, stamp_of(path)) for path in upstream_tls.files_of(stated))
+        found: DestinationTls | None
+        try:
+            found = upstream_tls.with_files_read(stated)
+            if found != kept:
+                self._made.append(upstream_tls.upstream_tls(found, destination.host))  # OpenSSL has the last word
+        except TlsMaterialError as error:
+            reason = f"options.{error} ({_LEFT_OUT if kept is None else _STILL_USED})"
+            self.problems.append(EntityProblem(Destination.kind, destination.id, destination.name, reason))
+            found = kept
+        if found is not None:
+            self.material[destination.id] = found
+        if found != stated:
+            self.amended[destination.id] = found
 
 
 class _ReviewedListener:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
+from vrata.net.upstream_tls import UpstreamTls, is_confirmed
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, UntilCloseBody
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead, parse_response_head
@@ -39,16 +40,24 @@ class ResponseReader(Protocol):
     def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
     def on_tunnel_end(self) -> None: ...  # noqa: D102
     def on_broken(self, detail: str) -> None: ...  # noqa: D102
+    def on_refused(self, detail: str) -> None: ...  # noqa: D102
     def on_full(self) -> None: ...  # noqa: D102
     def on_ready(self) -> None: ...  # noqa: D102
 
 
 class UpstreamConnection:
-    """The protocol object of one connection. ``reader`` is set while an exchange uses it."""
+    """The protocol object of one connection. ``reader`` is set while an exchange uses it.
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    With *tls* its transport is a :class:`~vrata.net.tls_transport.TlsTransport`, and it is a ``SecuredProtocol``.
+    """
+
+    def __init__(self, pool: ConnectionPool, tls: UpstreamTls | None = None) -> None:
         # For the connection's lifetime.
         self._pool = pool
+        self.tls = tls
+        """How it is secured; None when it speaks in clear."""
+        self.refusal = ""
+        """The alert with which the upstream has ended the handshake after we had completed it."""
         self._transport = cast(asyncio.Transport, None)
         self.deadline = NEVER
         self.served = 0
@@ -105,12 +114,16 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """Close at once; no reader is told."""
+        is_idle = self.reader is None and self._left < 0
         self.reader = None
         if not self.closed:
             # Now, not in connection_lost: until then the pool would still give it away.
             self.closed = True
             if write_buffer.backlog(self._transport):
                 write_buffer.reset_on_close(self._transport)  # it does not read what it was sent
+            elif is_idle and self.tls is not None:
+                self._transport.close()  # with a goodbye: everything has been said
+                return
             self._transport.abort()
 
     def expire(self) -> None:
@@ -145,7 +158,7 @@ class UpstreamConnection:
         if exc is None and body is not None and body.finish():
             reader.on_content(b"", True)
         else:
-            reader.on_broken(str(exc) if exc is not None else "closed by the upstream")
+            self._tell_broken(reader, str(exc) if exc is not None else "closed by the upstream")
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a response; or bytes that nobody asked for, which end the connection (RFC 9112 §9.2)."""
@@ -182,6 +195,18 @@ class UpstreamConnection:
             self._transport.abort()  # a close would first wait for the request to be read
         return False
 
+    def input_cut(self, reason: str) -> None:
+        """Over TLS, the upstream's side has ended without a goodbye: a body that only a close ends may lack its end.
+
+        Or with an alert, which is the *reason*.
+        """
+        reader = self.reader
+        if self._is_unheard:
+            self.refusal = reason
+        self.close()
+        if reader is not None:
+            self._tell_broken(reader, reason or "closed by the upstream without close_notify")
+
     def pause_writing(self) -> None:
         """The upstream does not keep up."""
         if self.reader is not None:
@@ -191,6 +216,20 @@ class UpstreamConnection:
         """The upstream has caught up."""
         if self.reader is not None:
             self.reader.on_ready()
+
+    @property
+    def _is_unheard(self) -> bool:
+        """Nothing of a response has come over this connection."""
+        return not self.served and self._body is None and not self._buffer
+
+    def _tell_broken(self, reader: ResponseReader, detail: str) -> None:
+        if self.tls is not None and self._is_unheard:
+            session = self._transport.get_extra_info("ssl_object")
+            # An alert can get lost: the reset that follows it overtakes it.
+            if self.refusal or not is_confirmed(session):
+                reader.on_refused(detail)
+                return
+        reader.on_broken(detail)
 
     def _read_head(self, reader: ResponseReader, data: bytes) -> None:
         if self._buffer:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
 from vrata.proxy.upstream.connection import ResponseReader, UpstreamConnection
-from vrata.proxy.upstream.pool import MAX_WAITING, EndpointPool, TooManyWaiting, Waiting
+from vrata.proxy.upstream.pool import EndpointPool
+from vrata.proxy.upstream.queue import TooManyWaiting, Waiting
 from vrata.wire.http1.body import encode_chunk, encode_last_chunk
 from vrata.wire.http1.head import ResponseHead
 
@@ -16,6 +17,7 @@ _DIAL_FAILURES = {
     DialStage.RESOLVE: FailureClass.DNS_FAILURE,
     DialStage.CONNECT: FailureClass.CONNECTION_REFUSED,
     DialStage.TIMEOUT: FailureClass.TIMEOUT,
+    DialStage.TLS_HANDSHAKE: FailureClass.TLS_HANDSHAKE_FAILURE,
 }
 
 
@@ -110,11 +112,10 @@ class Exchange(ResponseReader):
             self._fresh = fresh
             try:
                 self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
-            except TooManyWaiting:
+            except TooManyWaiting as refusal:
                 self._over = True
                 self._latency = None  # nothing was learnt of the endpoint
-                detail = f"{MAX_WAITING} requests wait for a connection already"
-                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, detail)
+                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, str(refusal))
             return
         self.reused = True
         self._connection = connection
@@ -152,10 +153,11 @@ class Exchange(ResponseReader):
             connection.write(data)
         if not end:
             return
-        if not self._half_closed:
+        if not self._half_closed and connection.tls is None:
             self._half_closed = True
             connection.end_input()
             return
+        # Over TLS nothing would be read any more that the upstream still sends.
         self._over = True
         self._connection = None
         connection.leave()
@@ -250,11 +252,11 @@ class Exchange(ResponseReader):
 
     def on_broken(self, detail: str) -> None:
         """The connection ended, or spoke nonsense, before the response was complete."""
-        if not self._over:
-            self._over = True
-            self._connection = None
-            self._failed()
-            self._owner.on_attempt_failed(FailureClass.CONNECTION_RESET, detail)
+        self._broken(FailureClass.CONNECTION_RESET, detail)
+
+    def on_refused(self, detail: str) -> None:
+        """The upstream has ended the handshake after we had completed it: in TLS 1.3 it is the last to judge."""
+        self._broken(FailureClass.TLS_HANDSHAKE_FAILURE, detail)
 
     def on_full(self) -> None:
         """The upstream reads slower than the client writes."""
@@ -263,6 +265,13 @@ class Exchange(ResponseReader):
     def on_ready(self) -> None:
         """The upstream has caught up."""
         self._owner.on_upstream_ready()
+
+    def _broken(self, failure_class: FailureClass, detail: str) -> None:
+        if not self._over:
+            self._over = True
+            self._connection = None
+            self._failed()
+            self._owner.on_attempt_failed(failure_class, detail)
 
     def _failed(self) -> None:
         latency, self._latency = self._latency, None

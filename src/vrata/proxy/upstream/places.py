@@ -1,4 +1,4 @@
-"""The places for connections to one endpoint: as many as its limit, shared by all workers of the proxy.
+"""The places for connections to one endpoint, or to those of one destination: as many as the limit, for all workers.
 
 A *place* is the right to one connection, from the moment it is dialled to its end. Whoever finds none waits. Across
 workers, who has waited longer goes first: each worker shows since when its first request has been waiting, and the
@@ -37,17 +37,17 @@ class SharedNumber(Protocol):
 
 
 class Places:
-    """The places of one endpoint, as one worker sees them."""
+    """The places of one limit, as one worker sees them."""
 
-    def __init__(self, limit: int, endpoint: str, number: Callable[[str], SharedNumber]) -> None:
-        """*endpoint* tells these places from those of others; *number* gives the shared number of a name."""
+    def __init__(self, limit: int, name: str, number: Callable[[str], SharedNumber]) -> None:
+        """*name* tells these places from those of others; *number* gives the shared number of a name."""
         self.limit = limit
         self._number = number
-        self._name = f"connections {endpoint}"
+        self._name = f"connections {name}"
         self._taken: SharedNumber | None = None
         self._held = 0
         # Since when each worker's first request has been waiting.
-        self._waiting: SharedNumber | None = number(f"waiting {endpoint}")
+        self._waiting: SharedNumber | None = number(f"waiting {name}")
         self._waiting_since = 0
         self._leaving_free_since = 0
         self._sluggish: frozenset[int] = frozenset()
@@ -62,11 +62,21 @@ class Places:
             self._taken = self._number(self._name)
         return self._taken
 
+    @property
+    def held(self) -> int:
+        """How many this worker holds."""
+        return self._held
+
+    @property
+    def free(self) -> int:
+        """How many nobody holds; negative where the limit was lowered."""
+        return self.limit - self.taken.total
+
     def take(self, since: int, now: int) -> bool:
         """Take a place for a request that has been waiting since *since*; false when there is none for it yet."""
         ahead = self._ahead(since - PATIENCE)
         if ahead:
-            free = self.limit - self.taken.total
+            free = self.free
             if free <= 0:
                 self._leaving_free_since = 0
                 return False
@@ -95,7 +105,7 @@ class Places:
         whose first one has been waiting since *since* (0 = none waits).
         """
         ahead = self._ahead(since - PATIENCE if since else _EVER)
-        return max(0, len(ahead) - (self.limit - self.taken.total))
+        return max(0, len(ahead) - self.free)
 
     def wait(self, since: int) -> None:
         """Show the other workers since when our first request has been waiting; 0 = none waits."""
@@ -104,7 +114,7 @@ class Places:
             self._waiting_since = since
 
     def retire(self) -> None:
-        """The endpoint is not configured any more: neither claim precedence nor grant it."""
+        """What the limit is for is not configured any more: neither claim precedence nor grant it."""
         if self._waiting is not None:
             self.wait(0)
             self._waiting.leave()

@@ -41,8 +41,6 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"http2": True}, "http2"),
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
-    ("destination", {"options": {"timeouts": {"tlsHandshake": "1s"}}}, "options.timeouts.tlsHandshake"),
-    ("destination", {"options": {"tls": {"mode": "tls"}}}, "options.tls.mode"),
     ("destination", {"options": {"endpointBalancing": {"algorithm": "STICKY"}}}, "options.endpointBalancing.algorithm"),
     (
         "destination",
@@ -83,7 +81,10 @@ def test_a_snapshot_with_what_has_no_effect_is_refused(kind: str, members: dict[
 
 
 def test_everything_acted_on_makes_a_snapshot() -> None:
-    timeouts = ("request", "connect", "dualStackFallback", "responseHeader", "expectContinue", "idleConnection")
+    timeouts = (
+        *("request", "connect", "dualStackFallback", "tlsHandshake"),
+        *("responseHeader", "expectContinue", "idleConnection"),
+    )
     captured(
         listeners=[
             listener(
@@ -117,7 +118,16 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                 endpoints=[{"host": "10.0.0.1", "port": 81}],
                 options={
                     "timeouts": dict.fromkeys(timeouts, "1s"),
-                    "tls": {"mode": "none"},
+                    "tls": {
+                        "mode": "mtls",
+                        "cert": "/cert.pem",
+                        "key": "/key.pem",
+                        "ca": "/ca.pem",
+                        "sni": "a.example",
+                        "subjectAltNames": ["spiffe://example.org/a", "a.example", "10.0.0.1"],
+                        "minVersion": "TLSv1_2",
+                        "maxVersion": "TLSv1_3",
+                    },
                     "endpointBalancing": {"algorithm": "RANDOM"},
                     "discovery": {"type": "dns"},
                     "http2": False,

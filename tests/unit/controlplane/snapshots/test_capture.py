@@ -231,6 +231,11 @@ def test_versions_of_tls_that_are_not_to_be_used_any_more_are_warned_of() -> Non
     found = warnings_of(listeners=[listener(tls=tls("TLSv1_1"))], routes=[route()], destinations=[destination()])
     (warning,) = found
     assert "tls.minVersion: lets clients use TLSv1_1" in warning
+    for mode, expected in (("tls", 1), ("none", 0)):
+        options = {"tls": {"mode": mode, "minVersion": "TLSv1_0"}}
+        found = warnings_of(listeners=[listener()], routes=[route()], destinations=[destination(options=options)])
+        assert len(found) == expected
+        assert all("options.tls.minVersion: lets upstreams use TLSv1_0" in warning for warning in found)
 
 
 @pytest.mark.parametrize(

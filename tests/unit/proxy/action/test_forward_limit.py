@@ -10,7 +10,7 @@ from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.staged_backend import StagedBackend, StagedConnection, answer_ok
 from tests.support.stream_client import StreamClient, request, within
-from vrata.proxy.upstream.pool import MAX_WAITING
+from vrata.proxy.upstream.queue import MAX_WAITING
 
 
 async def limited(proxy: InProcessProxy, port: int, limit: int, *, budget: str = "10s") -> None:

@@ -233,7 +233,7 @@ async def test_a_response_that_has_begun_is_not_retried(proxy: InProcessProxy) -
 async def test_requests_that_may_not_even_wait_are_not_retried(
     proxy: InProcessProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vrata.proxy.upstream.pool.MAX_WAITING", 0)
+    monkeypatch.setattr("vrata.proxy.upstream.queue.MAX_WAITING", 0)
     async with StagedBackend(in_turn(silence)) as backend:
         await retry_to(proxy, backend.port, options={"maxConnsPerHost": 1}, attempts=3)
         first, second = await proxy.connect(), await proxy.connect()

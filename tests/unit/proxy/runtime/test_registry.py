@@ -15,6 +15,7 @@ from vrata.proxy.dataplane import DataPlane
 from vrata.proxy.runtime import shared_counts
 from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry, Uses
 from vrata.proxy.runtime.shared_counts import SharedCounts
+from vrata.proxy.upstream.queue import ConnectionLimits
 
 A, B = ("d", "127.0.0.1", 80), ("d", "::1", 80)
 
@@ -35,16 +36,16 @@ def test_a_plan_in_force_sets_the_limits() -> None:
 
         pools = [registry.pool(*A), registry.pool(*B)]
         assert limits() == [None, None]
-        registry.keep_only(Uses({A: 3, B: 0}, frozenset({"d"})))
+        registry.keep_only(Uses({A: ConnectionLimits(3), B: ConnectionLimits(0)}, frozenset({"d"})))
         assert limits() == [3, None]
         assert repr(sweeper) == "<DeadlineSweeper 1 watched>"
         # The next plan changes the limits in place.
         places = pools[0].places
         assert [registry.pool(*A), registry.pool(*B)] == pools
-        registry.keep_only(Uses({A: 5, B: 2}, frozenset({"d"})))
+        registry.keep_only(Uses({A: ConnectionLimits(5), B: ConnectionLimits(2)}, frozenset({"d"})))
         assert limits() == [5, 2]
         assert pools[0].places is places
-        registry.keep_only(Uses({A: 0, B: 2}, frozenset({"d"})))
+        registry.keep_only(Uses({A: ConnectionLimits(0), B: ConnectionLimits(2)}, frozenset({"d"})))
         assert limits() == [None, 2]
         registry.keep_only(NOTHING)
 
@@ -57,7 +58,7 @@ def test_the_numbers_of_an_endpoint_that_is_gone_are_given_up() -> None:
         counts = SharedCounts(table)
         registry.share(counts)
         registry.pool(*A)
-        registry.keep_only(Uses({A: 3}, frozenset({"d"})))
+        registry.keep_only(Uses({A: ConnectionLimits(3)}, frozenset({"d"})))
         assert repr(counts) != "<SharedCounts lane 0, 0 counts>"
         registry.keep_only(NOTHING)
         assert repr(counts) == "<SharedCounts lane 0, 0 counts>"

@@ -3,133 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.support.conditions import eventually_async, settled
 from tests.support.in_process_proxy import EACH_LOOP, LoopFactory
+from tests.support.limited_pools import LAST_OK, OK, Proxy, scenario
 from tests.support.ports import free_port
-from tests.support.recording_attempt import RecordingAttempt
-from tests.support.scripted_backend import BackendConnection, ScriptedBackend
-from vrata.net.deadlines import INTERVAL, DeadlineSweeper
-from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy.contracts import FailureClass, UpstreamTimeouts
+from tests.support.scripted_backend import ScriptedBackend
+from vrata.net.deadlines import INTERVAL
+from vrata.proxy.contracts import FailureClass
 from vrata.proxy.runtime.shared_counts import SharedCounts, reap
-from vrata.proxy.runtime.shared_counts import create as create_table
-from vrata.proxy.upstream import pool as pool_module
-from vrata.proxy.upstream.exchange import Exchange
-from vrata.proxy.upstream.places import PATIENCE, Places
-from vrata.proxy.upstream.pool import EndpointPool
-
-HEAD = b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-LAST_OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-TIMEOUTS = UpstreamTimeouts()
-
-
-class Attempt(RecordingAttempt):
-    """An attempt with its exchange and its number, by which the backend knows it."""
-
-    exchange: Exchange
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-class Worker:
-    """The pool of one worker, for the backend's endpoint."""
-
-    def __init__(self, proxy: Proxy, limit: int) -> None:
-        self._proxy = proxy
-        self.sweeper = DeadlineSweeper(asyncio.get_running_loop())
-        self.sweeper.start()
-        self.counts = SharedCounts(proxy.table)
-        self.pool = EndpointPool("127.0.0.1", proxy.backend.port, self.sweeper, proxy.tasks)
-        if limit:
-            self.limit(limit)
-
-    def limit(self, limit: int) -> None:
-        """Give the pool a limit that it has not had yet."""
-        self.pool.limit(Places(limit, "d", self.counts.count))
-
-    def attempt(self, *, fresh: bool = False, content: bytes = b"", end: bool = True) -> Attempt:
-        attempt = Attempt(len(self._proxy.attempts))
-        self._proxy.attempts.append(attempt)
-        attempt.exchange = Exchange(attempt, self.pool, TIMEOUTS, b"GET")
-        attempt.exchange.start(HEAD % attempt.number, content, end, chunked=False, fresh=fresh)
-        return attempt
-
-    @property
-    def state(self) -> str:
-        """What the pool says of itself, without its address."""
-        return repr(self.pool).partition(f":{self.pool.port} ")[2].rstrip(">")
-
-    def is_done(self) -> bool:
-        """Whether there is no connection, and nothing has a deadline."""
-        return not self.pool.connections and repr(self.sweeper) == "<DeadlineSweeper 0 watched>"
-
-
-class Proxy:
-    """Workers that share a table, and the backend that they share."""
-
-    def __init__(self, backend: ScriptedBackend) -> None:
-        self.backend = backend
-        self.tasks = TaskSupervisor()
-        self.table = create_table()
-        self.attempts: list[Attempt] = []
-        self.workers: list[Worker] = []
-
-    def worker(self, limit: int) -> Worker:
-        worker = Worker(self, limit)
-        self.workers.append(worker)
-        return worker
-
-    async def serve(self, answer: bytes = OK) -> tuple[BackendConnection, int]:
-        """Answer the first request of the next connection; returns which it was."""
-        connection = await self.backend.accept()
-        return connection, await self.answer(connection, answer)
-
-    async def answer(self, connection: BackendConnection, answer: bytes = OK) -> int:
-        number = int((await connection.read_head()).split()[1][1:])
-        connection.send(answer)
-        await self.attempts[number].until_ended()
-        assert self.attempts[number].content == b"ok"
-        return number
-
-    async def close(self) -> None:
-        for attempt in self.attempts:
-            attempt.exchange.cancel()
-        for worker in self.workers:
-            worker.pool.retire()
-            await eventually_async(worker.is_done, 5, what=f"nothing is left of {worker.pool}")
-        leftover = SharedCounts(self.table).count("connections d")
-        assert leftover.total == 0
-        await self.tasks.stop()
-        for worker in self.workers:
-            worker.sweeper.stop()
-        os.close(self.table)
-
-
-def scenario(play: Callable[[Proxy], Awaitable[None]]) -> Callable[[LoopFactory], None]:
-    """The test that plays it on each event loop and checks that no connection and no place is left."""
-
-    async def main() -> None:
-        async with ScriptedBackend() as backend:
-            proxy = Proxy(backend)
-            try:
-                await play(proxy)
-            finally:
-                await proxy.close()
-
-    def test(loop_factory: LoopFactory) -> None:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(main())
-
-    return EACH_LOOP(test)
-
+from vrata.proxy.upstream.places import PATIENCE
+from vrata.proxy.upstream.queue import MAX_WAITING, UNLIMITED, ConnectionLimits
 
 # -- one worker ------------------------------------------------------------------------------------------------------
 
@@ -215,15 +101,15 @@ async def test_whoever_gives_up_while_its_connection_is_dialled_leaves_it_to_the
 async def test_a_cancelled_dial_is_counted_no_more(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     worker.attempt()
-    assert worker.counts.count("connections d").total == 1
+    assert proxy.connections(SharedCounts(proxy.table)).total == 1
     await proxy.tasks.stop()
-    assert worker.counts.count("connections d").total == 0
+    assert proxy.connections(SharedCounts(proxy.table)).total == 0
 
 
 @scenario
 async def test_the_queue_is_bounded(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
-    attempts = [worker.attempt() for _ in range(pool_module.MAX_WAITING + 1)]
+    attempts = [worker.attempt() for _ in range(MAX_WAITING + 1)]
     assert not any(attempt.ends for attempt in attempts)
     refused = worker.attempt()
     assert (refused.failure, refused.ends) == (FailureClass.CIRCUIT_OPEN, 1)
@@ -299,7 +185,7 @@ async def test_a_limit_that_appears_closes_what_is_too_much(proxy: Proxy) -> Non
     for connection in connections[:3]:
         await proxy.answer(connection)
     assert worker.state == "4 connections, 3 idle, 0 dialling"
-    worker.limit(1)
+    worker.limit(ConnectionLimits(1))
     await eventually_async(lambda: worker.state == "1 connections, 0 idle, 0 dialling", 5, what=worker.state)
     worker.attempt()
     assert worker.state == "1 connections, 0 idle, 0 dialling, 1 waiting"
@@ -313,9 +199,7 @@ async def test_a_limit_that_is_lowered_closes_busy_connections_when_they_are_don
     for _ in range(5):
         worker.attempt()
     connections = [await proxy.backend.accept() for _ in range(3)]
-    assert worker.pool.places is not None
-    worker.pool.places.limit = 1
-    worker.pool.look_around()
+    worker.limit(ConnectionLimits(1))
     await proxy.answer(connections[0])
     await proxy.answer(connections[1])
     assert [await found.read_to_end() for found in connections[:2]] == [b"", b""]
@@ -328,9 +212,7 @@ async def test_a_limit_that_is_raised_lets_the_next_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    assert worker.pool.places is not None
-    worker.pool.places.limit = 3
-    worker.pool.look_around()
+    worker.limit(ConnectionLimits(3))
     assert worker.state == "0 connections, 0 idle, 3 dialling, 1 waiting"
 
 
@@ -339,9 +221,9 @@ async def test_without_the_limit_all_who_wait_dial(proxy: Proxy) -> None:
     worker = proxy.worker(limit=1)
     for _ in range(4):
         worker.attempt()
-    worker.pool.unlimit()
+    worker.limit(UNLIMITED)
     assert worker.state == "0 connections, 0 idle, 4 dialling"
-    assert worker.counts.count("connections d").total == 0
+    assert proxy.connections(SharedCounts(proxy.table)).total == 0
     for _ in range(4):
         await proxy.serve()
 
@@ -358,7 +240,7 @@ async def test_an_endpoint_that_is_not_configured_any_more_still_serves_who_wait
     assert await proxy.answer(connection) == 2
     assert await connection.read_to_end() == b""
     # A late attempt, of a request that began with the old plan, is counted like any other.
-    watcher = SharedCounts(proxy.table).count("connections d")
+    watcher = proxy.connections(SharedCounts(proxy.table))
     await eventually_async(lambda: watcher.total == 0, 5, what="nothing is counted")
     worker.attempt()
     worker.attempt()
@@ -440,7 +322,7 @@ async def test_a_worker_that_is_never_idle_does_not_starve_another(proxy: Proxy)
 @scenario
 async def test_the_places_of_a_worker_that_died_are_free_again(proxy: Proxy) -> None:
     dead = SharedCounts(proxy.table)
-    dead.count("connections d").add(2)
+    proxy.connections(dead).add(2)
     worker = proxy.worker(limit=2)
     waiting = worker.attempt()
     assert await settled(lambda: waiting.ends, 0.12) == 0
@@ -470,7 +352,7 @@ def test_under_load_the_limit_holds_and_everybody_is_served(loop_factory: LoopFa
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with ScriptedBackend() as backend:
             backend.port = server.sockets[0].getsockname()[1]
-            proxy = Proxy(backend)
+            proxy = Proxy([backend])
             workers = [proxy.worker(limit) for _ in range(3)]
             for round_ in range(100):
                 for worker in workers[: 1 + round_ % 3]:

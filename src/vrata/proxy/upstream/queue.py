@@ -1,0 +1,471 @@
+"""Those who wait for connections to the endpoints of a destination that has limits.
+
+There are two kinds of limits, and both may act at once: one for the connections to each endpoint, one for those of the
+whole destination. A connection needs a place of either (:mod:`vrata.proxy.upstream.places`). Who gets none waits: first
+come, first served, but nobody is kept waiting by one whom the limit of another endpoint alone holds up.
+
+Where endpoints share places, a connection that nobody needs is closed for the first who waits, and its place used for
+a dial to the other endpoint. A connection that just became free rather serves the next one who waits for the same
+endpoint, as long as others have not waited for :data:`~vrata.proxy.upstream.places.PATIENCE` longer: between endpoints
+it is as between workers, a connection costs more to replace than to use again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heapreplace
+from typing import Final, Protocol
+
+from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
+from vrata.net.dial import DialError
+from vrata.proxy.contracts import UpstreamTimeouts
+from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.places import PATIENCE, Places, SharedNumber
+
+MAX_WAITING = 1024
+"""Requests that wait for a connection to one endpoint in one worker, where no circuit breaker has another limit.
+
+A queue this long is not worked off in the time that anybody waits for an answer. It is also what the pending requests
+of a circuit breaker are limited to by default. Each may hold :data:`~vrata.proxy.upstream.exchange.MAX_UNSENT` bytes of
+a body, and what was read at once."""
+
+
+class TooManyWaiting(Exception):  # noqa: N818 - an outcome
+    """As many requests wait for a connection as may; ``args[0]`` says how many."""
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What limits the connections of a destination, over all workers."""
+
+    per_endpoint: int = 0
+    """Connections to each endpoint; 0 = any number."""
+    connections: int = 0
+    """Connections to all of them together; 0 = any number."""
+    pending: int = 0
+    """Requests that wait for one; 0 = :data:`MAX_WAITING` for each endpoint and worker."""
+
+
+UNLIMITED: Final = ConnectionLimits()
+
+_TAKEN: Final = 0
+_LACKS_PLACE_OF_ENDPOINT: Final = 1
+_LACKS_PLACE_OF_DESTINATION: Final = 2
+
+
+class Waiting:
+    """One who waits for a connection."""
+
+    __slots__ = ("connected", "failed", "is_counted", "number", "since", "timeouts")
+
+    def __init__(
+        self,
+        timeouts: UpstreamTimeouts,
+        connected: Callable[[UpstreamConnection], bool],
+        failed: Callable[[DialError], None],
+        since: int,
+        number: int,
+        is_counted: bool,
+    ) -> None:
+        self.timeouts = timeouts
+        self.connected = connected
+        self.failed = failed
+        self.since = since
+        """Milliseconds of the loop's clock."""
+        self.number = number
+        """Who comes later has a higher one."""
+        self.is_counted = is_counted
+        """It counts among the pending requests of the destination."""
+
+
+class QueuedPool(Protocol):
+    """What a queue needs of the pool of one endpoint."""
+
+    places: Places | None
+    line: OrderedDict[Waiting, None]
+    idle: list[UpstreamConnection]
+    leaving: set[UpstreamConnection]
+    held: int
+    retired: bool
+
+    @property
+    def in_use(self) -> int: ...  # noqa: D102
+    def drop(self, connection: UpstreamConnection) -> None: ...  # noqa: D102
+    def start_dial(  # noqa: D102
+        self,
+        timeouts: UpstreamTimeouts,
+        connected: Callable[[UpstreamConnection], bool],
+        failed: Callable[[DialError], None],
+    ) -> None: ...
+
+
+class Queue(Watched):
+    """One worker's, for all endpoints of one destination. Survives swaps; a swap may change the limits."""
+
+    def __init__(
+        self,
+        destination_id: str,
+        number: Callable[[str], SharedNumber],
+        sweeper: DeadlineSweeper,
+        now: Callable[[], float],
+    ) -> None:
+        """*number* gives the shared number of a name; *now* is the loop's clock."""
+        self.destination_id = destination_id
+        self.number = number
+        self.limits = UNLIMITED
+        self.deadline = NEVER
+        self._sweeper = sweeper
+        self._clock = now
+        self._pools: dict[QueuedPool, None] = {}
+        self._lines: dict[QueuedPool, None] = {}
+        """The pools that somebody waits for."""
+        self._last = 0
+        self._leaving = 0
+        """Connections whose places are about to be free."""
+        self._places: Places | None = None
+        self._pending: SharedNumber | None = None
+        self._retired = False
+
+    def __repr__(self) -> str:
+        waiting = sum(len(pool.line) for pool in self._lines)
+        return f"<Queue {self.destination_id} {waiting} waiting, {self._places or 'any number of connections'}>"
+
+    # -- of a plan ----------------------------------------------------------------------------------------------------
+
+    def configure(self, limits: ConnectionLimits) -> None:
+        """Act by *limits* from now on; what is too much is closed when it is idle."""
+        if limits == self.limits:
+            return
+        self.limits = limits
+        places = self._places
+        if places is not None:
+            if limits.connections:
+                places.limit = limits.connections
+            else:
+                places.leave()
+                self._places = None
+        elif limits.connections:
+            self._places = Places(limits.connections, self.destination_id, self.number)
+            self._places.hold(sum(pool.held for pool in self._pools))
+        if not limits.pending:
+            self._count_no_more()
+        elif self._pending is None:
+            for pool in self._lines:
+                for waiting in pool.line:
+                    waiting.is_counted = True
+                    self._counted().add(1)
+        self.look_around()
+
+    def adopt(self, pool: QueuedPool) -> None:
+        """*pool* needs places from now on, also for what it has already."""
+        if pool not in self._pools:
+            self._pools[pool] = None
+            self._leaving += len(pool.leaving)
+            self._watch()
+        self.settle(pool)
+        self._look_at(pool)
+
+    def release(self, pool: QueuedPool) -> None:
+        """*pool* needs places no more."""
+        self._lines.pop(pool, None)
+        self._pools.pop(pool, None)
+        self._leaving -= len(pool.leaving)
+        held, pool.held = pool.held, 0
+        if self._places is not None:
+            self._places.hold(self._places.held - held)
+        while pool.line:
+            waiting = self._pop(pool)
+            pool.start_dial(waiting.timeouts, waiting.connected, waiting.failed)
+        self._give_up_if_done()
+
+    def retire(self) -> None:
+        """The destination is not configured any more, or not with limits: claim no precedence, serve who waits."""
+        self._retired = True
+        if self._places is not None:
+            self._places.retire()
+        self._give_up_if_done()
+
+    # -- of a request -------------------------------------------------------------------------------------------------
+
+    def enter(
+        self,
+        pool: QueuedPool,
+        timeouts: UpstreamTimeouts,
+        connected: Callable[[UpstreamConnection], bool],
+        failed: Callable[[DialError], None],
+    ) -> Waiting | None:
+        """Have *pool* dial, at once if there are places (returns None), else later. Raises :class:`TooManyWaiting`."""
+        now = self._now()
+        if pool not in self._pools:
+            self._pools[pool] = None  # a late attempt, by a plan that was replaced
+            self._watch()
+        self._admit_for(pool)
+        if not self._others_first(pool) and self._take(pool, now, now) == _TAKEN:
+            pool.start_dial(timeouts, connected, failed)
+            return None
+        victim = self._victim(pool, now)
+        waiting = Waiting(timeouts, connected, failed, now, self._last, self._count(pool, victim is not None))
+        self._last += 1
+        pool.line[waiting] = None
+        self._lines[pool] = None
+        if victim is not None:
+            self._drop_oldest(victim)
+        self._show(pool)
+        return waiting
+
+    def leave(self, pool: QueuedPool, waiting: Waiting) -> None:
+        """*waiting* wants no connection to the endpoint of *pool* any more."""
+        if waiting in pool.line:
+            del pool.line[waiting]
+            self._left(pool, waiting)
+        self.settle(pool)
+
+    def pass_on(self, pool: QueuedPool, connection: UpstreamConnection) -> bool:
+        """Give *connection* up if its place is owed, else to the first who waits; false if it may stay idle."""
+        if self._owes(pool) or (self._lines and self._is_wanted_elsewhere(pool)):
+            pool.drop(connection)
+            return True
+        while pool.line:
+            waiting = self._pop(pool)
+            if waiting.connected(connection):
+                return True
+        return False
+
+    # -- of a pool ----------------------------------------------------------------------------------------------------
+
+    def leaves(self, pool: QueuedPool, connection: UpstreamConnection) -> None:
+        """*connection* is about to end, and its place will be free when it has."""
+        if connection not in pool.leaving:
+            pool.leaving.add(connection)
+            self._leaving += 1
+
+    def has_left(self, pool: QueuedPool, connection: UpstreamConnection) -> None:
+        """The place of *connection* is free."""
+        if connection in pool.leaving:
+            pool.leaving.discard(connection)
+            self._leaving -= 1
+        self.settle(pool)
+
+    def settle(self, pool: QueuedPool) -> None:
+        """The number of connections in use by *pool* may have changed."""
+        held = pool.in_use
+        change = held - pool.held
+        pool.held = held
+        if pool.places is not None:
+            pool.places.hold(held)
+        if self._places is not None and change:
+            self._places.hold(self._places.held + change)
+        self._admit_for(pool)
+        if pool.retired and not pool.in_use and not pool.line:
+            if pool.places is not None:
+                pool.places.leave()
+            self._pools.pop(pool, None)
+            self._give_up_if_done()
+
+    # -- every now and then -------------------------------------------------------------------------------------------
+
+    def expire(self) -> None:
+        """Another sweep."""
+        if self._lines or any(pool.idle for pool in self._pools):
+            self.look_around()
+
+    def look_around(self) -> None:
+        """Do what the other workers and the limits ask for: give idle connections up, take places that are free."""
+        self._admit(list(self._lines))
+        for pool in self._pools:
+            self._look_at(pool)
+        while (self._owes_of_destination() or self._wanted(None)[0] > self._leaving) and (
+            oldest := self._with_oldest_idle()
+        ) is not None:
+            self._drop_oldest(oldest)
+        for pool in self._lines:
+            self._show(pool)
+
+    def _look_at(self, pool: QueuedPool) -> None:
+        while pool.idle and self._owes_of_endpoint(pool):
+            self._drop_oldest(pool)
+
+    # -- whose turn it is ---------------------------------------------------------------------------------------------
+
+    def _admit_for(self, pool: QueuedPool) -> None:
+        """Dial for those whom a place of *pool* may have been lacking."""
+        if self._places is not None:
+            if self._lines:
+                self._admit(list(self._lines))
+        elif pool.line:
+            self._admit([pool])
+
+    def _admit(self, pools: list[QueuedPool]) -> None:
+        """Dial for those who wait for *pools*, as far as there are places."""
+        now = self._now()
+        heads = [(_head(pool).number, pool) for pool in pools]
+        heapify(heads)
+        while heads:
+            pool = heads[0][1]
+            outcome = self._take(pool, _head(pool).since, now)
+            if outcome == _LACKS_PLACE_OF_DESTINATION:
+                return
+            if outcome == _TAKEN:
+                waiting = self._pop(pool)
+                pool.start_dial(waiting.timeouts, waiting.connected, waiting.failed)
+                if pool.line:
+                    heapreplace(heads, (_head(pool).number, pool))
+                    continue
+            heappop(heads)  # who waits for another endpoint may still go
+
+    def _others_first(self, pool: QueuedPool) -> bool:
+        """Whether somebody waits for the same place as whoever asks for one now."""
+        if pool.line:
+            return True
+        return self._places is not None and self._wanted(pool)[0] > 0
+
+    def _take(self, pool: QueuedPool, since: int, now: int) -> int:
+        """Take what a connection of *pool* needs, for a request that has been waiting since *since*."""
+        places = pool.places
+        if places is not None and not places.take(since, now):
+            return _LACKS_PLACE_OF_ENDPOINT
+        if self._places is not None and not self._places.take(since, now):
+            if places is not None:
+                places.hold(places.held - 1)
+            return _LACKS_PLACE_OF_DESTINATION
+        pool.held += 1
+        return _TAKEN
+
+    def _wanted(self, pool: QueuedPool | None) -> tuple[int, int]:
+        """How many wait for a place of the destination, and for nothing else; and since when the first of them has.
+
+        Those for the endpoint of *pool* are left out.
+        """
+        number = since = 0
+        if self._places is None:
+            return 0, 0
+        for other in self._lines:
+            if other is pool:
+                continue
+            waiting = len(other.line)
+            if other.places is not None:
+                waiting = min(waiting, other.places.free)
+            if waiting > 0:
+                number += waiting
+                first = _head(other).since
+                since = min(since, first) if since else first
+        return number, since
+
+    def _is_wanted_elsewhere(self, pool: QueuedPool) -> bool:
+        """Whether a connection of *pool* should rather make room for one to another endpoint."""
+        number, since = self._wanted(pool)
+        if number <= self._leaving:
+            return False
+        return not pool.line or since < _head(pool).since - PATIENCE
+
+    def _owes(self, pool: QueuedPool) -> bool:
+        """Whether a connection of *pool* should be closed rather than used again: others wait, or it is too many."""
+        return self._owes_of_endpoint(pool) or self._owes_of_destination()
+
+    def _owes_of_endpoint(self, pool: QueuedPool) -> bool:
+        since = _head(pool).since if pool.line else 0
+        return pool.places is not None and pool.places.owed(since) > len(pool.leaving)
+
+    def _owes_of_destination(self) -> bool:
+        return self._places is not None and self._places.owed(self._wanted(None)[1]) > self._leaving
+
+    # -- idle connections ---------------------------------------------------------------------------------------------
+
+    def _victim(self, pool: QueuedPool, now: int) -> QueuedPool | None:
+        """Whose oldest idle connection is to make room for who now waits for *pool*; None if there is none.
+
+        Who asks for a new one although one is idle does not trust those that are.
+        """
+        if pool.places is not None and pool.places.free <= 0:
+            return pool if pool.idle and len(pool.line) >= len(pool.leaving) else None
+        if self._places is None or self._places.free > 0 or self._places.owed(now):
+            return None
+        return self._with_oldest_idle() if self._wanted(None)[0] >= self._leaving else None
+
+    def _with_oldest_idle(self) -> QueuedPool | None:
+        oldest: QueuedPool | None = None
+        deadline = NEVER
+        for pool in self._pools:
+            if pool.idle and (oldest is None or pool.idle[0].deadline < deadline):
+                oldest, deadline = pool, pool.idle[0].deadline
+        return oldest
+
+    def _drop_oldest(self, pool: QueuedPool) -> None:
+        pool.drop(pool.idle.pop(0))
+
+    # -- those who wait -----------------------------------------------------------------------------------------------
+
+    def _pop(self, pool: QueuedPool) -> Waiting:
+        waiting, _ = pool.line.popitem(last=False)
+        self._left(pool, waiting)
+        return waiting
+
+    def _left(self, pool: QueuedPool, waiting: Waiting) -> None:
+        if not pool.line:
+            self._lines.pop(pool, None)
+        if waiting.is_counted and self._pending is not None:
+            self._pending.add(-1)
+        self._show(pool)
+
+    def _count(self, pool: QueuedPool, has_place: bool) -> bool:
+        """Count one more who waits; false when it is not counted. Raises :class:`TooManyWaiting`.
+
+        One for whom a connection is being closed *has_place*, but for the moment in which that ends.
+        """
+        limit = self.limits.pending
+        if not limit:
+            if len(pool.line) >= MAX_WAITING:
+                raise TooManyWaiting(f"{MAX_WAITING} requests wait for a connection already")
+            return False
+        if self._counted().reserve(limit):
+            return True
+        if not has_place:
+            raise TooManyWaiting(f"{limit} requests wait for a connection already (maxPendingRequests)")
+        return False
+
+    def _counted(self) -> SharedNumber:
+        if self._pending is None:
+            self._pending = self.number(f"pending {self.destination_id}")
+        return self._pending
+
+    def _count_no_more(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.leave()
+            for pool in self._lines:
+                for waiting in pool.line:
+                    waiting.is_counted = False
+
+    def _show(self, pool: QueuedPool) -> None:
+        """Let the other workers see since when somebody has been waiting here, of whom one for *pool* came or went."""
+        if pool.places is not None:
+            pool.places.wait(_head(pool).since if pool.line else 0)
+        if self._places is not None:
+            self._places.wait(self._wanted(None)[1])
+
+    # -- what is there ------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        self._sweeper.watch(self)
+        self.deadline = 0.0  # every sweep
+
+    def _give_up_if_done(self) -> None:
+        """Count nothing any more when there is nothing to count."""
+        if self._pools:
+            return
+        self._sweeper.forget(self)
+        self.deadline = NEVER
+        if self._retired:
+            self._count_no_more()
+            if self._places is not None:
+                self._places.leave()
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+
+def _head(pool: QueuedPool) -> Waiting:
+    """The first who waits for *pool*."""
+    return next(iter(pool.line))
