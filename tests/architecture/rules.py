@@ -40,13 +40,15 @@ PROXY = f"{ROOT}.proxy"
 STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoint", "upstream", "action"})
 """The packages of ``proxy`` that a request passes, in its order."""
 
-STAGES_MAY_IMPORT = frozenset({"contracts", "meters", "standing"})
-"""What a stage may import of ``proxy`` beside itself: what they know of each other, and what counts for all of them."""
+STAGES_MAY_IMPORT = frozenset({"contracts", "meters", "sessions", "standing"})
+"""What a stage may import of ``proxy`` beside itself: what they know of each other, what counts for all of them, and
+what keeps sessions."""
 
 ASSEMBLERS = frozenset(
     {
         "action.forward",
         "action.mirror",
+        "action.session_search",
         "compile",
         "destinations",
         "plan",

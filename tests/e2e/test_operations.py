@@ -170,7 +170,7 @@ class TestRefusingToStart:
             ("controlPlane: {encryption: {key: '%%%'}}\n", "controlPlane.encryption.key"),
             ("controlPlane: {auth: {apiKeys: [{name: a}]}}\n", "controlPlane.auth.apiKeys[0].key is required"),
             ("controlPlane: {tls: {cert: c.pem}}\n", "controlPlane.tls"),
-            ("sessionStore: {type: redis}\n", "sessionStore"),
+            ("sessionStore: {type: redis, redis: {db: -1}}\n", "sessionStore.redis.db"),
         ],
     )
     def test_a_key_that_is_wrong(self, tmp_path: Path, text: str, part: str) -> None:

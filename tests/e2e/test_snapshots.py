@@ -138,25 +138,12 @@ class TestWhatIsRefused:
             ({"outlierDetection": {}}, "options.outlierDetection"),
             ({"healthCheck": {"path": "/up"}}, "options.healthCheck"),
             ({"tls": {"mode": "tls"}}, "options.tls"),
-            ({"endpointBalancing": {"algorithm": "STICKY"}}, "options.endpointBalancing"),
             ({"discovery": {"type": "kubernetes"}}, "options.discovery"),
             ({"timeouts": {"tlsHandshake": "1s"}}, "options.timeouts.tlsHandshake"),
         ],
     )
     def test_an_option_of_a_destination(self, gateway: Gateway, options: Document, path: str) -> None:
         error = self.refused(gateway, "destinations", destination("fancy", 80, **options))
-        assert "fancy" in error
-        assert path in error
-
-    @pytest.mark.parametrize(
-        ("fields", "path"),
-        [
-            ({"destinationBalancing": {"algorithm": "STICKY"}}, "forward.destinationBalancing"),
-        ],
-    )
-    def test_an_option_of_a_route(self, gateway: Gateway, fields: Document, path: str) -> None:
-        gateway.call("POST", "/destinations", destination("plain", 80))
-        error = self.refused(gateway, "routes", route("fancy", forward=forward("plain", **fields)))
         assert "fancy" in error
         assert path in error
 

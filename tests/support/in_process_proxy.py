@@ -11,6 +11,7 @@ import inspect
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterable
+from random import Random
 from typing import Any, Concatenate, ParamSpec
 
 import pytest
@@ -21,6 +22,9 @@ from tests.support.stream_client import StreamClient
 from vrata.net.event_loop import new_event_loop
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.dataplane import ApplyReport, DataPlane
+from vrata.proxy.sessions.redis_store import RedisSessionStore
+from vrata.proxy.sessions.settings import RedisSettings
+from vrata.proxy.sessions.store import SessionStore
 
 Document = dict[str, Any]
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
@@ -50,9 +54,11 @@ def snapshot_document(snapshot_id: str, **entities: Iterable[Any]) -> Document:
 class InProcessProxy:
     """The data plane with one listener, and more on demand."""
 
-    def __init__(self, *, cel_body_max_size: int = 65536) -> None:
+    def __init__(self, *, cel_body_max_size: int = 65536, sessions: RedisSettings | SessionStore | None = None) -> None:
         self.tasks = TaskSupervisor()
-        self.data_plane = DataPlane(self.tasks, cel_body_max_size)
+        if isinstance(sessions, RedisSettings):
+            sessions = RedisSessionStore(sessions, self.tasks, Random(1).random)
+        self.data_plane = DataPlane(self.tasks, cel_body_max_size, sessions)
         self.port = self.listen()
         self._applied = 0
         self._clients: list[StreamClient] = []

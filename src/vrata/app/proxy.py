@@ -29,9 +29,11 @@ def run(settings: Settings, *, local: bool = False) -> int:
 
 
 async def _run(settings: Settings, local: bool) -> int:
+    from vrata.proxy.sessions.settings import RedisSettings
     from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
     from vrata.proxy.worker import WorkerSettings, build_data_plane
 
+    store = settings.session_store
     worker = WorkerSettings(
         slot=0,
         drain_timeout=settings.proxy.drain_timeout,
@@ -39,6 +41,9 @@ async def _run(settings: Settings, local: bool) -> int:
             build_data_plane,
             cel_body_max_size=settings.proxy.cel_body_max_size,
             name_servers=settings.proxy.name_servers,
+            session_store=None
+            if store is None
+            else RedisSettings(store.address.host, store.address.port, store.password, store.db),
         ),
         log_format=settings.log.format,
         log_level=settings.log.level,

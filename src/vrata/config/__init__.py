@@ -14,6 +14,7 @@ from vrata.config.settings import (
     LogSettings,
     ProxySettings,
     SecretSources,
+    SessionStoreSettings,
     Settings,
 )
 from vrata.config.tls import ClientTLS, Pem, ServerTLS
@@ -31,6 +32,7 @@ __all__ = [
     "ProxySettings",
     "SecretSources",
     "ServerTLS",
+    "SessionStoreSettings",
     "Settings",
     "load",
 ]

@@ -20,6 +20,7 @@ from vrata.config.sections import (
     LogSection,
     ProxySection,
     ServerTlsSection,
+    SessionStoreSection,
     split_address,
     split_name_server,
 )
@@ -30,6 +31,7 @@ from vrata.config.settings import (
     LogSettings,
     ProxySettings,
     SecretSources,
+    SessionStoreSettings,
     Settings,
 )
 from vrata.config.substitution import substitute
@@ -76,8 +78,6 @@ def load(path: Path | None, environ: Mapping[str, str], command: Command | None 
             problems.append(Problem("", "proxy mode requires proxy.controlPlaneUrl to be set"))
         if proxy_tls is not None:
             problems += material_problems(proxy_tls, "proxy.tls")
-    if sections.session_store.type == "redis":
-        problems.append(Problem("sessionStore", "this build keeps no sessions in Redis and does not act on it yet"))
     if problems:
         raise ConfigError(str(source), problems)
     return Settings(
@@ -85,6 +85,7 @@ def load(path: Path | None, environ: Mapping[str, str], command: Command | None 
         control_plane=_control_plane(sections.control_plane, control_plane_tls, key),
         proxy=_proxy(sections.proxy, proxy_tls, sections.control_plane),
         log=_log(sections.log),
+        session_store=_session_store(sections.session_store),
         warnings=tuple(_warnings(sections)),
     )
 
@@ -187,13 +188,20 @@ def _log(section: LogSection) -> LogSettings:
     )
 
 
+def _session_store(section: SessionStoreSection) -> SessionStoreSettings | None:
+    if section.type != "redis":
+        return None
+    host, port = split_address(section.redis.address)
+    return SessionStoreSettings(Address(host or "localhost", port), section.redis.password or None, section.redis.db)
+
+
 def _warnings(sections: FileSections) -> Iterator[str]:
     log = _log(sections.log)
     if log.format != sections.log.format:
         yield f'log.format: "{sections.log.format}" is unknown, "{log.format}" is used'
     if log.level != sections.log.level:
         yield f'log.level: "{sections.log.level}" is unknown, "{log.level}" is used'
-    if sections.session_store.type:
+    if sections.session_store.type not in ("", "redis"):
         yield f'sessionStore.type: "{sections.session_store.type}" is unknown, no session store is used'
     if sections.proxy.tls is not None and _normal_url(sections.proxy.control_plane_url).startswith("http:"):
         yield "proxy.tls: has no effect, because proxy.controlPlaneUrl begins with http:"

@@ -92,6 +92,16 @@ class ProxySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionStoreSettings:
+    """The Redis in which all proxies keep sessions."""
+
+    address: Address
+    password: str | None = field(repr=False)
+    db: int
+    """Number of the logical database."""
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """Logs."""
 
@@ -107,5 +117,7 @@ class Settings:
     control_plane: ControlPlaneSettings
     proxy: ProxySettings
     log: LogSettings
+    session_store: SessionStoreSettings | None = None
+    """None = proxies keep no sessions."""
     warnings: tuple[str, ...] = ()
     """What works, but probably not as meant; to be logged once logs are set up."""

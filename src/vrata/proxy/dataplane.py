@@ -26,6 +26,7 @@ from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
+from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
@@ -56,15 +57,23 @@ class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
     def __init__(
-        self, tasks: TaskSupervisor, cel_body_max_size: int = 65536, *, resolver: ResolvesNames | None = None
+        self,
+        tasks: TaskSupervisor,
+        cel_body_max_size: int = 65536,
+        session_store: SessionStore | None = None,
+        *,
+        resolver: ResolvesNames | None = None,
     ) -> None:
-        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. *resolver* knows the addresses of upstreams
-        that have names; absent = hosts file and DNS, as the system is configured."""
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*.
+
+        *resolver* knows the addresses of upstreams that have names; absent = hosts file and DNS, as the system is
+        configured.
+        """
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks, resolver)
+        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver)
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

@@ -20,6 +20,7 @@ from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.action.forward import PooledDestination, PooledEndpoint
 from vrata.proxy.destination.consistent import NODES_PER_WEIGHT, ConsistentSplit
 from vrata.proxy.destination.destination import DestinationSplit
+from vrata.proxy.destination.sticky import StickySplit
 from vrata.proxy.endpoint.hash_key import AddressSource, CookieSource, HashKey, HashSource, HeaderSource
 from vrata.proxy.endpoint.hashed import HashSelector
 from vrata.proxy.endpoint.loaded import LeastRequestSelector, PeakEwmaSelector
@@ -29,7 +30,9 @@ from vrata.proxy.endpoint.selection import (
     RoundRobinSelector,
     WeightedRoundRobinSelector,
 )
+from vrata.proxy.endpoint.sticky import NODES, StickySelector
 from vrata.proxy.runtime.registry import RuntimeRegistry
+from vrata.proxy.sessions.pins import Pins
 from vrata.proxy.upstream.pool import EndpointPool
 
 Selector: TypeAlias = EndpointSelector[EndpointPool]
@@ -82,6 +85,8 @@ class SelectorFactory:
                 identities = tuple(endpoint.identifier.encode() for endpoint in endpoints)
                 table = yield from self._maglev((identities, tuple(weights), balancing.maglev.table_size))
                 return HashSelector(endpoints, table, hash_key(balancing.maglev.hash_policy, entity.id))
+            case "STICKY":
+                return (yield from self._sticky(entity, endpoints, weights))
             case _:
                 if len(set(weights)) > 1:
                     return WeightedRoundRobinSelector(endpoints, self._random)
@@ -92,12 +97,35 @@ class SelectorFactory:
     ) -> Generator[None, None, Split]:
         """Make what chooses among the *known* destinations of a route, which have weights."""
         balancing = forward.destination_balancing
-        if balancing.algorithm != "WEIGHTED_CONSISTENT_HASH" or len(known) < 2:
+        if balancing.algorithm == "WEIGHTED_RANDOM" or len(known) < 2:
             return DestinationSplit(known, self._random)
         nodes = [weight * NODES_PER_WEIGHT for _, weight in known]
         ring = yield from self._ring([destination.destination_id for destination, _ in known], nodes)
-        cookie = balancing.weighted_consistent_hash.cookie
-        return ConsistentSplit(known, self._random, ring, SessionCookie(cookie.name, cookie.ttl.seconds), route_id)
+        if balancing.algorithm == "WEIGHTED_CONSISTENT_HASH":
+            settings = balancing.weighted_consistent_hash.cookie
+            cookie = SessionCookie(settings.name, settings.ttl.seconds)
+            return ConsistentSplit(known, self._random, ring, cookie, route_id)
+        settings = balancing.sticky.cookie
+        cookie = SessionCookie(settings.name, settings.ttl.seconds, is_strict=True)
+        store = self._registry.session_store
+        if store is None:
+            return ConsistentSplit(known, self._random, ring, cookie, route_id)
+        store.open()
+        pins = Pins(store, cookie, settings.ttl.seconds, route_id)
+        return StickySplit(known, self._random, ring, cookie, route_id, pins)
+
+    def _sticky(
+        self, entity: DestinationEntity, endpoints: Sequence[PooledEndpoint], weights: Sequence[int]
+    ) -> Generator[None, None, Selector]:
+        ring = yield from self._ring([endpoint.identifier for endpoint in endpoints], nodes_by_weight(weights, NODES))
+        settings = entity.options.endpoint_balancing.sticky.cookie
+        cookie = SessionCookie(settings.name, settings.ttl.seconds, is_strict=True)
+        key = HashKey([CookieSource(cookie)], entity.id)
+        store = self._registry.session_store
+        if store is None:
+            return HashSelector(endpoints, ring, key)
+        store.open()
+        return StickySelector(endpoints, ring, key, Pins(store, cookie, settings.ttl.seconds, f"{entity.id}:ep"))
 
     def _ring(self, identities: Sequence[str], nodes: Sequence[int]) -> Generator[None, None, HashRing]:
         key = (tuple(identity.encode() for identity in identities), tuple(nodes))

@@ -6,11 +6,12 @@ import base64
 import os
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from tests.unit.model.material import material
-from vrata.config import Address, ApiKey, Command, ConfigError, Pem, Settings, load
+from vrata.config import Address, ApiKey, Command, ConfigError, Pem, SessionStoreSettings, Settings, load
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OURS = material("ours")
@@ -106,8 +107,9 @@ def test_everything_stated(tmp_path: Path) -> None:
           workers: "${WORKERS}"
           drainTimeout: 0s
         log: {format: json, level: debug}
+        sessionStore: {type: redis, redis: {address: "redis.internal:6380", password: "${REDIS}", db: "${DB}"}}
     """
-    settings = loaded(tmp_path, text, CI_KEY="one", ENCRYPTION=KEY, WORKERS="3")
+    settings = loaded(tmp_path, text, CI_KEY="one", ENCRYPTION=KEY, WORKERS="3", REDIS="hush", DB="7")
     control_plane = settings.control_plane
     assert control_plane.address == Address("::1", 9090)
     assert str(control_plane.address) == "[::1]:9090"
@@ -133,8 +135,10 @@ def test_everything_stated(tmp_path: Path) -> None:
     assert proxy.workers == 3
     assert proxy.drain_timeout == 0
     assert (settings.log.format, settings.log.level) == ("json", "debug")
+    assert settings.session_store == SessionStoreSettings(Address("redis.internal", 6380), "hush", 7)
     representation = repr(settings)
     assert "two$word" not in representation
+    assert "hush" not in representation
     assert "one'" not in representation
     assert repr(bytes(range(32))) not in representation
 
@@ -300,7 +304,6 @@ REFUSED: list[tuple[str, str]] = [
     ("proxy: {tls: {cert: c}}", "proxy.tls: cert and key must be given together or not at all"),
     ("proxy: {apiKey: 'a b'}", "proxy.apiKey: must be visible ASCII characters without spaces: it travels in a header"),
     # sessionStore.
-    ("sessionStore: {type: redis}", "sessionStore: this build keeps no sessions in Redis and does not act on it yet"),
     ("sessionStore: {type: redis, redis: {address: nowhere}}", f"sessionStore.redis.address: {ADDRESS}"),
     (
         "sessionStore: {type: redis, redis: {db: -1}}",
@@ -454,6 +457,16 @@ class TestWhatRuns:
     def test_a_proxy_does_not_mind_raft(self, tmp_path: Path) -> None:
         raft = "controlPlane: {raft: {nodeId: a, bindAddress: 'a:7000', peers: ['a=a:7000']}}"
         assert loaded(tmp_path, f"proxy: {{controlPlaneUrl: 'http://a'}}\n{raft}", "proxy").mode == "proxy"
+
+
+def test_a_session_store_on_this_machine(tmp_path: Path) -> None:
+    local = SessionStoreSettings(Address("localhost", 6379), None, 0)
+    for text in ("{type: redis}", "{type: redis, redis: {address: ':6379', password: '${UNSET}'}}"):
+        for command in get_args(Command):
+            proxy = "proxy: {controlPlaneUrl: 'http://a'}"
+            assert loaded(tmp_path, f"{proxy}\nsessionStore: {text}", command).session_store == local
+    assert loaded(tmp_path, "sessionStore: {redis: {address: 'a:1'}}").session_store is None
+    assert loaded(tmp_path, "sessionStore: {type: memcached}").session_store is None
 
 
 @pytest.mark.parametrize(

@@ -40,3 +40,13 @@ def test_the_line_that_sets_it() -> None:
 
 def test_its_age_is_in_whole_seconds() -> None:
     assert b"; Max-Age=1;" in SessionCookie("pin", 1.9).line(b"", secure=False)
+
+
+@pytest.mark.parametrize("value", [b"A-z_09", b"x" * 128])
+def test_a_strict_one_has_what_could_be_ours(value: bytes) -> None:
+    assert SessionCookie("pin", 60, is_strict=True).value([b"pin=" + value]) == value
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 129, b"a:b", b"a b", b"a.b", b"\xc3\xa9", b"*", b"a\tb", b"a%0d"])
+def test_a_strict_one_has_nothing_else(value: bytes) -> None:
+    assert SessionCookie("pin", 60, is_strict=True).value([b"pin=" + value]) == b""

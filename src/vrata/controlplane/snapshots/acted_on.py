@@ -68,10 +68,11 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
             },
             "tls": WHOLE,
             "endpointBalancing": {
-                "algorithm": Only(("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV")),
+                "algorithm": WHOLE,
                 "ringHash": WHOLE,
                 "maglev": WHOLE,
                 "leastRequest": WHOLE,
+                "sticky": WHOLE,
             },
             "discovery": {"type": Only(("dns",))},
             "http2": OFF,
@@ -95,8 +96,9 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "forward": {
             "destinations": WHOLE,
             "destinationBalancing": {
-                "algorithm": Only(("WEIGHTED_RANDOM", "WEIGHTED_CONSISTENT_HASH")),
+                "algorithm": WHOLE,
                 "weightedConsistentHash": WHOLE,
+                "sticky": WHOLE,
             },
             "timeouts": {"request": WHOLE},
             "retry": WHOLE,

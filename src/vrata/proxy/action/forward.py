@@ -15,6 +15,7 @@ import structlog
 from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.policy.grpc_timeout import GrpcTimeoutCap
 from vrata.proxy.action.mirror import Copy, Mirror
+from vrata.proxy.action.session_search import ForwardsWhereItIsTold, SessionSearch
 from vrata.proxy.contracts import AttemptOwner, ClientRequest, Considered, Failure, FailureClass, RequestHandler
 from vrata.proxy.destination.destination import Destination, DestinationSplit
 from vrata.proxy.destination.protection import Admission, Protection
@@ -52,7 +53,7 @@ class ForwardFactory(Protocol):
         ...
 
 
-class ForwardAction:
+class ForwardAction(ForwardsWhereItIsTold):
     """What one route's ``forward`` says, ready for use."""
 
     def __init__(
@@ -78,25 +79,39 @@ class ForwardAction:
 
     def run(self, request: ClientRequest, match: Match[Any], content: bytes, end: bool) -> None:
         """Forward *request*, whose body begins with *content*."""
-        destination = self._split.pick(request)
+        split = self._split
+        destinations = split.sessions
+        if destinations is not None:
+            SessionSearch(self, request, match, content, end).seek_destination(destinations)
+            return
+        destination = split.pick(request)
+        if destination is None:
+            self.forward(request, match, content, end, None, None)
+            return
+        selector = destination.selector
+        endpoints = selector.sessions
+        if endpoints is not None:
+            SessionSearch(self, request, match, content, end).seek_endpoint(destination, endpoints)
+        else:
+            self.forward(request, match, content, end, destination, selector.pick(request))
+
+    def forward(
+        self,
+        request: ClientRequest,
+        match: Match[Any],
+        content: bytes,
+        end: bool,
+        destination: PooledDestination | None,
+        endpoint: PooledEndpoint | None,
+    ) -> None:
+        """Forward *request* to *endpoint* of *destination*, which were chosen; None: there is none."""
         if destination is None:
             request.fail(Failure(FailureClass.NO_DESTINATION, considered=self._split))
             return
-        endpoint = destination.selector.pick(request)
         if endpoint is None:
             destination_id = destination.destination_id
             request.fail(Failure(FailureClass.NO_ENDPOINT, destination_id, considered=destination.selector))
             return
-        admission = None
-        protection = destination.protection
-        if protection is not None:
-            admission = protection.admit()
-            if admission is None:
-                self._refuse(request, destination, protection)
-                return
-        meters = request.meters
-        if meters is not None:
-            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         head = request.head
         target, authority = head.target, head.authority
         rewrite = self._rewrite
@@ -108,6 +123,17 @@ class ForwardAction:
         cap = self._grpc_timeout_cap
         if cap is not None:
             emitted = cap.in_head(emitted)
+        # From here to the start of the forward nothing may fail: who is let in has to leave again.
+        admission = None
+        protection = destination.protection
+        if protection is not None:
+            admission = protection.admit()
+            if admission is None:
+                self._refuse(request, destination, protection)
+                return
+        meters = request.meters
+        if meters is not None:
+            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
         retrying = self._retrying
         if retrying is None:

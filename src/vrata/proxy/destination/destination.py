@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from vrata.policy.balancing.weighted_random import WeightedRandom
 from vrata.proxy.contracts import CensusEntry, ClientRequest, UpstreamTimeouts
 from vrata.proxy.destination.protection import Protection
+from vrata.proxy.sessions.pins import Places
 
 
 class ChoosesEndpoints(Protocol):
@@ -81,6 +82,11 @@ class DestinationSplit(Generic[SelectorT]):
         self._weights = [weight for _, weight in destinations]
         self._weighted = WeightedRandom(self._weights) if len(destinations) > 1 else None
         self._random: Callable[[], float] = random.random
+
+    @property
+    def sessions(self) -> Places[Destination[SelectorT]] | None:
+        """What knows where sessions are, where a store keeps them; None where :meth:`pick` is all there is to ask."""
+        return None
 
     def pick(self, request: ClientRequest) -> Destination[SelectorT] | None:
         """The destination of *request*; None when the route has none that could take it."""

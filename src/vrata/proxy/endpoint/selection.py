@@ -13,6 +13,7 @@ from vrata.policy.balancing.weighted_rotation import WeightedRotation
 from vrata.proxy.contracts import CensusEntry, ClientRequest
 from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
+from vrata.proxy.sessions.pins import Places
 
 PoolT = TypeVar("PoolT")
 
@@ -77,6 +78,11 @@ class EndpointSelector(Generic[PoolT]):
         if self._live.version != self._version:
             self._refresh()
         return self._is_panic
+
+    @property
+    def sessions(self) -> Places[Endpoint[PoolT]] | None:
+        """What knows where sessions are, where a store keeps them; None where :meth:`pick` is all there is to ask."""
+        return None
 
     def pick(self, request: ClientRequest, sets_cookies: bool = True) -> Endpoint[PoolT] | None:
         """The endpoint for *request*, or None when there is none.

@@ -25,7 +25,7 @@ _UNKNOWN_CHOICES = {
     "PEAK_EWMA": "how busy and how slow the endpoints are",
     "RING_HASH": "whether the endpoint that the hash key leads to can take the request",
     "MAGLEV": "whether the endpoint that the hash key leads to can take the request",
-    "STICKY": "where the client's session is",
+    "STICKY": "where the session store has the client's session; new sessions are split by weight",
 }
 """By algorithm of balancing: what decides beside its settings."""
 _LEFT_OUT = "does not exist, or could not be read: it is left out"

@@ -21,6 +21,7 @@ from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
 from vrata.proxy.runtime.shared_numbers import SharedCount
+from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.proxy.upstream.queue import UNLIMITED, ConnectionLimits, Queue
@@ -50,8 +51,16 @@ NOTHING: Final = Uses()
 class RuntimeRegistry:
     """Lives as long as the worker."""
 
-    def __init__(self, sweeper: DeadlineSweeper, tasks: TaskSupervisor, resolver: ResolvesNames | None = None) -> None:
-        """*resolver* is what pools ask for the addresses of names; absent = the system's name servers."""
+    def __init__(
+        self,
+        sweeper: DeadlineSweeper,
+        tasks: TaskSupervisor,
+        session_store: SessionStore | None = None,
+        resolver: ResolvesNames | None = None,
+    ) -> None:
+        """*session_store* keeps sessions for all proxies; None = nothing does. *resolver* is what pools ask for the
+        addresses of names; None = the system's name servers."""
+        self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
         self._now = asyncio.get_running_loop().time
