@@ -14,7 +14,7 @@ from tests.support.gateway import Document, Gateway, destination, forward, liste
 from tests.support.name_server import NameServer, NameServerInThread, dnsmasq
 from tests.support.ports import free_port
 from tests.support.raw_http import fetch
-from tests.support.recording_backend import RecordingBackend
+from tests.support.recording_backend import Exchange, RecordingBackend, echo
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
@@ -104,3 +104,91 @@ def test_a_real_name_server_and_a_dead_address_of_the_other_family(tmp_path: Pat
         with Gateway(tmp_path, proxy=proxy) as gateway:
             port = configure(gateway, destination("d", backend.port, "both.test"))
             assert {served_by(port) for _ in range(5)} == {"backend"}
+
+
+def discovered(backends: dict[str, RecordingBackend], *endpoints: Document, host: str = "many.test") -> Document:
+    """A destination whose endpoints are the addresses of a name, and those that are listed."""
+    port = backends["127.0.0.1"].port
+    return destination("d", port, host, discovery={"type": "dns"}) | {"endpoints": list(endpoints)}
+
+
+def serving(port: int) -> set[str]:
+    """Who serves while everybody's turn comes."""
+    return {served_by(port) for _ in range(20)}
+
+
+def test_every_address_of_a_name_is_an_endpoint(
+    gateway: Gateway, answers: NameServer, backends: dict[str, RecordingBackend]
+) -> None:
+    answers.put("many.test", "127.0.0.1", "127.0.0.2", ttl=1)
+    port = configure(gateway, discovered(backends))
+    eventually(lambda: serving(port) == {"127.0.0.1", "127.0.0.2"}, what="both addresses serve")
+    answers.put("many.test", "127.0.0.2", "127.0.0.3", ttl=1)
+    eventually(lambda: serving(port) == {"127.0.0.2", "127.0.0.3"}, what="one address has come and one has gone")
+    answers.fail("many.test")
+    before = answers.asked("many.test")
+    eventually(lambda: answers.asked("many.test") > before + 4, what="the name server fails for a while")
+    assert serving(port) == {"127.0.0.2", "127.0.0.3"}
+    answers.remove("many.test", negative_ttl=1)
+    eventually(lambda: serving(port) == {"no_endpoint"}, what="it is known that there are none")
+    answers.put("many.test", "127.0.0.1", ttl=1)
+    eventually(lambda: serving(port) == {"127.0.0.1"}, what="it is there again")
+
+
+def test_no_request_is_lost_while_addresses_change(
+    gateway: Gateway, answers: NameServer, backends: dict[str, RecordingBackend]
+) -> None:
+    answers.put("many.test", "127.0.0.1", "127.0.0.2", ttl=1)
+    port = configure(gateway, discovered(backends))
+    eventually(lambda: serving(port) == {"127.0.0.1", "127.0.0.2"}, what="both addresses serve")
+    seen = set()
+    for pair in (("127.0.0.2", "127.0.0.3"), ("127.0.0.1", "127.0.0.3"), ("127.0.0.1", "127.0.0.2")):
+        answers.put("many.test", *pair, ttl=1)
+        now: set[str] = set()
+        while now != set(pair):
+            now = serving(port)
+            seen |= now
+    assert seen == set(ADDRESSES)
+
+
+def test_listed_endpoints_stay_beside_those_that_are_found(
+    gateway: Gateway, answers: NameServer, backends: dict[str, RecordingBackend]
+) -> None:
+    answers.put("many.test", "127.0.0.1", "127.0.0.2", ttl=1)
+    listed = {"host": "127.0.0.3", "port": backends["127.0.0.3"].port, "weight": 2}
+    port = configure(gateway, discovered(backends, listed))
+    eventually(lambda: serving(port) == set(ADDRESSES), what="all serve")
+    answers.remove("many.test")
+    eventually(lambda: serving(port) == {"127.0.0.3"}, what="the listed one stays")
+
+
+def test_until_something_is_found_the_name_itself_is_the_endpoint(
+    gateway: Gateway, name_server: NameServerInThread, backends: dict[str, RecordingBackend]
+) -> None:
+    port = configure(gateway, discovered(backends, host="later.test"))
+    eventually(lambda: served_by(port) == "dns_failure", what="the destination has no other endpoint any more")
+    with name_server as running:
+        running.put("later.test", "127.0.0.1", "127.0.0.2", ttl=1)
+        eventually(lambda: serving(port) == {"127.0.0.1", "127.0.0.2"}, what="both addresses serve")
+
+
+def test_health_belongs_to_the_address(
+    gateway: Gateway, answers: NameServer, backends: dict[str, RecordingBackend]
+) -> None:
+    def ill(exchange: Exchange) -> None:
+        if exchange.target == "/health":
+            exchange.respond(503)
+        else:
+            echo(exchange)
+
+    backends["127.0.0.1"].script = ill
+    answers.put("ill.test", "127.0.0.1", "127.0.0.2", ttl=1)
+    document = discovered(backends, host="ill.test")
+    document["options"]["healthCheck"] = {"path": "/health", "interval": "100ms", "unhealthyThreshold": 1}
+    port = configure(gateway, document)
+    eventually(lambda: serving(port) == {"127.0.0.2"}, what="the address that is ill is passed over")
+    answers.put("ill.test", "127.0.0.1", "127.0.0.2", "127.0.0.3", ttl=1)
+    seen: set[str] = set()
+    while "127.0.0.3" not in seen:
+        seen |= serving(port)
+    assert seen == {"127.0.0.2", "127.0.0.3"}

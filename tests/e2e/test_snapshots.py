@@ -134,12 +134,7 @@ class TestWhatIsRefused:
         ("options", "path"),
         [
             ({"http2": True}, "options.http2"),
-            ({"circuitBreaker": {}}, "options.circuitBreaker"),
-            ({"outlierDetection": {}}, "options.outlierDetection"),
-            ({"healthCheck": {"path": "/up"}}, "options.healthCheck"),
-            ({"tls": {"mode": "tls"}}, "options.tls"),
             ({"discovery": {"type": "kubernetes"}}, "options.discovery"),
-            ({"timeouts": {"tlsHandshake": "1s"}}, "options.timeouts.tlsHandshake"),
         ],
     )
     def test_an_option_of_a_destination(self, gateway: Gateway, options: Document, path: str) -> None:

@@ -1,6 +1,7 @@
 """A data plane that serves next to nothing, but for real: it stands in for the real one under the supervisor.
 
-It answers every HTTP request with ``<pid> <snapshot id>``. What a document wants of it stands in its name:
+It answers every HTTP request with ``<pid> <snapshot id>``; ``/judged`` with the destinations, separated by commas,
+that it had been told something of when it applied its first document. What a document wants of it stands in its name:
 ``reject``, ``die``, ``hang``; or in a middleware named ``slow`` (half a second to apply), ``leave out listeners``.
 """
 
@@ -36,6 +37,8 @@ class StandInDataPlane:
         self._pending: dict[str, socket.socket] = {}
         self._servers: dict[str, asyncio.Server] = {}
         self._snapshot_id = ""
+        self._judged: tuple[str, ...] = ()
+        self._judged_first: tuple[str, ...] | None = None
         self._connections: set[asyncio.StreamWriter] = set()
         self._is_draining = False
 
@@ -54,7 +57,7 @@ class StandInDataPlane:
         self._pending[address] = sock
 
     async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
-        pass
+        self._judged = tuple(sorted(standings))
 
     async def apply(self, document: Mapping[str, Any]) -> StandInReport:
         marks = {middleware["name"] for middleware in document["snapshot"]["middlewares"]}
@@ -71,6 +74,8 @@ class StandInDataPlane:
         if "leave out listeners" in marks:
             problems = tuple(EntityProblem("listener", found["id"], found["name"], "left out") for found in listeners)
             listeners = []
+        if self._judged_first is None:
+            self._judged_first = self._judged
         await self._serve_only({_address(found) for found in listeners})
         self._snapshot_id = document["id"]
         return StandInReport(problems)
@@ -98,7 +103,8 @@ class StandInDataPlane:
             request = await reader.readuntil(b"\r\n\r\n")
             if request.startswith(b"GET /slow"):
                 await asyncio.sleep(SLOW_REQUEST)
-            body = f"{os.getpid()} {self._snapshot_id}".encode()
+            answer = ",".join(self._judged_first or ()) if request.startswith(b"GET /judged") else self._snapshot_id
+            body = f"{os.getpid()} {answer}".encode()
             writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):

@@ -10,6 +10,7 @@ import structlog
 
 from vrata.app.stop_request import StopRequest
 from vrata.config import Settings
+from vrata.net import descriptors
 from vrata.net.event_loop import new_event_loop
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
@@ -24,11 +25,14 @@ def run(settings: Settings, *, local: bool = False) -> int:
     """
     process.set_name("vrata-proxy")
     logging.configure(settings.log.format, settings.log.level)
+    descriptors.raise_limit()  # probes that hang hold one each
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_run(settings, local))
 
 
 async def _run(settings: Settings, local: bool) -> int:
+    from vrata.discovery.dns import DnsDiscovery
+    from vrata.net.resolver import Resolver
     from vrata.proxy.sessions.settings import RedisSettings
     from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
     from vrata.proxy.worker import WorkerSettings, build_data_plane
@@ -50,8 +54,13 @@ async def _run(settings: Settings, local: bool) -> int:
     )
     tasks = TaskSupervisor()
     changed = asyncio.Event()
+    resolver = Resolver(tasks, settings.proxy.name_servers)
     supervisor = Supervisor(
-        SupervisorSettings(settings.proxy.workers, worker, settings.proxy.state_path), tasks, changed.set
+        SupervisorSettings(settings.proxy.workers, worker, settings.proxy.state_path),
+        tasks,
+        changed.set,
+        partial(DnsDiscovery, resolver),
+        resolver,
     )
     drain_timeout = settings.proxy.drain_timeout
     stop = StopRequest(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from vrata.model import Destination as DestinationEntity
 from vrata.model.destination import DestinationOptions
-from vrata.model.destination import Endpoint as EndpointEntity
 from vrata.model.host import host_and_port
 from vrata.net import upstream_tls
 from vrata.net.deadlines import NEVER
@@ -16,9 +15,9 @@ from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.destination.destination import Destination
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.selection import Endpoint
+from vrata.proxy.members import members
 from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Uses
 from vrata.proxy.selectors import Selector, SelectorFactory
-from vrata.proxy.standing import DiscoveredEndpoint
 from vrata.proxy.upstream.queue import ConnectionLimits
 
 
@@ -109,26 +108,6 @@ class DestinationFactory:
             open_time=round(breaker.open_duration.seconds * 1000),
         )
         return self._registry.protection(entity.id, settings)
-
-
-def members(entity: DestinationEntity, discovered: Sequence[DiscoveredEndpoint] | None) -> tuple[EndpointEntity, ...]:
-    """Return the endpoints of *entity*: those that are listed, and those *discovered*, in a fixed order.
-
-    While nothing is known of the latter (None) a destination that lists none is its own endpoint; once it is known
-    that there are none it has none.
-    """
-    if entity.options.discovery is None or discovered is None:
-        return entity.static_endpoints
-    listed = {endpoint.address for endpoint in entity.endpoints}
-    found = {host_and_port(each.host, each.port): each for each in discovered}
-    return (
-        *entity.endpoints,
-        *(
-            EndpointEntity(host=each.host, port=each.port, weight=each.weight)
-            for address, each in sorted(found.items())
-            if address not in listed
-        ),
-    )
 
 
 def connection_limits(options: DestinationOptions) -> ConnectionLimits:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from vrata.proxy.endpoint_status import DestinationStatus
+
 
 @dataclass(frozen=True, slots=True)
 class EntityProblem:
@@ -155,6 +157,7 @@ class ProxyStatus:
     last_apply: ApplyOutcome | None
     listeners: tuple[ListenerStatus, ...]
     workers: tuple[WorkerStatus, ...]
+    destinations: tuple[DestinationStatus, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the JSON object to send."""
@@ -173,6 +176,7 @@ class ProxyStatus:
             },
             "listeners": [listener.document() for listener in self.listeners],
             "workers": [asdict(worker) for worker in self.workers],
+            "destinations": [destination.document() for destination in self.destinations],
         }
 
 

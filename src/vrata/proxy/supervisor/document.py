@@ -7,15 +7,18 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from vrata.model.destination import Destination
+from vrata.model.entity import Entity
 from vrata.model.errors import InvalidEntity
 from vrata.model.listener import Listener
 from vrata.model.tls import DestinationTls, ListenerTls
 from vrata.proxy import memory_file
 from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.status import EntityProblem, SnapshotIdentity
+
+EntityT = TypeVar("EntityT", bound=Entity)
 
 COLLECTIONS = ("listeners", "routes", "groups", "destinations", "middlewares")
 
@@ -60,13 +63,13 @@ class SnapshotDocument:
         content: bytes,
         identity: SnapshotIdentity,
         listeners: tuple[ListenerEntry, ...],
+        destinations: tuple[Destination, ...],
         metrics_scope: MetricsScope,
-        secured_destinations: tuple[SecuredDestination, ...] = (),
     ) -> None:
         self.identity = identity
         self.listeners = listeners
+        self.destinations = destinations
         self.metrics_scope = metrics_scope
-        self.secured_destinations = secured_destinations
         self.addresses = frozenset(listener.address for listener in listeners)
         self.digest = hashlib.sha256(content).digest()
         self.descriptor = memory_file.create("vrata-snapshot", content)
@@ -93,19 +96,28 @@ class SnapshotDocument:
         for collection in COLLECTIONS:
             if not isinstance(entities.get(collection), list):
                 raise MalformedSnapshot(f"snapshot.{collection}: must be an array", identity.id)
-        listeners = _listeners(entities["listeners"])
+        listeners = list(_entities(Listener, entities["listeners"]))
         entries = tuple(
             ListenerEntry(listener.id, listener.name, listener.bind_address, listener.tls) for listener in listeners
         )
-        scope = MetricsScope.of_documents(listeners, entities)
-        return cls(content, identity, entries, scope, tuple(_secured_destinations(entities["destinations"])))
+        destinations = tuple(_entities(Destination, entities["destinations"]))
+        return cls(content, identity, entries, destinations, MetricsScope.of_documents(listeners, entities))
 
     @classmethod
     def empty(cls) -> SnapshotDocument:
         """Return the document that a proxy serves before it ever received one: nothing."""
         entities: dict[str, list[Any]] = {collection: [] for collection in COLLECTIONS}
         content = json.dumps({"id": "", "name": "", "snapshot": entities}).encode()
-        return cls(content, SnapshotIdentity("", ""), (), MetricsScope.empty())
+        return cls(content, SnapshotIdentity("", ""), (), (), MetricsScope.empty())
+
+    @property
+    def secured_destinations(self) -> tuple[SecuredDestination, ...]:
+        """The destinations that are spoken to over TLS."""
+        return tuple(
+            SecuredDestination(found.id, found.name, found.host, found.options.tls)
+            for found in self.destinations
+            if found.options.tls.mode != "none"
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -139,25 +151,9 @@ def _text(document: dict[str, Any], member: str) -> str:
     return value
 
 
-def _listeners(documents: list[Any]) -> list[Listener]:
-    listeners: list[Listener] = []
+def _entities(kind: type[EntityT], documents: list[Any]) -> Iterator[EntityT]:
     for document in documents:
         try:
-            listeners.append(Listener.parse(document))
+            yield kind.parse(document)
         except InvalidEntity:
             continue  # the data plane reports it, as every entity it cannot use
-    return listeners
-
-
-def _secured_destinations(documents: list[Any]) -> Iterator[SecuredDestination]:
-    for document in documents:
-        # Most are spoken to in clear, and reading them all would keep the first from being applied.
-        options = document.get("options") if isinstance(document, dict) else None
-        if not isinstance(options, dict) or not options.get("tls"):
-            continue
-        try:
-            found = Destination.parse(document)
-        except InvalidEntity:
-            continue  # as above
-        if found.options.tls.mode != "none":
-            yield SecuredDestination(found.id, found.name, found.host, found.options.tls)

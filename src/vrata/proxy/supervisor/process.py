@@ -24,6 +24,7 @@ from vrata.proxy.channel import (
     Drain,
     Drained,
     Event,
+    Judge,
     Message,
     MetricsHandedOver,
     Rejected,
@@ -36,6 +37,7 @@ from vrata.proxy.supervisor import fork_server
 from vrata.proxy.supervisor.edition import Edition
 from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.sockets import BoundAddress
+from vrata.proxy.watch.publisher import StandingsPublisher
 from vrata.proxy.worker import WorkerSettings
 
 _log = structlog.get_logger("vrata.proxy")
@@ -55,7 +57,7 @@ class WorkerProcess:
     """One worker, from its start to its end.
 
     *counts* is the descriptor of the table that it shares with the others (:mod:`vrata.proxy.runtime.shared_counts`).
-    *metrics* gets what it counts, from its start to its end.
+    *metrics* gets what it counts, and *standings* tells it how endpoints stand, from its start to its end.
     *on_exit* is called once, from the event loop, when the process has ended for whatever reason;
     *on_termination_requested* when somebody asked the process itself to end.
     """
@@ -65,6 +67,7 @@ class WorkerProcess:
         settings: WorkerSettings,
         counts: int,
         metrics: MetricsCollector,
+        standings: StandingsPublisher,
         on_exit: Callable[[WorkerProcess], None],
         on_termination_requested: Callable[[WorkerProcess], None],
     ) -> None:
@@ -75,6 +78,7 @@ class WorkerProcess:
         self.settling = asyncio.Lock()
         """Held while it is brought to the edition that is wanted."""
         self._metrics = metrics
+        self._standings = standings
         self._on_exit = on_exit
         self._on_termination_requested = on_termination_requested
         self._loop = asyncio.get_running_loop()
@@ -95,6 +99,7 @@ class WorkerProcess:
         self._channel = Channel(ours, self._on_message, self._on_channel_closed)
         self._channel.send(ShareCounts(), counts)
         metrics.attach(self)
+        standings.attach(self)
         self._watch()
 
     def __repr__(self) -> str:
@@ -163,6 +168,14 @@ class WorkerProcess:
         finally:
             os.close(descriptor)
 
+    def judge(self, descriptor: int) -> None:
+        """Have it go by the standings in *descriptor*, which stays the caller's."""
+        try:
+            self._channel.send(Judge(), descriptor)
+        except OSError as error:
+            _log.error("worker cannot be told: ending it", slot=self.slot, pid=self.pid, reason=str(error))
+            self.kill()
+
     def drain(self, timeout: float) -> None:
         """Have it stop accepting, finish and exit."""
         self.state = WorkerState.DRAINING
@@ -206,6 +219,7 @@ class WorkerProcess:
             _log.exception("last words of a worker not understood", slot=self.slot, pid=self.pid)
         self._channel.close()
         self._metrics.detach(self)
+        self._standings.detach(self)
         self._process.join(_EXIT_CODE_WAIT)
         self.exit_code = self._process.exitcode
         if self.exit_code is not None:

@@ -18,6 +18,7 @@ from vrata.proxy.supervisor.edition import Edition
 from vrata.proxy.supervisor.metrics import MetricsCollector
 from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
 from vrata.proxy.supervisor.sockets import BoundAddress
+from vrata.proxy.watch.publisher import StandingsPublisher
 from vrata.proxy.worker import WorkerSettings
 
 _log = structlog.get_logger("vrata.proxy")
@@ -48,7 +49,7 @@ class WorkerSlot:
     """Starts a worker, brings it to the wanted edition, and replaces it when it ends.
 
     *counts* is the table that the workers share, of which a worker that has ended gives up its part. *metrics* gets
-    what they count.
+    what they count, and *standings* tells them how endpoints stand.
     *on_change* is called whenever :meth:`statuses` would answer something else.
     """
 
@@ -58,6 +59,7 @@ class WorkerSlot:
         index: int,
         counts: int,
         metrics: MetricsCollector,
+        standings: StandingsPublisher,
         wanted: Wanted,
         tasks: TaskSupervisor,
         on_change: Callable[[], None],
@@ -65,6 +67,7 @@ class WorkerSlot:
         self._settings = replace(settings, slot=index)
         self._counts = counts
         self._metrics = metrics
+        self._standings = standings
         self._wanted = wanted
         self._tasks = tasks
         self._on_change = on_change
@@ -162,7 +165,12 @@ class WorkerSlot:
     def _launch(self) -> WorkerProcess | None:
         try:
             worker = WorkerProcess(
-                self._settings, self._counts, self._metrics, self._on_exit, self._on_termination_requested
+                self._settings,
+                self._counts,
+                self._metrics,
+                self._standings,
+                self._on_exit,
+                self._on_termination_requested,
             )
         except (OSError, EOFError) as error:
             # Out of processes or descriptors, or the fork server has just died; it is started again when next needed.

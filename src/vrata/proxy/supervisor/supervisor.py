@@ -14,10 +14,12 @@ from pathlib import Path
 import structlog
 
 from vrata import __version__
+from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
 from vrata.proxy.runtime import shared_counts
+from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import (
     ApplyOutcome,
     BindError,
@@ -35,6 +37,8 @@ from vrata.proxy.supervisor.process import WorkerExited, WorkerProcess
 from vrata.proxy.supervisor.slot import WorkerSlot
 from vrata.proxy.supervisor.sockets import BoundAddress, ListeningSockets
 from vrata.proxy.supervisor.tls_review import Stamps, TlsReview, have_changed, review
+from vrata.proxy.watch.sweeper import Word
+from vrata.proxy.watch.watch import DiscoveryFactory, Watch
 from vrata.proxy.worker import WorkerSettings
 
 _log = structlog.get_logger("vrata.proxy")
@@ -61,10 +65,18 @@ class Supervisor:
     Documents are applied one at a time; of those that arrive meanwhile only the newest is kept. One that a worker
     rejects is given up for all, and the last good one goes on.
 
-    *on_change* is called whenever :meth:`status` would answer something else.
+    *on_change* is called whenever :meth:`status` would answer something else. *discovery* is who finds endpoints,
+    *resolver* who knows the addresses of those that have names.
     """
 
-    def __init__(self, settings: SupervisorSettings, tasks: TaskSupervisor, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: SupervisorSettings,
+        tasks: TaskSupervisor,
+        on_change: Callable[[], None],
+        discovery: DiscoveryFactory | None = None,
+        resolver: ResolvesNames | None = None,
+    ) -> None:
         self._tasks = tasks
         self._on_change = on_change
         self._cache = SnapshotCache(settings.state_path)
@@ -79,8 +91,19 @@ class Supervisor:
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
         self._metrics = MetricsCollector(tasks)
+        self._shared: SharedCounts | None = None
+        self._watch = Watch(tasks, self._word, on_change, discovery, resolver)
         self._slots = [
-            WorkerSlot(settings.worker, index, self._counts, self._metrics, self, tasks, self._on_worker_change)
+            WorkerSlot(
+                settings.worker,
+                index,
+                self._counts,
+                self._metrics,
+                self._watch.publisher,
+                self,
+                tasks,
+                self._on_worker_change,
+            )
             for index in range(settings.workers)
         ]
         self._workers_changed = asyncio.Event()
@@ -153,6 +176,7 @@ class Supervisor:
             self._watching.cancel()
         if self._bind_retry is not None:
             self._bind_retry.cancel()
+        self._watch.stop()
         draining = [self._tasks.start(slot.drain(timeout), name="drain slot") for slot in self._slots]
         # The workers have sockets of their own to finish the queues with.
         self._sockets.close_except(())
@@ -207,7 +231,7 @@ class Supervisor:
                 _log.exception("applying failed")
                 if document is not None:
                     await self._settle()
-                    self._metrics.adopt(self._edition.document.metrics_scope)
+                    self._adopt(self._edition)
                     self._sockets.close_except(self._served)
                     self._retry_failed_binds()
                     self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
@@ -244,7 +268,7 @@ class Supervisor:
             if document is not present:
                 present.close()
         await self._settle()
-        self._metrics.adopt(self._edition.document.metrics_scope)
+        self._adopt(self._edition)
         self._sockets.close_except(self._served)
         self._retry_failed_binds()
         self._conclude(outcome)
@@ -285,6 +309,21 @@ class Supervisor:
                 return workers
             self._workers_changed.clear()
             await self._workers_changed.wait()
+
+    def _adopt(self, edition: Edition) -> None:
+        """All workers serve *edition*."""
+        self._metrics.adopt(edition.document.metrics_scope)
+        self._watch.configure(edition.destinations)
+
+    def _word(self, name: str) -> Word:
+        """A number that the workers change, of the table that they share."""
+        if self._shared is None:
+            try:
+                self._shared = SharedCounts(self._counts)
+            except (NoLaneFree, OSError) as error:
+                _log.error("no endpoint can be ejected: what workers count cannot be read", reason=str(error))
+                self._shared = SharedCounts.private()
+        return self._shared.word(name)
 
     def _next_edition(self, document: SnapshotDocument, tls: TlsReview) -> Edition:
         self._last_edition_number += 1

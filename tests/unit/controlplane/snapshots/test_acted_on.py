@@ -41,9 +41,6 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"http2": True}, "http2"),
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
-    ("destination", {"options": {"circuitBreaker": {}}}, "options.circuitBreaker"),
-    ("destination", {"options": {"healthCheck": {"path": "/health"}}}, "options.healthCheck"),
-    ("destination", {"options": {"outlierDetection": {}}}, "options.outlierDetection"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
 ]

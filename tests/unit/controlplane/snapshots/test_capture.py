@@ -144,7 +144,7 @@ def test_an_attached_middleware_without_its_destination_is_refused() -> None:
 def test_all_refusals_are_listed_at_once() -> None:
     found = refusals_of(
         listeners=[listener(http2=True), listener(id="l2", name="other")],
-        destinations=[destination(options={"circuitBreaker": {}, "healthCheck": {"path": "/"}})],
+        destinations=[destination(options={"http2": True, "discovery": {"type": "kubernetes"}})],
         routes=[route(middlewareIds=["gone"])],
     )
     assert len(found) == 6
@@ -262,6 +262,46 @@ def test_statuses_to_retry_that_are_named_half_are_warned_of(
     where = [f"(r1): forward.retry.{path}: {reason}", f"(g1): retryDefault.{path}: {reason}"] if path else []
     assert len(found) == len(where)
     assert all(any(part in warning for warning in found) for part in where)
+
+
+ONE_ENDPOINT = [{"host": "127.0.0.1", "port": 80}]
+TWO_ENDPOINTS = [*ONE_ENDPOINT, {"host": "127.0.0.1", "port": 81}]
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "options", "path", "reason"),
+    [
+        (TWO_ENDPOINTS, {"outlierDetection": {}}, None, ""),
+        (ONE_ENDPOINT, {}, None, ""),
+        (ONE_ENDPOINT, {"outlierDetection": {}}, "outlierDetection", "the destination has only one"),
+        ([*ONE_ENDPOINT, *ONE_ENDPOINT], {"outlierDetection": {}}, "outlierDetection", "only one"),
+        ([], {"outlierDetection": {}}, "outlierDetection", "the destination has only one"),
+        (TWO_ENDPOINTS, {"outlierDetection": {"consecutive5xx": 0}}, "outlierDetection", "are both 0"),
+        (TWO_ENDPOINTS, {"outlierDetection": {"consecutive5xx": 0, "consecutiveGatewayErrors": 1}}, None, ""),
+        (
+            TWO_ENDPOINTS,
+            {"outlierDetection": {"maxEjectionPercent": 0}},
+            "outlierDetection.maxEjectionPercent",
+            "0 percent may be ejected",
+        ),
+        ([], {"healthCheck": {"path": "/"}}, None, ""),
+        ([], {"healthCheck": {"path": "/", "interval": "5s"}}, None, ""),
+        (
+            [],
+            {"healthCheck": {"type": "tcp", "interval": "4s"}},
+            "healthCheck.timeout",
+            "5s is longer than the interval of 4s",
+        ),
+    ],
+)
+def test_checks_and_ejections_that_cannot_act_as_stated_are_warned_of(
+    endpoints: list[dict[str, Any]], options: dict[str, Any], path: str | None, reason: str
+) -> None:
+    found = warnings_of(
+        listeners=[listener()], routes=[route()], destinations=[destination(endpoints=endpoints, options=options)]
+    )
+    assert len(found) == (path is not None)
+    assert all(f"(d1): options.{path}: " in warning and reason in warning for warning in found)
 
 
 def test_capturing_stores_the_snapshot_and_a_refusal_stores_none() -> None:

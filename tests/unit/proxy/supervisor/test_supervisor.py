@@ -21,6 +21,7 @@ from tests.support.processes import is_alive
 from tests.support.snapshots import snapshot
 from tests.support.stand_in_data_plane import StandInDataPlane, UnbuildableDataPlane
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.endpoint_status import HealthState
 from vrata.proxy.status import ListenerState, ProxyStatus, Verdict, WorkerState
 from vrata.proxy.supervisor import fork_server, process
 from vrata.proxy.supervisor import slot as slot_module
@@ -505,5 +506,28 @@ def test_kill_ends_every_worker_at_once(tmp_path: Path) -> None:
         pids = await bench.serving()
         bench.supervisor.kill()
         await eventually_async(lambda: not any(is_alive(pid) for pid in pids), timeout=1, what="workers ended")
+
+    run(tmp_path, scenario)
+
+
+def test_a_worker_knows_how_endpoints_stand_before_it_applies_anything(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        endpoints = [{"host": "127.0.0.1", "port": free_port()}]
+        check = {"type": "tcp", "interval": "20ms", "unhealthyThreshold": 1}
+        judged = {"id": "d", "name": "d", "host": "unused.test", "port": 80, "endpoints": endpoints}
+        first = await bench.serving()
+        await bench.apply("s1", destinations=[judged | {"options": {"healthCheck": check}}])
+        assert (await bench.get("/judged"))[1] == ""
+        watch = bench.supervisor._watch
+        address = f"127.0.0.1:{endpoints[0]['port']}"
+        await eventually_async(
+            lambda: watch.watched("d").endpoints[address].health.state is HealthState.UNHEALTHY, what="unhealthy"
+        )
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        await eventually_async(
+            lambda: len(bench.pids()) == 2 and not set(bench.pids()) & set(first), what="new workers"
+        )
+        assert {(await bench.get("/judged"))[1] for _ in range(20)} == {"d"}
 
     run(tmp_path, scenario)
