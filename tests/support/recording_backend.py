@@ -129,6 +129,8 @@ class RecordingBackend:
         script: Script = echo,
         *,
         reads_bodies: bool = True,
+        address: str = "127.0.0.1",
+        port: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
@@ -146,7 +148,9 @@ class RecordingBackend:
         self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._closing = False
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener = socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET, backlog=512
+        )
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
 

@@ -31,6 +31,8 @@ def run(settings: Settings, *, local: bool = False) -> int:
 
 
 async def _run(settings: Settings, local: bool) -> int:
+    from vrata.discovery.dns import DnsDiscovery
+    from vrata.net.resolver import Resolver
     from vrata.proxy.sessions.settings import RedisSettings
     from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
     from vrata.proxy.worker import WorkerSettings, build_data_plane
@@ -42,6 +44,7 @@ async def _run(settings: Settings, local: bool) -> int:
         data_plane=partial(
             build_data_plane,
             cel_body_max_size=settings.proxy.cel_body_max_size,
+            name_servers=settings.proxy.name_servers,
             session_store=None
             if store is None
             else RedisSettings(store.address.host, store.address.port, store.password, store.db),
@@ -51,8 +54,13 @@ async def _run(settings: Settings, local: bool) -> int:
     )
     tasks = TaskSupervisor()
     changed = asyncio.Event()
+    resolver = Resolver(tasks, settings.proxy.name_servers)
     supervisor = Supervisor(
-        SupervisorSettings(settings.proxy.workers, worker, settings.proxy.state_path), tasks, changed.set
+        SupervisorSettings(settings.proxy.workers, worker, settings.proxy.state_path),
+        tasks,
+        changed.set,
+        partial(DnsDiscovery, resolver),
+        resolver,
     )
     drain_timeout = settings.proxy.drain_timeout
     stop = StopRequest(

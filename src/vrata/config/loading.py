@@ -22,6 +22,7 @@ from vrata.config.sections import (
     ServerTlsSection,
     SessionStoreSection,
     split_address,
+    split_name_server,
 )
 from vrata.config.settings import (
     Address,
@@ -164,6 +165,7 @@ def _proxy(section: ProxySection, tls: ClientTLS | None, control_plane: ControlP
         control_plane_url=_normal_url(section.control_plane_url) or None,
         reconnect_interval=section.reconnect_interval.seconds,
         cel_body_max_size=section.cel_body_max_size,
+        name_servers=tuple(split_name_server(text) for text in section.dns.nameservers),
         tls=tls,
         api_key=section.api_key or None,
         id=section.id or socket.gethostname(),

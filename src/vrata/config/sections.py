@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from vrata.model.part import ListOf, Part
 from vrata.model.pem import check_path_or_pem
 from vrata.model.text import Id
 
+DNS_PORT = 53
 CLIENT_AUTH_MODES = ("none", "optional", "require")
 
 
@@ -42,6 +44,25 @@ def split_address(text: str) -> tuple[str, int]:
     if host:
         check_host(host)
     return host, int(port)
+
+
+def split_name_server(text: str) -> tuple[str, int]:
+    """Split an IP address and the port of a name server, 53 where none is given.
+
+    Raises:
+        ValueError: with the demand.
+
+    """
+    address, port = text, DNS_PORT
+    try:
+        if text.startswith("[") or text.count(":") == 1:
+            address, port = split_address(text)
+        if "%" in address or not port:
+            raise ValueError
+        return str(ip_address(address)), port
+    except ValueError:
+        demand = 'must be an IP address, with a port or without, as in "10.0.0.53", "10.0.0.53:5353" or "[fd00::53]:53"'
+        raise ValueError(f'{demand}, got "{text[:60]}"') from None
 
 
 def _checked(check: Callable[[str], object]) -> AfterValidator:
@@ -80,6 +101,7 @@ def _check_absolute(text: str) -> None:
         raise ValueError(f'must be an absolute path, got "{text[:60]}"')
 
 
+NameServerText = Annotated[str, _checked(split_name_server)]
 AddressText = Annotated[str, _checked(split_address)]
 PemText = Annotated[str, _checked(check_path_or_pem)]
 Credential = Annotated[str, _checked(_check_credential)]
@@ -266,6 +288,25 @@ class ControlPlaneSection(Part):
     """What secret references may read."""
 
 
+class DnsSection(Part):
+    """`proxy.dns`."""
+
+    nameservers: ListOf[NameServerText] = ()
+    """Who resolves the names of upstreams; empty = the system's name servers."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        first: dict[tuple[str, int], int] = {}
+        for index, text in enumerate(self.nameservers):
+            earlier = first.setdefault(split_name_server(text), index)
+            if earlier != index:
+                problems.append(Problem(f"nameservers[{index}]", f"is the same as nameservers[{earlier}]"))
+        if problems:
+            raise broken(*problems)
+        return self
+
+
 class ProxySection(Part):
     """`proxy`."""
 
@@ -277,6 +318,8 @@ class ProxySection(Part):
     """Pause between two attempts."""
     cel_body_max_size: Size = 65536
     """Bytes of a request body that expressions see; 0 = none."""
+    dns: DnsSection = DnsSection()
+    """How names of upstreams are resolved."""
     tls: ClientTlsSection | None = None
     """TLS towards the control plane."""
     api_key: Credential = ""

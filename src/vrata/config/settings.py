@@ -77,6 +77,8 @@ class ProxySettings:
     """Seconds between two attempts to reach the control plane, before jitter."""
     cel_body_max_size: int
     """Bytes of a request body that expressions see; 0 = none."""
+    name_servers: tuple[tuple[str, int], ...]
+    """Addresses and ports of those that resolve the names of upstreams; empty = the system's."""
     tls: ClientTLS | None
     api_key: str | None = field(repr=False)
     id: str

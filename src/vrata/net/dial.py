@@ -1,4 +1,4 @@
-"""Connections to endpoints: name resolution, both address families, TLS, limits of time, one error type."""
+"""Connections to endpoints: both address families, TLS, limits of time, one error type."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import aiohappyeyeballs
 
 from vrata.net.client_handshake import HandshakeFailed, shake_hands
 from vrata.net.deadlines import NEVER
+from vrata.net.resolver import NameNotResolved, ResolvesNames
 from vrata.net.upstream_tls import TlsSessions, UpstreamTls
 
 ProtocolT = TypeVar("ProtocolT")
@@ -40,6 +41,7 @@ async def dial(
     port: int,
     factory: Callable[[], ProtocolT],
     *,
+    resolver: ResolvesNames,
     connect_timeout: float,
     fallback_delay: float,
     tls: UpstreamTls | None = None,
@@ -48,8 +50,9 @@ async def dial(
 ) -> ProtocolT:
     """Connect to *host*:*port* and return the protocol that *factory* made.
 
-    *connect_timeout* (seconds, infinite for none) covers resolution and all addresses tried; *fallback_delay* is the
-    head start of each address before the next one is tried beside it (RFC 8305 §5).
+    *resolver* is asked unless *host* is an address. *connect_timeout* (seconds, infinite for none) covers resolution
+    and all addresses tried; *fallback_delay* is the head start of each address before the next one, of the other family
+    where there is one, is tried beside it (RFC 8305 §5).
 
     With *tls*, what *factory* makes has to be a :class:`~vrata.net.tls_transport.SecuredProtocol`, and is made after a
     handshake that takes at most *handshake_timeout* seconds and resumes a session of *sessions*, which are those of the
@@ -58,15 +61,19 @@ async def dial(
     Raises :class:`DialError`.
     """
     loop = asyncio.get_running_loop()
+    stage = DialStage.RESOLVE
     try:
         async with asyncio.timeout(None if connect_timeout == NEVER else connect_timeout):
-            addresses = await _resolve(loop, host, port)
+            addresses = await _resolve(resolver, host, port)
+            stage = DialStage.TIMEOUT
             try:
                 sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=fallback_delay)
             except OSError as error:
                 raise DialError(DialStage.CONNECT, str(error)) from error
     except TimeoutError as error:
-        raise DialError(DialStage.TIMEOUT, f"not connected within {connect_timeout} s") from error
+        # A name server that does not answer is no slow upstream.
+        what = "resolved" if stage is DialStage.RESOLVE else "connected"
+        raise DialError(stage, f"not {what} within {connect_timeout} s") from error
     if tls is not None:
         try:
             return await shake_hands(loop, sock, factory, tls, sessions, handshake_timeout)
@@ -84,14 +91,15 @@ async def dial(
     return cast(ProtocolT, protocol)
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
+async def _resolve(resolver: ResolvesNames, host: str, port: int) -> list[aiohappyeyeballs.AddrInfoType]:
     literal = _literal_address(host, port)
     if literal is not None:
         return [literal]
     try:
-        return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    except (OSError, UnicodeError) as error:
+        addresses = await resolver.resolve(host)
+    except NameNotResolved as error:
         raise DialError(DialStage.RESOLVE, str(error)) from error
+    return [found for found in (_literal_address(address, port) for address in addresses) if found is not None]
 
 
 def _literal_address(host: str, port: int) -> aiohappyeyeballs.AddrInfoType | None:

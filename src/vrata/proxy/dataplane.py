@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
@@ -56,14 +57,23 @@ class DataPlane:
     """One per worker, on a running loop. Only :meth:`apply` changes what it serves."""
 
     def __init__(
-        self, tasks: TaskSupervisor, cel_body_max_size: int = 65536, session_store: SessionStore | None = None
+        self,
+        tasks: TaskSupervisor,
+        cel_body_max_size: int = 65536,
+        session_store: SessionStore | None = None,
+        *,
+        resolver: ResolvesNames | None = None,
     ) -> None:
-        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*."""
+        """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*.
+
+        *resolver* knows the addresses of upstreams that have names; absent = hosts file and DNS, as the system is
+        configured.
+        """
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store)
+        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver)
         self._compiler = Compiler(self._registry, self._sweeper)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

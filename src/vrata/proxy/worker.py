@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, assert_never
@@ -105,21 +105,28 @@ DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
 
 
 def build_data_plane(
-    tasks: TaskSupervisor, cel_body_max_size: int = 65536, session_store: RedisSettings | None = None
+    tasks: TaskSupervisor,
+    cel_body_max_size: int = 65536,
+    session_store: RedisSettings | None = None,
+    name_servers: Sequence[tuple[str, int]] = (),
 ) -> ServesTraffic:
     """Return the data plane that workers serve with, unless a test has them use another.
 
     *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. Sessions are kept in *session_store*.
+    *name_servers* (address and port) resolve the names of upstreams; none = the system's.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
+    from vrata.net.resolver import Resolver
     from vrata.proxy.dataplane import DataPlane
 
+    resolver = Resolver(tasks, name_servers)
     if session_store is None:
-        return DataPlane(tasks, cel_body_max_size)
+        return DataPlane(tasks, cel_body_max_size, resolver=resolver)
     # Only who keeps sessions in Redis pays for its client.
     from vrata.proxy.sessions.redis_store import RedisSessionStore
 
-    return DataPlane(tasks, cel_body_max_size, RedisSessionStore(session_store, tasks, Random().random))
+    store = RedisSessionStore(session_store, tasks, Random().random)
+    return DataPlane(tasks, cel_body_max_size, store, resolver=resolver)
 
 
 @dataclass(frozen=True, slots=True)

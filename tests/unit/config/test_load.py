@@ -53,6 +53,7 @@ class TestDefaults:
         assert proxy.control_plane_url is None
         assert proxy.reconnect_interval == 5
         assert proxy.cel_body_max_size == 65536
+        assert proxy.name_servers == ()
         assert proxy.tls is None
         assert proxy.api_key is None
         assert proxy.id == socket.gethostname()
@@ -99,6 +100,7 @@ def test_everything_stated(tmp_path: Path) -> None:
           controlPlaneUrl: https://controlplane.internal:8443/
           reconnectInterval: 1m30s
           celBodyMaxSize: 0
+          dns: {nameservers: [10.0.0.53, "10.0.0.54:5353", "fd00::53", "[FD00::54]:5353", "${DNS:-192.0.2.53}"]}
           apiKey: ${CI_KEY}
           id: proxy-1
           statePath: state
@@ -120,6 +122,13 @@ def test_everything_stated(tmp_path: Path) -> None:
     assert proxy.control_plane_url == "https://controlplane.internal:8443"
     assert proxy.reconnect_interval == 90
     assert proxy.cel_body_max_size == 0
+    assert proxy.name_servers == (
+        ("10.0.0.53", 53),
+        ("10.0.0.54", 5353),
+        ("fd00::53", 53),
+        ("fd00::54", 5353),
+        ("192.0.2.53", 53),
+    )
     assert proxy.api_key == "one"
     assert proxy.id == "proxy-1"
     assert proxy.state_path == Path("state")
@@ -136,6 +145,7 @@ def test_everything_stated(tmp_path: Path) -> None:
 
 DURATION = 'must be a duration such as "300ms", "1m30s" or "1.5h", got "soon"'
 ADDRESS = 'must be "host:port" or ":port", got "nowhere"'
+NAME_SERVER = 'must be an IP address, with a port or without, as in "10.0.0.53", "10.0.0.53:5353" or "[fd00::53]:53"'
 PREFIX = "controlPlane.encryption.key: "
 
 REFUSED: list[tuple[str, str]] = [
@@ -214,6 +224,35 @@ REFUSED: list[tuple[str, str]] = [
     (
         "controlPlane: {secrets: {allowEnv: ['']}}",
         "controlPlane.secrets.allowEnv[0]: must not be empty: it would allow every variable",
+    ),
+    # proxy.dns.
+    (
+        "proxy: {dns: {nameservers: ['dns.example']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "dns.example"',
+    ),
+    (
+        "proxy: {dns: {nameservers: ['10.0.0.53:0']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "10.0.0.53:0"',
+    ),
+    (
+        "proxy: {dns: {nameservers: ['10.0.0.53:99999']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "10.0.0.53:99999"',
+    ),
+    (
+        "proxy: {dns: {nameservers: ['[fd00::53']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "[fd00::53"',
+    ),
+    (
+        "proxy: {dns: {nameservers: ['fe80::1%eth0']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "fe80::1%eth0"',
+    ),
+    (
+        "proxy: {dns: {nameservers: ['10.0.0.53:']}}",
+        f'proxy.dns.nameservers[0]: {NAME_SERVER}, got "10.0.0.53:"',
+    ),
+    (
+        "proxy: {dns: {nameservers: [10.0.0.53, '10.0.0.53:53']}}",
+        "proxy.dns.nameservers[1]: is the same as nameservers[0]",
     ),
     # controlPlane.raft.
     (

@@ -74,6 +74,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
                 "leastRequest": WHOLE,
                 "sticky": WHOLE,
             },
+            "discovery": {"type": Only(("dns",))},
             "healthCheck": WHOLE,
             "outlierDetection": WHOLE,
             "panicThreshold": WHOLE,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.upstream_tls import UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
@@ -54,13 +55,19 @@ class RuntimeRegistry:
     """Lives as long as the worker."""
 
     def __init__(
-        self, sweeper: DeadlineSweeper, tasks: TaskSupervisor, session_store: SessionStore | None = None
+        self,
+        sweeper: DeadlineSweeper,
+        tasks: TaskSupervisor,
+        session_store: SessionStore | None = None,
+        resolver: ResolvesNames | None = None,
     ) -> None:
-        """*session_store* keeps sessions for all proxies; None = nothing does."""
+        """*session_store* keeps sessions for all proxies; None = nothing does. *resolver* is what pools ask for the
+        addresses of names; None = the system's name servers."""
         self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
         self._now = asyncio.get_running_loop().time
+        self._resolver = resolver if resolver is not None else Resolver(tasks)
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._queues: dict[str, Queue] = {}
         self._tls: Mapping[str, UpstreamTls] = {}
@@ -100,7 +107,7 @@ class RuntimeRegistry:
         key = (destination_id, host, port)
         pool = self._pools.get(key)
         if pool is None:
-            pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks)
+            pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks, self._resolver)
             pool.secure(self._tls.get(destination_id))
         return pool
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from vrata import __version__
+from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
@@ -66,7 +67,8 @@ class Supervisor:
     Documents are applied one at a time; of those that arrive meanwhile only the newest is kept. One that a worker
     rejects is given up for all, and the last good one goes on.
 
-    *on_change* is called whenever :meth:`status` would answer something else. *discovery* is who finds endpoints.
+    *on_change* is called whenever :meth:`status` would answer something else. *discovery* is who finds endpoints,
+    *resolver* who knows the addresses of those that have names.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Supervisor:
         tasks: TaskSupervisor,
         on_change: Callable[[], None],
         discovery: DiscoveryFactory | None = None,
+        resolver: ResolvesNames | None = None,
     ) -> None:
         self._tasks = tasks
         self._on_change = on_change
@@ -91,7 +94,7 @@ class Supervisor:
         weakref.finalize(self, os.close, self._counts)
         self._metrics = MetricsCollector(tasks, self.destinations)
         self._shared = _shared(self._counts)
-        self._watch = Watch(tasks, self._shared.word, on_change, discovery)
+        self._watch = Watch(tasks, self._shared.word, on_change, discovery, resolver)
         self._gauges = SharedGauges(self._shared)
         self._view = EndpointView(self._watch, self._metrics.loads, self._gauges)
         self._slots = [

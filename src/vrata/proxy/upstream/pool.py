@@ -20,6 +20,7 @@ import structlog
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.upstream_tls import TlsSessions, UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
@@ -42,12 +43,21 @@ must not hold descriptors by the thousand for a minute and a half."""
 class EndpointPool(ConnectionPool, QueuedPool):
     """Connections of one worker to one endpoint. Survives swaps; a swap may change its limit, and how it is secured."""
 
-    def __init__(self, host: str, port: int, sweeper: DeadlineSweeper, tasks: TaskSupervisor) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        sweeper: DeadlineSweeper,
+        tasks: TaskSupervisor,
+        resolver: ResolvesNames | None = None,
+    ) -> None:
+        """*resolver* is the worker's; without one the pool has its own."""
         self.host = host
         self.port = port
         self.sweeper = sweeper
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
+        self._resolver = resolver if resolver is not None else Resolver(tasks)
         self.idle: list[UpstreamConnection] = []
         self._connections: set[UpstreamConnection] = set()
         self._dialling: set[asyncio.Task[None]] = set()
@@ -240,6 +250,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
                 self.host,
                 self.port,
                 lambda: UpstreamConnection(self, tls),
+                resolver=self._resolver,
                 connect_timeout=timeouts.connect,
                 fallback_delay=timeouts.dual_stack_fallback,
                 tls=tls,

@@ -14,6 +14,7 @@ from vrata.model.health_check import HealthCheck
 from vrata.model.host import host_and_port
 from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage, dial
+from vrata.net.resolver import ResolvesNames
 from vrata.net.upstream_tls import UpstreamTls, upstream_tls
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import parse_response_head
@@ -66,8 +67,8 @@ class ProbeFailed(Exception):  # noqa: N818 - an outcome
     """The probe did not succeed; ``args[0]`` says why, for people."""
 
 
-async def probe(target: Target) -> None:
-    """Probe *target* once. Raises :class:`ProbeFailed`."""
+async def probe(target: Target, resolver: ResolvesNames) -> None:
+    """Probe *target* once; *resolver* knows the addresses of names. Raises :class:`ProbeFailed`."""
     connection: _ProbeConnection | None = None
     try:
         async with asyncio.timeout(target.limit):
@@ -75,6 +76,7 @@ async def probe(target: Target) -> None:
                 target.host,
                 target.port,
                 lambda: _ProbeConnection(target.request),
+                resolver=resolver,
                 connect_timeout=NEVER,
                 fallback_delay=target.fallback_delay,
                 tls=target.tls,

@@ -13,6 +13,7 @@ import structlog
 
 from vrata.model.destination import Destination
 from vrata.model.health_check import HealthCheck
+from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.tls_material import TlsMaterialError
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth, Thresholds, first_probe_at, next_probe_at
@@ -33,8 +34,15 @@ class Prober:
     *on_verdict* is called with a destination's ID when an endpoint of it has become unhealthy or healthy.
     """
 
-    def __init__(self, tasks: TaskSupervisor, on_verdict: Callable[[str], None], at_once: int = AT_ONCE) -> None:
+    def __init__(
+        self,
+        tasks: TaskSupervisor,
+        on_verdict: Callable[[str], None],
+        at_once: int = AT_ONCE,
+        resolver: ResolvesNames | None = None,
+    ) -> None:
         self._tasks = tasks
+        self.resolver = resolver if resolver is not None else Resolver(tasks)
         self._on_verdict = on_verdict
         self._at_once = at_once
         self._destinations: dict[str, _Destination] = {}
@@ -166,7 +174,7 @@ class _Endpoint:
         assert self._target is not None
         reason = ""
         try:
-            await probe(self._target)
+            await probe(self._target, self._destination.prober.resolver)
         except ProbeFailed as failure:
             reason = str(failure)
         except Exception as error:  # noqa: BLE001 - an endpoint that was probed no more would never come back

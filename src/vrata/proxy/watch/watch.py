@@ -7,6 +7,7 @@ from typing import Final
 
 from vrata.model.destination import Destination
 from vrata.net.discovered import Discovery, DiscoveryTarget, FoundEndpoints, OnFound
+from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth
 from vrata.policy.outlier import CLEAN, Record
@@ -38,6 +39,7 @@ class Watch(EndpointWatch):
 
     *words* gives the numbers that workers count streaks in. *on_change* is called when :meth:`watched` would answer
     something else; single probes are left aside. *discovery* is who finds endpoints; without it nobody does.
+    *resolver* knows the addresses of endpoints that have names; absent = the system's name servers.
     """
 
     def __init__(
@@ -46,9 +48,10 @@ class Watch(EndpointWatch):
         words: WordOf,
         on_change: Callable[[], None],
         discovery: DiscoveryFactory | None = None,
+        resolver: ResolvesNames | None = None,
     ) -> None:
         self.publisher = StandingsPublisher(self._standing_of, on_change)
-        self._prober = Prober(tasks, self.publisher.changed)
+        self._prober = Prober(tasks, self.publisher.changed, resolver=resolver)
         self._sweeper = Sweeper(words, self.publisher.changed, on_change)
         self._destinations: dict[str, Destination] = {}
         # What was discovered, and for what.

@@ -41,7 +41,7 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"http2": True}, "http2"),
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
-    ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery"),
+    ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
 ]
 for attached in ("route", "group"):
@@ -114,6 +114,7 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                         "maxVersion": "TLSv1_3",
                     },
                     "endpointBalancing": {"algorithm": "RANDOM"},
+                    "discovery": {"type": "dns"},
                     "http2": False,
                     "maxConnsPerHost": 100,
                 },

@@ -18,6 +18,8 @@ from tests.support.scripted_backend import ScriptedBackend
 from tests.support.watching import destination
 from vrata import __version__
 from vrata.model.destination import Destination
+from vrata.net.resolver import Resolver
+from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
 
 
@@ -32,7 +34,7 @@ def aimed_at(port: int, host: str = "127.0.0.1", **members: object) -> Target:
 async def outcome(target: Target) -> str:
     """Why the probe failed; empty when it did not."""
     try:
-        await probe(target)
+        await probe(target, Resolver(TaskSupervisor()))
     except ProbeFailed as failure:
         return str(failure)
     return ""
