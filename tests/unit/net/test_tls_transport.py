@@ -505,7 +505,7 @@ def test_a_server_that_is_not_trusted_is_told_why() -> None:
 @CLIENT
 def test_a_transport_that_is_gone_leaves_nothing_to_the_garbage_collector() -> None:
     connection = Connection()
-    transport = weakref.ref(connection.tls)
+    session = weakref.ref(connection.tls.get_extra_info("ssl_object"))
     connection.tls.abort()
     connection.loop.settle()
     connection.kernel._protocol = Recorder()  # as the kernel's transports do
@@ -513,6 +513,6 @@ def test_a_transport_that_is_gone_leaves_nothing_to_the_garbage_collector() -> N
     gc.disable()
     try:
         connection.kernel = connection.tls = connection.protocol.transport = None  # type: ignore[assignment]
-        assert transport() is None
+        assert session() is None
     finally:
         gc.enable()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import tls_upstream as upstream
-from tests.support.certificates import Authority, Certificate
+from tests.support.certificates import HOUR, Authority, Certificate
 from vrata.model.tls import DestinationTls
 from vrata.net.tls_material import TlsMaterialError
 from vrata.net.upstream_tls import (
@@ -209,7 +209,7 @@ def test_before_there_is_a_ticket_there_is_nothing_to_learn() -> None:
 
 def test_a_session_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tls = upstream_tls(stated(ca=upstream.authority().cert_text), upstream.NAME)
-    pair = Pair(tls, upstream.serving())
+    pair = Pair(tls, upstream.serving(upstream.authority().issue(upstream.NAME, lifetime=2 * HOUR)))
     pair.talk()
     sessions = TlsSessions()
     sessions.learn(pair.client)
