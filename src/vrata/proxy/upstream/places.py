@@ -104,8 +104,11 @@ class Places:
         Because there are more than the limit allows, or because requests of other workers wait that go before ours,
         whose first one has been waiting since *since* (0 = none waits).
         """
-        ahead = self._ahead(since - PATIENCE if since else _EVER)
-        return max(0, len(ahead) - self.free)
+        owed = self.taken.total - self.limit
+        # Every request that is done asks this, and hardly ever does anybody wait.
+        if self._waiting is not None and self._waiting.total:
+            owed += len(self._ahead(since - PATIENCE if since else _EVER))
+        return owed if owed > 0 else 0
 
     def wait(self, since: int) -> None:
         """Show the other workers since when our first request has been waiting; 0 = none waits."""

@@ -369,7 +369,11 @@ class Queue(Watched):
         return pool.places is not None and pool.places.owed(since) > len(pool.leaving)
 
     def _owes_of_destination(self) -> bool:
-        return self._places is not None and self._places.owed(self._wanted(None)[1]) > self._leaving
+        places = self._places
+        if places is None:
+            return False
+        since = self._wanted(None)[1] if self._lines else 0
+        return places.owed(since) > self._leaving
 
     # -- idle connections ---------------------------------------------------------------------------------------------
 
