@@ -7,5 +7,6 @@ what the tap saw become *findings*; the findings of all trials are a table and a
 
     python -m bench.faults [--faults kill,hang] [--proxies vrata,nginx]
 
-The *tail* is another use of the same load and backends: response times by balancing algorithm while one endpoint is slow.
+The *tail* is another use of the same load and backends: response times by balancing algorithm while one endpoint is
+slow.
 """

@@ -19,8 +19,9 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.comparison import certificate, cores
-from bench.comparison.__main__ import machine, names, present, raise_file_limit
-from bench.comparison.installation import ROOT, install
+from bench.comparison.arguments import names
+from bench.comparison.installation import ROOT, install, present
+from bench.comparison.machine import machine, raise_file_limit
 from bench.comparison.program import UnavailableError
 from bench.comparison.proxies.proxy import Setup
 from bench.comparison.workload import Site

@@ -90,11 +90,8 @@ def _out(attempts: Sequence[float], period: Period) -> float | None:
 
 def back_after(answers: Sequence[Answer], period: Period) -> float | None:
     """Seconds from the end of the fault to the first answer of the backend that begins a window of normal traffic."""
-    served = sorted(
-        answer.at
-        for answer in answers
-        if answer.is_good and answer.backend == period.backend and answer.at >= period.end
-    )
+    after = (answer for answer in answers if answer.at >= period.end)
+    served = sorted(answer.at for answer in after if answer.is_good and answer.backend == period.backend)
     wanted = SERVING * period.share * WINDOW
     for number, moment in enumerate(served):
         if bisect_right(served, moment + WINDOW) - number >= wanted:

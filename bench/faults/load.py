@@ -49,12 +49,12 @@ class OpenLoad:
         self.sent = 0
         self.under_way = 0
         self.idle: list[_Client] = []
-        self.request = (
-            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n".encode()
-        )
+        fields = f"Host: 127.0.0.1:{port}\r\nUser-Agent: bench\r\nAccept: */*\r\n"
+        self.request = f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode()
         self._port = port
         self._interval = 1 / rate
         self._stopped = asyncio.Event()
+        self._drained = asyncio.Event()
         self._tasks = TaskSupervisor()
 
     def start(self) -> None:
@@ -64,9 +64,8 @@ class OpenLoad:
     async def stop(self) -> None:
         """Send no more, and return when everything is over."""
         self._stopped.set()
-        deadline = time.monotonic() + PATIENCE + 1
-        while self.under_way and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
+        if self.under_way:
+            await asyncio.wait_for(self._drained.wait(), PATIENCE + 1)
         await self._tasks.stop()
         for client in self.idle:
             client.close()
@@ -76,6 +75,8 @@ class OpenLoad:
         answer.taken = time.monotonic() - answer.at
         self.under_way -= 1
         self.answers.append(answer)
+        if self._stopped.is_set() and not self.under_way:
+            self._drained.set()
 
     async def _run(self) -> None:
         start = time.monotonic()

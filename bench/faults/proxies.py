@@ -17,7 +17,8 @@ POLICY = (
     "health check: GET every 1 s, limit 1 s, out after 2 failures, in after 2 successes",
     "passive: out after 5 answers of 5xx in a row, for 5 s the first time (where that can be set)",
     "retries: 2, of GET, after a failed connection, no answer, or 5xx; pause 10 to 100 ms (where there is one)",
-    "limits: 1 s to connect, 2 s for the answer to one try; at most 20 % of what is under way are retries, 3 always may",
+    "retry budget: 20 % of what is under way, at least 3 (where there is one)",
+    "limits: 1 s to connect, 2 s for the answer to one try",
 )
 """What all of them are configured to do, one line per subject."""
 
@@ -49,8 +50,9 @@ class Haproxy(haproxy.Haproxy):
     """Takes a server out by health checks and by observing requests; both set the same state."""
 
     DIFFERENCES: ClassVar[str] = (
-        "observe layer7 error-limit 5 on-error mark-down: the next 2 good health checks bring it back;"
-        " retries without a budget"
+        "observe layer7 error-limit 5 on-error mark-down: the next 2 good health checks bring it back; it does not observe"
+        " answers that it retries: with 5xx in retry-on none are lost and the server stays in, without it is out after 5"
+        " lost ones; retries without a budget"
     )
 
     def __init__(self, directory: Path, setup: Setup, backends: Sequence[int]) -> None:
@@ -80,7 +82,8 @@ class Envoy(envoy.Envoy):
 
     DIFFERENCES: ClassVar[str] = (
         "successful_active_health_check_uneject_host is off, so that an ejection lasts as long as it is to;"
-        " a retry avoids the host that failed (previous_hosts)"
+        " a retry avoids the host that failed (previous_hosts); all requests that wait for one connection fail at once,"
+        " and are more than the retry budget allows"
     )
 
     def __init__(self, directory: Path, setup: Setup, backends: Sequence[int]) -> None:
@@ -146,7 +149,7 @@ class Vrata(vrata.Vrata):
         self._balancing = balancing
 
     def _destination(self) -> Document:
-        options = {
+        options: dict[str, Any] = {
             "timeouts": {"request": "10s", "connect": "1s", "responseHeader": "2s"},
             "endpointBalancing": {"algorithm": self._balancing},
             "healthCheck": {

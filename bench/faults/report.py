@@ -50,18 +50,16 @@ class Report:
 
     def legend(self) -> list[str]:
         """What a reader must know."""
+        faults = [fault for fault in FAULTS if fault.name in self.findings]
+        proxies = [proxy for proxy in PROXIES if proxy.name in self.versions]
         return [
-            *(f"{fault.name}: {fault.title}" for fault in FAULTS if fault.name in self.findings),
-            "lost: no answer within 10 s, or not 2xx; p50 and p99: during the fault, from the time of sending as planned",
-            "sent to it: requests and attempts to connect during the fault, of what would be its share; with health checks"
-            " where they cannot be told apart (kill, black-hole)",
+            *(f"{fault.name}: {fault.title}" for fault in faults),
+            "lost: no answer within 10 s, or not 2xx; p50 and p99: during the fault, from the time of planned sending",
+            "sent to it: requests and attempts to connect during the fault, of what would be its share; with health"
+            " checks where they cannot be told apart (kill, black-hole)",
             "out: until nothing but the odd request is sent to it; back: until it has its traffic again; -: never",
             *(f"all: {line}" for line in POLICY),
-            *(
-                f"{proxy.name} {self.versions[proxy.name]}: {proxy.DIFFERENCES}"
-                for proxy in PROXIES
-                if proxy.name in self.versions
-            ),
+            *(f"{proxy.name} {self.versions[proxy.name]}: {proxy.DIFFERENCES}" for proxy in proxies),
             *(f"note: {note}" for note in self.notes),
             *(f"FAILED: {failure}" for failure in self.failures),
         ]
