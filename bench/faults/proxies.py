@@ -50,9 +50,9 @@ class Haproxy(haproxy.Haproxy):
     """Takes a server out by health checks and by observing requests; both set the same state."""
 
     DIFFERENCES: ClassVar[str] = (
-        "observe layer7 error-limit 5 on-error mark-down: the next 2 good health checks bring it back; it does not observe"
-        " answers that it retries: with 5xx in retry-on none are lost and the server stays in, without it is out after 5"
-        " lost ones; retries without a budget"
+        "observe layer7 error-limit 5 on-error mark-down: the next 2 good health checks bring it back;"
+        " answers that are retried are not observed: with 5xx in retry-on, as here, nothing is lost and it stays in;"
+        " without, it is out after the 5 that are lost; retries without a budget"
     )
 
     def __init__(self, directory: Path, setup: Setup, backends: Sequence[int]) -> None:
