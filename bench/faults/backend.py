@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +17,17 @@ from tests.support.ports import free_port
 
 _PATIENCE = 10.0
 """Seconds that a process has to say that it did as it was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a backend has seen in a while, health checks left out."""
+
+    requests: int
+    most_requests: int
+    """At once."""
+    most_connections: int
+    """At once, those of health checks included."""
 
 
 class Backend:
@@ -57,10 +70,13 @@ class Backend:
 
     async def tell(self, manner: str) -> None:
         """Have it answer in another manner; see :mod:`bench.faults.server`."""
-        stdin = self._running.stdin
-        assert stdin is not None
-        stdin.write(f"{manner}\n".encode())
+        self._say(manner)
         await self._hear(manner)
+
+    async def count(self) -> Counted:
+        """What there was since this was last asked."""
+        self._say("count")
+        return Counted(**json.loads(await self._line()))
 
     def stop(self) -> None:
         """It does nothing any more; the kernel still accepts connections for it."""
@@ -76,9 +92,17 @@ class Backend:
             raise RuntimeError(f"backend {self.name} does not run")
         return self._process
 
-    async def _hear(self, expected: str) -> None:
+    def _say(self, line: str) -> None:
+        stdin = self._running.stdin
+        assert stdin is not None
+        stdin.write(f"{line}\n".encode())
+
+    async def _line(self) -> str:
         stdout = self._running.stdout
         assert stdout is not None
-        line = (await asyncio.wait_for(stdout.readline(), _PATIENCE)).decode().strip()
+        return (await asyncio.wait_for(stdout.readline(), _PATIENCE)).decode().strip()
+
+    async def _hear(self, expected: str) -> None:
+        line = await self._line()
         if line != expected:
             raise RuntimeError(f"backend {self.name} said {line!r} instead of {expected!r}")

@@ -2,14 +2,16 @@
 
     python -m bench.faults.server <name> <port>
 
-Each line is the name of a :data:`MANNERS` with an optional number, and is repeated on standard output when it is in
-force; the first line there says ``ready``. The process ends when its standard input does.
+Each line is one of the :data:`MANNERS` with an optional number, and is repeated on standard output when it is in
+force; or it is ``count``, and answered with a JSON object of what there was since the last time. The first line says
+``ready``. The process ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import socket
 import struct
 import sys
@@ -44,6 +46,36 @@ class Server:
         self.bad = _answer(b"500 Internal Server Error", name)
         self.connections: set[Connection] = set()
         self._listening = listening
+        self._under_way = 0
+        self._requests = 0
+        self._most_requests = 0
+        self._most_connections = 0
+
+    def accepted(self, connection: Connection) -> None:
+        """*connection* begins."""
+        self.connections.add(connection)
+        self._most_connections = max(self._most_connections, len(self.connections))
+
+    def began(self) -> None:
+        """A request has come; health checks do not count."""
+        self._requests += 1
+        self._under_way += 1
+        self._most_requests = max(self._most_requests, self._under_way)
+
+    def ended(self) -> None:
+        """It was answered."""
+        self._under_way -= 1
+
+    def count(self) -> str:
+        """Requests, and the most requests and connections at once, since this was last asked."""
+        found = {
+            "requests": self._requests,
+            "most_requests": self._most_requests,
+            "most_connections": self._most_connections,
+        }
+        self._requests, self._most_requests = 0, self._under_way
+        self._most_connections = len(self.connections)
+        return json.dumps(found)
 
     def obey(self, line: str) -> None:
         """Answer in the manner that *line* names from now on."""
@@ -79,7 +111,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.connections.add(self)
+        self._server.accepted(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
@@ -91,12 +123,16 @@ class Connection(asyncio.Protocol):
             server = self._server
             is_check = head.startswith(b"GET " + HEALTH.encode() + b" ")
             answer = server.bad if server.manner == "error" and not is_check else server.good
+            if not is_check:
+                server.began()
             if server.manner == "delay":
-                self._loop.call_later(server.delay, self._write, answer)
+                self._loop.call_later(server.delay, self._write, answer, is_check)
             else:
-                self._write(answer)
+                self._write(answer, is_check)
 
-    def _write(self, answer: bytes) -> None:
+    def _write(self, answer: bytes, is_check: bool) -> None:
+        if not is_check:
+            self._server.ended()
         if not self._transport.is_closing():
             self._transport.write(answer)
 
@@ -113,8 +149,11 @@ async def main(name: str, port: int) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     _say("ready")
     while line := (await lines.readline()).decode().strip():
-        server.obey(line)
-        _say(line)
+        if line == "count":
+            _say(server.count())
+        else:
+            server.obey(line)
+            _say(line)
 
 
 def _say(line: str) -> None:

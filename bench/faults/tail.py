@@ -63,7 +63,9 @@ async def measure(port: int, slow: str, rate: float, seconds: float) -> Tail:
     counted = [answer for answer in load.answers if answer.at >= start]
     times = sorted(answer.taken * 1000 for answer in counted)
     return Tail(
-        *(quantile(times, share) for share in (0.5, 0.99, 0.999)),
+        p50=quantile(times, 0.5),
+        p99=quantile(times, 0.99),
+        p999=quantile(times, 0.999),
         share=sum(answer.backend == slow for answer in counted) / len(counted),
         lost=sum(not answer.is_good for answer in counted),
     )
