@@ -1,6 +1,6 @@
 """What the protections of a destination cost on the data path: processor time per request with all of them on, and off.
 
-    python -m bench.protections [--rounds 9] [--seconds 3]
+    python -m bench.protections [--rounds 15] [--seconds 2] [--only circuitBreaker retry]
 
 Two proxies take turns with the comparison's GET workload; what counts are the ratios within the rounds. On are health
 checks, outlier detection, the circuit breaker with its limits, the panic threshold, and retries with their budget.
@@ -37,6 +37,20 @@ MINUTES = 8.0
 WORKLOAD = "get-128b"
 FIGURES = ("cpu_us", "user_us", "rps")
 
+OPTIONS = {
+    "healthCheck": {"path": "/bytes/128", "interval": "1s", "timeout": "1s"},
+    "outlierDetection": {"consecutive5xx": 5, "consecutiveGatewayErrors": 5, "interval": "1s"},
+    "circuitBreaker": {
+        "maxConnections": 1000,
+        "maxPendingRequests": 1000,
+        "maxRequests": 1000,
+        "maxRetries": 10,
+        "failureThreshold": 5,
+    },
+    "panicThreshold": 50,
+}
+RETRY = {"attempts": 2, "perAttemptTimeout": "2s"}
+
 
 class Unprotected(Vrata):
     """As it comes."""
@@ -49,23 +63,18 @@ class Protected(Vrata):
 
     name: ClassVar[str] = "on"
 
+    chosen: ClassVar[frozenset[str]] = frozenset()
+    """Names of those that are on; empty for all."""
+
     def _destination(self) -> Document:
-        protections = {
-            "healthCheck": {"path": "/bytes/128", "interval": "1s", "timeout": "1s"},
-            "outlierDetection": {"consecutive5xx": 5, "consecutiveGatewayErrors": 5, "interval": "1s"},
-            "circuitBreaker": {
-                "maxConnections": 1000,
-                "maxPendingRequests": 1000,
-                "maxRequests": 1000,
-                "maxRetries": 10,
-                "failureThreshold": 5,
-            },
-            "panicThreshold": 50,
-        }
-        return {**super()._destination(), "options": protections}
+        options = {name: settings for name, settings in OPTIONS.items() if self._is_chosen(name)}
+        return {**super()._destination(), "options": options}
 
     def _forward(self) -> Document:
-        return forward("backend", retry={"attempts": 2, "perAttemptTimeout": "2s"})
+        return forward("backend", **({"retry": RETRY} if self._is_chosen("retry") else {}))
+
+    def _is_chosen(self, name: str) -> bool:
+        return not self.chosen or name in self.chosen
 
 
 def measure(rounds: int, seconds: int) -> Results:
@@ -133,11 +142,13 @@ def rows(results: Results) -> list[tuple[str, ...]]:
 def main() -> int:
     """Run it; the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each of the two")
-    parser.add_argument("--seconds", type=int, default=3, help="length of a turn")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each of the two")
+    parser.add_argument("--seconds", type=int, default=2, help="length of a turn")
+    parser.add_argument("--only", nargs="+", choices=(*OPTIONS, "retry"), default=(), help="of the protections")
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "protections.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    Protected.chosen = frozenset(arguments.only)
     results = measure(arguments.rounds, arguments.seconds)
     table = rows(results)
     show(table)
@@ -149,6 +160,7 @@ def main() -> int:
         "figures": {line[0]: dict(zip(heading[1:], line[1:], strict=True)) for line in lines},
         "cpu_ratios": [round(ratio, 4) for ratio in ratios(results, "cpu_us")],
         "bar": BAR,
+        "protections": arguments.only or [*OPTIONS, "retry"],
         "notes": results.notes,
         "failures": results.failures,
     }

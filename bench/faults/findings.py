@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,6 +38,8 @@ class Findings:
     requests: int
     lost: int
     """Not answered, or not with 2xx."""
+    lost_as: dict[str, int]
+    """The same by status; 0 is no answer."""
     long: int
     """Took more than :data:`LONG`, lost or not."""
     p50_ms: float
@@ -63,6 +66,7 @@ def find(answers: Sequence[Answer], attempts: Sequence[float] | None, period: Pe
     return Findings(
         requests=len(affected),
         lost=sum(not answer.is_good for answer in affected),
+        lost_as=dict(Counter(str(answer.status) for answer in affected if not answer.is_good)),
         long=sum(answer.taken > LONG for answer in affected),
         p50_ms=1000 * quantile(times, 0.5),
         p99_ms=1000 * quantile(times, 0.99),
