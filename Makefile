@@ -11,6 +11,8 @@ TEST_ARGS ?=
 SPREAD ?= -n 2 --dist worksteal
 # Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
 BENCH_ARGS ?=
+# Arguments for the comparison with failing backends, for example FAULTS_ARGS="--faults kill,hang --proxies vrata".
+FAULTS_ARGS ?=
 # Arguments for the soak with faults, for example SOAK_ARGS="--seconds 60".
 SOAK_ARGS ?=
 # Arguments for the measurement of memory, for example MEMORY_ARGS="--mebibytes 128".
@@ -25,7 +27,7 @@ RUN_STAMP := $(VENV)/.vrata-run
 TEST_STAMP := $(VENV)/.vrata-test
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing soak soak-faults memory fuzz scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -72,6 +74,18 @@ bench-routing: $(RUN_STAMP) ## routing: finding a route, and building a table, b
 
 bench-balancing: $(RUN_STAMP) ## balancing: distributions, moved keys, picks per second
 	$(BIN)/python -m bench.balancing
+
+bench-faults: $(RUN_STAMP) ## one of three backends fails behind Vrata, nginx, HAProxy and Envoy; writes bench/results
+	$(BIN)/python -m bench.faults $(FAULTS_ARGS)
+
+bench-tail: $(RUN_STAMP) ## response times while one of five endpoints is slow, by balancing algorithm
+	$(BIN)/python -m bench.faults.tail
+
+bench-limits: $(RUN_STAMP) ## limits and circuit breaker: whether they are exact with 1, 2 and 4 workers
+	$(BIN)/python -m bench.limits
+
+bench-protections: $(RUN_STAMP) ## what all protections of a destination cost per request
+	$(BIN)/python -m bench.protections
 
 bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 minutes
 	$(BIN)/python -m bench.comparison --quick $(BENCH_ARGS)

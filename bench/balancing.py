@@ -2,10 +2,11 @@
 
     python -m bench.balancing [--endpoints 10 1000 10000] [--large]
 
-Prints four tables: the distribution of 100,000 picks, as chi-square beside the value that chance exceeds once in
-10,000 times (a ring is never as even as that); the share of keys that move when one of N endpoints leaves, beside 1/N;
-simulated response times with one slow endpoint; picks per second by the selector, as a request pays for them, and the
-time to build. ``--large`` adds the largest tables that a configuration can ask for. Takes less than a minute on a free
+Prints five tables: the distribution of 100,000 picks among endpoints, then among destinations, as chi-square beside
+the value that chance exceeds once in 10,000 times (a ring is never as even as that); the share of keys that move when
+one of N endpoints leaves, beside 1/N; simulated response times with one slow endpoint; picks per second by the
+selector, as a request pays for them, and the time to build. STICKY is measured as it is without a store; with one, new
+sessions go the same way. ``--large`` adds the largest tables that a configuration can ask for. Takes a minute on a free
 core, and with ``--large`` two.
 """
 
@@ -20,12 +21,14 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from random import Random
 from time import perf_counter, process_time
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from tests.support.balancing import HashTable, built, chi_square, chi_square_bound, maglev, ring
 from tests.support.client_request import client_request
 from vrata.compilation import INTERPRETED
 from vrata.model import Destination
+from vrata.model.balancing import ENDPOINT_COOKIE
+from vrata.model.forward import Forward
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.least_request import least_request_cost
@@ -33,12 +36,16 @@ from vrata.policy.balancing.peak_ewma import PeakEwma, peak_ewma_cost
 from vrata.policy.balancing.power_of_choices import PowerOfChoices
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.balancing.stable_hash import stable_hash
+from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.action.forward import PooledEndpoint
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.destinations import DestinationFactory
 from vrata.proxy.endpoint.selection import Endpoint
 from vrata.proxy.runtime.registry import RuntimeRegistry
-from vrata.proxy.selectors import Selector, SelectorFactory, Tables
+from vrata.proxy.selectors import Selector, SelectorFactory, Split, Tables
 
-ALGORITHMS = ("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV")
+ALGORITHMS = ("ROUND_ROBIN", "RANDOM", "LEAST_REQUEST", "PEAK_EWMA", "RING_HASH", "MAGLEV", "STICKY")
+SPLITS = ("WEIGHTED_RANDOM", "WEIGHTED_CONSISTENT_HASH", "STICKY")
 HASHING = {"RING_HASH": "ringHash", "MAGLEV": "maglev"}
 ENDPOINTS = (10, 1000, 10_000)
 PICKS = 100_000
@@ -48,6 +55,21 @@ MOVED = (3, 10, 100, 1000)
 KEYS = 50_000
 
 Row: TypeAlias = tuple[str, ...]
+
+
+class Visit:
+    """A request of which nothing is asked but its session; making a real one takes far longer than a pick."""
+
+    def __init__(self, identifier: bytes) -> None:
+        self._identifier = identifier
+
+    def session(self, cookie: SessionCookie, starts: bool = True) -> bytes:
+        """The same, whatever the *cookie*."""
+        return self._identifier
+
+
+def _session(number: int) -> ClientRequest:
+    return cast(ClientRequest, Visit(b"%032x" % number))
 
 
 @dataclass
@@ -81,6 +103,24 @@ class Workshop:
         selector = built(SelectorFactory(self._registry, Random(1), Tables()).selecting(entity, endpoints))
         return Made(selector, process_time() - began)
 
+    def split(self, algorithm: str, weights: Sequence[int]) -> Split:
+        """The split of a route over destinations ``0``, ``1``, … of these *weights*."""
+        selectors = SelectorFactory(self._registry, Random(1), Tables())
+        factory = DestinationFactory(self._registry, selectors)
+        known = []
+        for number, weight in enumerate(weights):
+            document = {"id": str(number), "name": str(number), "host": "h", "port": 8000 + number}
+            known.append((built(factory.making(Destination.model_validate(document))), weight))
+        forward = Forward.model_validate(
+            {
+                "destinations": [
+                    {"destinationId": destination.destination_id, "weight": weight} for destination, weight in known
+                ],
+                "destinationBalancing": {"algorithm": algorithm},
+            }
+        )
+        return built(selectors.splitting(forward, "r", known))
+
 
 def distribution(workshop: Workshop) -> list[Row]:
     """Chi-square of picks among ten endpoints."""
@@ -91,25 +131,38 @@ def distribution(workshop: Workshop) -> list[Row]:
             seen = Counter(
                 _hashed(algorithm, some, weights) if algorithm in HASHING else _picked(workshop, algorithm, weights)
             )
-            counts = [seen[each] for each in some]
-            wanted = [PICKS * weight / sum(weights) for weight in weights]
-            shares = [count / each for count, each in zip(counts, wanted, strict=True)]
-            rows.append(
-                (
-                    algorithm,
-                    "equal" if weights[-1] == 1 else "1 to 5",
-                    f"{chi_square(counts, weights):.1f}",
-                    f"{chi_square_bound(10):.1f}",
-                    f"{min(shares):.3f}",
-                    f"{max(shares):.3f}",
-                )
-            )
+            label = "equal" if weights[-1] == 1 else "1 to 5"
+            rows.append((algorithm, label, *_evenness([seen[each] for each in some], weights)))
     return rows
 
 
+def destinations(workshop: Workshop) -> list[Row]:
+    """Chi-square of picks among four destinations; with a cookie, each request is of another session."""
+    rows: list[Row] = [("algorithm", "weights", "chi-square", "bound", "least", "most")]
+    requests = [_session(number) for number in range(PICKS)]
+    for weights in ([25] * 4, [1, 9, 30, 60]):
+        for algorithm in SPLITS:
+            split = workshop.split(algorithm, weights)
+            seen = Counter(each.destination_id for request in requests if (each := split.pick(request)) is not None)
+            counts = [seen[str(number)] for number in range(len(weights))]
+            rows.append((algorithm, " ".join(map(str, weights)), *_evenness(counts, weights)))
+    return rows
+
+
+def _evenness(counts: Sequence[int], weights: Sequence[int]) -> Row:
+    """Chi-square, its bound, and the least and the most of what each has of its fair share."""
+    wanted = [PICKS * weight / sum(weights) for weight in weights]
+    shares = [count / each for count, each in zip(counts, wanted, strict=True)]
+    found = (chi_square(counts, weights), chi_square_bound(len(weights)))
+    return (*(f"{value:.1f}" for value in found), f"{min(shares):.3f}", f"{max(shares):.3f}")
+
+
 def _picked(workshop: Workshop, algorithm: str, weights: Sequence[int]) -> Iterator[bytes]:
-    selector, request = workshop.selector(algorithm, weights).selector, client_request()
-    for _ in range(PICKS):
+    selector = workshop.selector(algorithm, weights).selector
+    request: ClientRequest = client_request()
+    for number in range(PICKS):
+        if algorithm == "STICKY":
+            request = _session(number)
         endpoint = selector.pick(request)
         assert endpoint is not None
         yield endpoint.identifier.encode()
@@ -124,6 +177,7 @@ def moved() -> list[Row]:
     """The share of keys whose endpoint changes when one leaves."""
     tables: dict[str, Callable[[Sequence[bytes]], HashTable]] = {
         "ring, 1,024 nodes": ring,
+        "ring, 16,384 nodes (STICKY)": lambda identities: ring(identities, size=16_384),
         "ring, 65,536 nodes": lambda identities: ring(identities, size=65_536),
         "Maglev, 65,537 slots": maglev,
     }
@@ -144,7 +198,8 @@ def moved() -> list[Row]:
 def speed(workshop: Workshop, sizes: Sequence[int]) -> list[Row]:
     """Picks per second, and what building took."""
     rows: list[Row] = [("algorithm", "endpoints", "picks/s", "build, ms")]
-    request = client_request(b"x-user: 0123456789abcdef")
+    cookie = b"cookie: %s=%032x" % (ENDPOINT_COOKIE.encode(), 1)
+    request = client_request(b"x-user: 0123456789abcdef", cookie)
     for algorithm in ALGORITHMS:
         for count in sizes:
             made = workshop.selector(algorithm, [1] * count)
@@ -229,6 +284,7 @@ async def run(sizes: Sequence[int], *, with_large: bool) -> None:
     workshop = Workshop()
     print(f"hot modules {'interpreted' if INTERPRETED else 'compiled'}\n")
     show(distribution(workshop))
+    show(destinations(workshop))
     show(moved())
     show(slow_one())
     show(speed(workshop, sizes))

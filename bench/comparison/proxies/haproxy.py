@@ -44,7 +44,11 @@ frontend main
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
     {routing}
 backend main
-    server backend 127.0.0.1:{self.setup.backend_port}
+    {self._servers()}
 """
         )
         return Program(self.name, [find("haproxy"), "-db", "-f", str(path)], self.directory, self.setup.cores.proxy)
+
+    def _servers(self) -> str:
+        """What is in the section of the backend."""
+        return f"server backend 127.0.0.1:{self.setup.backend_port}"

@@ -30,7 +30,7 @@ class Nginx(ProgramProxy):
         # No temporary files: a body of 1 MB would otherwise go to disk whenever the client is slower than the backend.
         content = f"""
     upstream backend {{
-        server 127.0.0.1:{self.setup.backend_port};
+        {self._servers()}
         keepalive 256;
         keepalive_requests 1000000000;
         keepalive_timeout 300s;
@@ -45,9 +45,18 @@ class Nginx(ProgramProxy):
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
         proxy_set_header X-Forwarded-Proto $scheme;
         proxy_set_header X-Forwarded-Host $http_host;
+        {self._policy()}
 {locations}
     }}"""
         return nginx(self.name, content, self.directory, self.setup.cores.proxy)
+
+    def _servers(self) -> str:
+        """The ``server`` lines of the upstream."""
+        return f"server 127.0.0.1:{self.setup.backend_port};"
+
+    def _policy(self) -> str:
+        """What is to happen when a backend fails; as it comes."""
+        return ""
 
     def data_path(self) -> tuple[int, ...]:
         return children(self.pid)

@@ -62,10 +62,10 @@ class Vrata(Proxy):
             certificate = self.setup.certificate
             main["tls"] = {"cert": certificate.chain.read_text(), "key": certificate.key.read_text()}
         routes = [
-            route(f"route-{number}", {"pathPrefix": prefix}, forward=forward("backend"))
+            route(f"route-{number}", {"pathPrefix": prefix}, forward=self._forward())
             for number, prefix in enumerate(self.setup.site.prefixes())
         ]
-        gateway.call("POST", "/destinations", destination("backend", self.setup.backend_port))
+        gateway.call("POST", "/destinations", self._destination())
         with ThreadPoolExecutor(4) as clients:
             for _ in clients.map(lambda document: gateway.call("POST", "/routes", document), routes):
                 pass
@@ -74,6 +74,12 @@ class Vrata(Proxy):
         if not snapshot:
             raise UnavailableError(f"this build of vrata refuses the configuration: {refusal}")
         gateway.activate(snapshot, timeout=30)
+
+    def _destination(self) -> Document:
+        return destination("backend", self.setup.backend_port)
+
+    def _forward(self) -> Document:
+        return forward("backend")
 
     @staticmethod
     def _capture(gateway: Gateway) -> tuple[str, str]:
