@@ -242,6 +242,27 @@ async def test_a_request_under_way_ends_on_its_connection_which_then_goes(proxy:
 
 
 @on_each_loop
+async def test_who_waits_for_a_place_gets_no_connection_that_was_secured_otherwise(proxy: InProcessProxy) -> None:
+    def limited(**tls: Any) -> Document:
+        destination = upstream.secured(backend.port, **tls)
+        destination["options"]["maxConnsPerHost"] = 1
+        return destination
+
+    with RecordingBackend(tls=upstream.serving()) as backend:
+        await proxy.apply(ALL, destinations=[limited()])
+        first, second = await proxy.connect(), await proxy.connect()
+        first.send(request("POST /", "Content-Length: 4") + b"ab")
+        await eventually_async(lambda: "1 connections, 0 idle" in pools(proxy), what="the request is under way")
+        await proxy.apply(ALL, destinations=[limited(minVersion="TLSv1_3")])
+        second.send(request("GET /second"))
+        await eventually_async(lambda: "1 waiting" in pools(proxy), what="the other one waits")
+        first.send(b"cd")
+        assert (await first.read_response()).status == 200
+        assert (await second.read_response()).status == 200
+        assert [(exchange.target, exchange.connection) for exchange in backend.requests] == [("/", 0), ("/second", 1)]
+
+
+@on_each_loop
 async def test_bad_material_leaves_one_destination_out(proxy: InProcessProxy) -> None:
     with RecordingBackend(tls=upstream.serving()) as backend:
         bad = upstream.secured(backend.port, "bad", ca="/no/such/file")
