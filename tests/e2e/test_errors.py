@@ -218,7 +218,11 @@ class TestDetail:
     def test_full(self, gateway: Gateway, port: int, closed: int) -> None:
         before = datetime.now(UTC) - timedelta(seconds=1)
         error = self.error(gateway, port, closed, "full", "/to")
-        assert list(error) == ["error", "status", "message", "destination", "endpoint", "timestamp"]
+        assert list(error) == ["error", "status", "message", "destination", "endpoint", "endpoints", "timestamp"]
+        endpoint = f"127.0.0.1:{closed}"
+        assert error["endpoints"] == [
+            {"endpoint": endpoint, "verdict": "tried", "reason": "upstream connection refused"}
+        ]
         assert (error["destination"], error["endpoint"]) == ("closed", f"127.0.0.1:{closed}")
         assert before <= datetime.strptime(error["timestamp"], "%Y-%m-%dT%H:%M:%S%z") <= datetime.now(UTC)
 

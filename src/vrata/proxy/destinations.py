@@ -79,7 +79,7 @@ class DestinationFactory:
             self._protected.add(entity.id)
         limits = connection_limits(options)
         endpoints: list[PooledEndpoint] = []
-        for member in members(entity, registry.discovered(entity.id)):
+        for member in members(entity, registry.discovered(entity.id, entity.host, entity.port)):
             key = (entity.id, member.host, member.port)
             self._pools[key] = limits
             self.endpoints.add((entity.id, member.address))

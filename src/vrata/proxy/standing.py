@@ -46,6 +46,8 @@ class DestinationStanding:
     """By identifier (``host:port``): those that something stands against."""
     discovered: tuple[DiscoveredEndpoint, ...] | None = None
     """What discovery has found, which may be nothing; None while it has found out nothing, or was not asked for."""
+    discovered_for: str = ""
+    """What it was found for: the destination's ``host:port`` at that moment. For another it is no answer."""
 
 
 UNKNOWN = DestinationStanding()
@@ -74,6 +76,7 @@ def _document(standing: DestinationStanding) -> dict[str, Any]:
     }
     if standing.discovered is not None:
         document["discovered"] = [[found.host, found.port, found.weight] for found in standing.discovered]
+        document["for"] = standing.discovered_for
     return document
 
 
@@ -82,4 +85,5 @@ def _standing(document: dict[str, Any]) -> DestinationStanding:
     return DestinationStanding(
         {identifier: EndpointStanding(*verdicts) for identifier, verdicts in document["endpoints"].items()},
         None if discovered is None else tuple(DiscoveredEndpoint(*found) for found in discovered),
+        document.get("for", ""),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.upstream_tls import UpstreamTls
@@ -170,15 +171,16 @@ class RuntimeRegistry:
         for destination_id, live in self._live.items():
             live.replace(standings.get(destination_id, UNKNOWN))
 
-    def discovered(self, destination_id: str) -> tuple[DiscoveredEndpoint, ...] | None:
+    def discovered(self, destination_id: str, host: str, port: int) -> tuple[DiscoveredEndpoint, ...] | None:
         """The endpoints that were found at run time; None while nothing is known of them."""
-        return self._standings.get(destination_id, UNKNOWN).discovered
+        standing = self._standings.get(destination_id, UNKNOWN)
+        return standing.discovered if standing.discovered_for == host_and_port(host, port) else None
 
     @property
-    def all_discovered(self) -> dict[str, tuple[DiscoveredEndpoint, ...]]:
-        """Those of every destination of which anything is known."""
+    def all_discovered(self) -> dict[str, tuple[str, tuple[DiscoveredEndpoint, ...]]]:
+        """Those of every destination of which anything is known, and what they were found for."""
         return {
-            destination_id: standing.discovered
+            destination_id: (standing.discovered_for, standing.discovered)
             for destination_id, standing in self._standings.items()
             if standing.discovered is not None
         }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vrata.model.destination import Destination
+from vrata.model.host import host_and_port
 from vrata.net.discovered import Discovery, DiscoveryTarget, FoundEndpoints, OnFound
 from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
@@ -151,7 +152,10 @@ class Watch(EndpointWatch):
                 ejected="" if ejection is None else ejection.reason,
                 ejected_until=0.0 if ejection is None else ejection.until,
             )
-        return DestinationStanding(endpoints, self._found.get(destination_id))
+        found, target = self._found.get(destination_id), self._wanted.get(destination_id)
+        if found is None or target is None:
+            return DestinationStanding(endpoints)
+        return DestinationStanding(endpoints, found, host_and_port(target.host, target.port))
 
 
 def _health_verdict(health: EndpointHealth) -> HealthVerdict:

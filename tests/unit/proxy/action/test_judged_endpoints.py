@@ -18,6 +18,11 @@ def against(**verdicts: EndpointStanding) -> DestinationStanding:
     return DestinationStanding({f"127.0.0.1:{port.removeprefix('p')}": verdict for port, verdict in verdicts.items()})
 
 
+def discovered(port: int, *found: DiscoveredEndpoint) -> DestinationStanding:
+    """What was found for a destination that is 127.0.0.1 at *port*."""
+    return DestinationStanding(discovered=found, discovered_for=f"127.0.0.1:{port}")
+
+
 UNHEALTHY = EndpointStanding(unhealthy="status 503")
 EJECTED = EndpointStanding(ejected="5 failures in a row", ejected_until=2e9)
 
@@ -91,15 +96,18 @@ async def test_discovered_endpoints_come_and_go_without_a_snapshot(proxy: InProc
         client = await apply(proxy, document)
         assert await seen_by(client) == {"a"}  # nothing is known yet: what is configured acts
         found = tuple(DiscoveredEndpoint("127.0.0.1", port) for port in (b, c))
-        await proxy.data_plane.judge({"d": DestinationStanding(discovered=found)})
+        await proxy.data_plane.judge({"d": discovered(a, *found)})
         assert await seen_by(client) == {"b", "c"}
-        await proxy.data_plane.judge({"d": DestinationStanding(discovered=found[:1])})
+        await proxy.data_plane.judge({"d": discovered(a, *found[:1])})
         assert await seen_by(client) == {"b"}
         client = await apply(proxy, document)
         assert await seen_by(client) == {"b"}
-        await proxy.data_plane.judge({"d": DestinationStanding(discovered=())})
+        await proxy.data_plane.judge({"d": discovered(a)})
         assert error(await client.exchange("GET /")) == (502, "no_endpoint")
         listed = document | {"endpoints": [{"host": "127.0.0.1", "port": a}]}
-        await proxy.data_plane.judge({"d": DestinationStanding(discovered=found)})
+        await proxy.data_plane.judge({"d": discovered(a, *found)})
         client = await apply(proxy, listed)
         assert await seen_by(client) == {"a", "b", "c"}
+        # What was found for another name is no answer.
+        client = await apply(proxy, document | {"port": b})
+        assert await seen_by(client) == {"b"}

@@ -305,7 +305,8 @@ def test_discovered_endpoints_take_the_place_of_the_host() -> None:
             probes = await settled(lambda: len(host.heads))
             assert set(bench.watch.watched("d").endpoints) == {found.address}
             bench.discovery.on_found("d", ())
-            await eventually_async(lambda: bench.worker.standings == {"d": DestinationStanding({}, ())}, what="none")
+            none = DestinationStanding({}, (), f"127.0.0.1:{host.port}")
+            await eventually_async(lambda: bench.worker.standings == {"d": none}, what="none")
             bench.discovery.trouble = {"d": "no answer"}
             assert bench.watch.watched("d").stale == "no answer"
             bench.discovery.on_found("d", None)
