@@ -25,6 +25,17 @@ GROUP = "vrata.data_path"
 """The library that holds the code of all hot modules; what stands beside each source only leads there."""
 
 
+def digests() -> dict[str, str]:
+    """The hash of every source that is compiled."""
+    sources = [source for each in CYTHON.values() for source in each]
+    sources += [str(Path(path).relative_to(SOURCES)) for path in HOT_MODULES]
+    return {each: source_hash((SOURCES / each).read_bytes()).hex() for each in sources}
+
+
+# Taken before anything is compiled: what is edited meanwhile must not pass for what was compiled.
+DIGESTS = digests()
+
+
 def hot_extensions() -> list[Extension]:
     """What mypyc makes of the hot modules; nothing where it cannot."""
     # mypy's settings in pyproject.toml are for developers: whoever installs need not have every library's types.
@@ -62,10 +73,7 @@ class BuildExtensions(build_ext):
         if missing:
             logging.warning("vrata: not compiled, so nothing compiled will be used: %s", ", ".join(missing))
             return
-        sources = [source for each in CYTHON.values() for source in each]
-        sources += [str(Path(path).relative_to(SOURCES)) for path in HOT_MODULES]
-        digests = {each: source_hash((SOURCES / each).read_bytes()).hex() for each in sources}
-        record.write_text(json.dumps({"suffix": suffix, "sources": digests}), encoding="utf-8")
+        record.write_text(json.dumps({"suffix": suffix, "sources": DIGESTS}), encoding="utf-8")
 
 
 extensions = [
