@@ -30,6 +30,7 @@ from bench.comparison.proxies.vrata import Vrata
 from bench.comparison.results import Results, Run
 from bench.comparison.rounds import Plan, Rounds, Surroundings
 from tests.support.gateway import Document, forward
+from vrata.compilation import INTERPRETED
 
 BAR = 1.05
 MINUTES = 8.0
@@ -95,6 +96,8 @@ def measure(rounds: int, seconds: int) -> Results:
         versions={proxy.name: proxy.version() for proxy in plan.proxies},
     )
     results = Results(run)
+    if INTERPRETED:
+        results.note(f"hot modules are interpreted, which says little of an installation: {INTERPRETED}")
     with tempfile.TemporaryDirectory(prefix="vrata-protections-") as scratch:
         directory = Path(scratch)
         made = certificate.create(directory)
