@@ -24,6 +24,8 @@ class RetryBudget:
     """The budget of one destination, over all workers; survives swaps.
 
     It counts the requests of routes with retries. A request that tries again holds a share until a response begins.
+    What counts is how many were under way when the request began, if that is more: when an endpoint hangs, requests
+    that began together fail together, and the last of them must not fare worse because the others are done.
     """
 
     __slots__ = ("_active", "_held", "_is_left", "_is_retired", "_retrying")
@@ -51,11 +53,13 @@ class RetryBudget:
         """Requests that try again, in all workers."""
         return 0 if self._is_left else self._retrying.total
 
-    def began(self) -> None:
-        """A request that may be tried again is under way."""
-        if not self._is_left:
-            self._held += 1
-            self._active.add(1)
+    def began(self) -> int:
+        """A request that may be tried again is under way; return how many are by now."""
+        if self._is_left:
+            return 0
+        self._held += 1
+        self._active.add(1)
+        return self._active.total
 
     def ended(self) -> None:
         """Such a request is over; its share was given back."""
@@ -65,9 +69,14 @@ class RetryBudget:
             if self._is_retired:
                 self.retire()
 
-    def take(self) -> bool:
-        """Take a share for a request that wants to try again; false when there is none."""
-        return not self._is_left and self._retrying.reserve(max(LEAST, self._active.total // ONE_IN))
+    def take(self, then: int) -> bool:
+        """Take a share for a request that wants to try again; false when there is none.
+
+        *then* is what :meth:`began` returned for it.
+        """
+        if self._is_left:
+            return False
+        return self._retrying.reserve(max(LEAST, max(then, self._active.total) // ONE_IN))
 
     def give_back(self) -> None:
         """The request that took a share has a response, or is over."""

@@ -28,7 +28,7 @@ def budget_of(active: int) -> RetryBudget:
 
 def granted(subject: RetryBudget) -> int:
     shares = 0
-    while subject.take():
+    while subject.take(0):
         shares += 1
     return shares
 
@@ -39,6 +39,14 @@ def test_a_few_may_always_try_again() -> None:
 
 def test_one_in_five_of_many() -> None:
     assert [granted(budget_of(active)) for active in (20, 24, 25, 1000)] == [4, 4, 5, 200]
+
+
+def test_those_that_began_together_may_try_again_together() -> None:
+    subject = new_budget()
+    then = [subject.began() for _ in range(50)]
+    for _ in range(45):
+        subject.ended()
+    assert [subject.take(then[-1]) for _ in range(11)] == [True] * 10 + [False]
 
 
 class Requests(RuleBasedStateMachine):
@@ -60,7 +68,7 @@ class Requests(RuleBasedStateMachine):
     @rule()
     def try_again(self) -> None:
         allowed = self.sharing < max(LEAST, (self.plain + self.sharing) // ONE_IN)
-        assert self.subject.take() is allowed
+        assert self.subject.take(0) is allowed
         if allowed:
             self.plain -= 1
             self.sharing += 1

@@ -68,6 +68,7 @@ class RetryingForward(Forward):
     """
 
     __slots__ = (
+        "_active_then",
         "_attempt_began",
         "_attempt_deadline",
         "_attempts",
@@ -114,6 +115,7 @@ class RetryingForward(Forward):
         self._attempts: list[tuple[str, str]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._is_under_way = False
+        self._active_then = 0
         self._sharing = False
 
     def start(self, head: bytes, content: bytes, end: bool) -> None:
@@ -125,7 +127,7 @@ class RetryingForward(Forward):
         else:
             self._keep(content)
         self._is_under_way = True
-        self._retry_budget.began()
+        self._active_then = self._retry_budget.began()
         super().start(self._numbered(head), content, end)
 
     def _attempt(self, *, fresh: bool) -> None:
@@ -274,7 +276,7 @@ class RetryingForward(Forward):
 
     def _take_share(self) -> bool:
         """Count as a request that tries again, within the budget and the destination's limit."""
-        if not self._retry_budget.take():
+        if not self._retry_budget.take(self._active_then):
             return False
         protection = self._destination.protection
         if protection is not None and not protection.take_retry():
