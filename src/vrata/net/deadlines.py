@@ -37,14 +37,20 @@ class DeadlineSweeper:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Watched] = set()
+        # By age, so that what is overdue at the same time expires in the same order in every run.
+        self._watched: dict[Watched, None] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # Bound methods of the set: these two run for every request.
-        self.watch = self._watched.add
-        self.forget = self._watched.discard
 
     def __repr__(self) -> str:
         return f"<DeadlineSweeper {len(self._watched)} watched>"
+
+    def watch(self, watched: Watched) -> None:
+        """Call :meth:`Watched.expire` when its deadline has passed."""
+        self._watched[watched] = None
+
+    def forget(self, watched: Watched) -> None:
+        """It is of no interest any more, if it was."""
+        self._watched.pop(watched, None)
 
     def start(self) -> None:
         """Begin to sweep."""

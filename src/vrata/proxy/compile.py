@@ -56,11 +56,11 @@ SLICE = 0.002
 class Compiler:
     """Makes plans. Keeps what it read of the last snapshot, so that the next one costs what changed."""
 
-    def __init__(self, registry: RuntimeRegistry, sweeper: DeadlineSweeper) -> None:
+    def __init__(self, registry: RuntimeRegistry, sweeper: DeadlineSweeper, random: Random | None = None) -> None:
         self._registry = registry
         self._sweeper = sweeper
         # Only spreads load, so its seed is of no interest to an attacker.
-        self._random = Random()
+        self._random = random or Random()
         self._read: Read = {}
         self._tls: dict[str, tuple[ListenerTls, TlsTermination]] = {}
         self._expressions: dict[str, Expression] = {}

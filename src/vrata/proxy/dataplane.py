@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from time import perf_counter
 from typing import Any
 
@@ -63,18 +64,19 @@ class DataPlane:
         session_store: SessionStore | None = None,
         *,
         resolver: ResolvesNames | None = None,
+        random: Random | None = None,
     ) -> None:
         """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*.
 
         *resolver* knows the addresses of upstreams that have names; absent = hosts file and DNS, as the system is
-        configured.
+        configured. *random* is what balancing draws from.
         """
         loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
         self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver)
-        self._compiler = Compiler(self._registry, self._sweeper)
+        self._compiler = Compiler(self._registry, self._sweeper, random)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()
         self._sockets: dict[str, socket.socket] = {}

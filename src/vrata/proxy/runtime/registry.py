@@ -188,7 +188,7 @@ class RuntimeRegistry:
     def keep_only(self, uses: Uses) -> None:
         """A new plan is in force: what it does not use takes no new work and goes when its last exchange has ended."""
         self._tls = uses.tls
-        for key in self._pools.keys() - uses.pools.keys():
+        for key in [key for key in self._pools if key not in uses.pools]:
             self._pools.pop(key).retire()
         for key, pool in self._pools.items():
             pool.secure(uses.tls.get(key[0]))
