@@ -383,8 +383,10 @@ class Forward(RequestHandler, AttemptOwner):
 
     def _considered(self, failure_class: FailureClass) -> Considered:
         """What was considered for a request that fails now with *failure_class*."""
-        last = (self._endpoint.identifier, failure_class.message)
-        return AttemptCensus(self._destination.selector, (*self._earlier_attempts(), last))
+        attempts = self._earlier_attempts()
+        if self._exchange is not None:  # else it fails between two attempts, and none came to this
+            attempts = (*attempts, (self._endpoint.identifier, failure_class.message))
+        return AttemptCensus(self._destination.selector, attempts)
 
     def _earlier_attempts(self) -> Sequence[tuple[str, str]]:
         """Endpoints (``host:port``) that were tried before this one, and what came of it."""

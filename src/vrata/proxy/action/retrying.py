@@ -188,6 +188,8 @@ class RetryingForward(Forward):
         pause = self._settings.policy.pause(self._number - 1, self._settings.random())
         if now + pause >= self._budget_deadline:
             return False
+        if not self._destination.selector.has_usable:
+            return False  # whoever has just failed has been taken out as well
         if not self._sharing and not self._take_share():
             _log.debug("no further attempt: too many requests retry", destination=self._destination.destination_id)
             return False
@@ -215,7 +217,12 @@ class RetryingForward(Forward):
         self._timer = None
         request, kept = self._request, self._kept
         assert kept is not None
-        self._count_retry(self._number, self._choose_again())
+        endpoint = self._choose_again()
+        if endpoint is None:
+            self._fail(FailureClass.NO_ENDPOINT, "no endpoint takes requests any more")
+            return
+        self._endpoint = endpoint
+        self._count_retry(self._number, endpoint)
         self._number += 1
         # The client may have been held back by the last attempt, or while there was none.
         request.resume_body()
@@ -229,17 +236,20 @@ class RetryingForward(Forward):
             self._continue_deadline = self._action.loop.time() + self._destination.timeouts.expect_continue
         self._attempt(fresh=False)
 
-    def _choose_again(self) -> PooledEndpoint:
-        """The endpoint of the next attempt: one not tried yet, else any but the last, else the same again."""
+    def _choose_again(self) -> PooledEndpoint | None:
+        """The endpoint of the next attempt: one not tried yet, else any but the last, else the same again.
+
+        None when none takes requests, which may have come to pass since the last attempt.
+        """
         selector, last = self._destination.selector, self._endpoint.identifier
         self._tried.append(last)
         endpoint = selector.pick_other(self._request, self._tried)
         if endpoint is None:
             self._tried = [last]
             endpoint = selector.pick_other(self._request, self._tried)
-        if endpoint is not None:
-            self._endpoint = endpoint
-        return self._endpoint
+        if endpoint is None:
+            endpoint = selector.pick_other(self._request, [])
+        return endpoint
 
     def _count_retry(self, number: int, endpoint: PooledEndpoint) -> None:
         request = self._request

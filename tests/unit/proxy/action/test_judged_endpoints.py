@@ -6,10 +6,13 @@ import json
 from contextlib import AsyncExitStack
 from typing import Any
 
+from tests.support.conditions import eventually_async
 from tests.support.forwarding import error
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
-from tests.support.stream_client import StreamClient
+from tests.support.retries import in_turn, retry_to
+from tests.support.staged_backend import ReceivedRequest, StagedBackend, StagedConnection
+from tests.support.stream_client import StreamClient, request
 from tests.unit.proxy.action.test_balancing import backends, balanced, served_by
 from vrata.proxy.standing import DestinationStanding, DiscoveredEndpoint, EndpointStanding
 
@@ -111,3 +114,36 @@ async def test_discovered_endpoints_come_and_go_without_a_snapshot(proxy: InProc
         # What was found for another name is no answer.
         client = await apply(proxy, document | {"port": b})
         assert await seen_by(client) == {"b"}
+
+
+@on_each_loop
+async def test_no_attempt_goes_to_an_endpoint_that_was_taken_out_after_the_last_one(proxy: InProcessProxy) -> None:
+    judged = {"backend": against(p1=UNHEALTHY)}
+
+    async def fail(connection: StagedConnection, found: ReceivedRequest) -> None:
+        await connection.read_body(found)
+        if "before" in found.target:
+            await proxy.data_plane.judge(judged)
+        connection.respond(b"busy", "Connection: close", status=503)
+
+    async with StagedBackend(in_turn(*[fail] * 4)) as backend:
+        judged["backend"] = against(**{f"p{backend.port}": EJECTED})
+        pause = {"base": "200ms", "max": "200ms"}
+        await retry_to(proxy, backend.port, attempts=3, backoff=pause, options={"panicThreshold": 0})
+        client = await proxy.connect()
+        # Taken out by the time it answers: the answer is all there is.
+        response = await client.exchange("GET /before")
+        assert (response.status, response.body, len(backend.requests)) == (503, b"busy", 1)
+        # Taken out while the next attempt is waited for.
+        await proxy.data_plane.judge({})
+        client.send(request("GET /"))
+        await eventually_async(lambda: len(backend.requests) == 2, what="the first attempt")
+        await eventually_async(lambda: proxy.data_plane._registry.retry_budget("backend").retrying, what="the pause")
+        await proxy.data_plane.judge(judged)
+        response = await client.read_response()
+        assert error(response) == (502, "no_endpoint")
+        endpoint = f"127.0.0.1:{backend.port}"
+        assert json.loads(response.body)["endpoints"] == [
+            {"endpoint": endpoint, "verdict": "tried", "reason": "status 503"}
+        ]
+        assert len(backend.requests) == 2
