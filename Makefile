@@ -17,6 +17,8 @@ FAULTS_ARGS ?=
 SOAK_ARGS ?=
 # Arguments for the measurement of memory, for example MEMORY_ARGS="--mebibytes 128".
 MEMORY_ARGS ?=
+# Arguments for the simulation, for example SIMULATE_ARGS="--seconds 600" or SIMULATE_ARGS="--seed 4711 --size 3".
+SIMULATE_ARGS ?=
 # Arguments for the fuzzers, for example FUZZ_ARGS="request_head --seconds 60".
 FUZZ_ARGS ?=
 
@@ -27,7 +29,7 @@ RUN_STAMP := $(VENV)/.vrata-run
 TEST_STAMP := $(VENV)/.vrata-test
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
@@ -102,6 +104,9 @@ memory: $(TEST_STAMP) ## bodies of 1 GiB past slow readers, and 10,000 idle conn
 fuzz: $(TEST_STAMP) ## coverage-guided fuzzing, five minutes for each target
 	@.ci/install-extra $(VENV) fuzz
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+simulate: $(TEST_STAMP) ## the data plane in simulated worlds, on seeds by chance, for a minute
+	$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
 
 scale: apt-packages $(TEST_STAMP) ## 5,000 routes and 1,000 destinations: time until they act, memory
 	$(BIN)/python -m bench.scale
