@@ -94,7 +94,7 @@ def test_only_a_name_may_be_given(api: ApiClient, document: dict[str, Any], erro
 
 
 def test_what_this_build_does_not_act_on_is_refused_all_at_once(api: ApiClient) -> None:
-    api.create("destinations", id="d1", name="backend", host="b.example", port=80, options={"circuitBreaker": {}})
+    api.create("destinations", id="d1", name="backend", host="b.example", port=80, options={"http2": True})
     forward = {"destinations": [{"destinationId": "d1"}]}
     api.create("routes", id="r1", name="all", forward=forward, middlewareIds=["gone"])
     answer = api.post("/snapshots", {"name": "first"})
@@ -104,7 +104,7 @@ def test_what_this_build_does_not_act_on_is_refused_all_at_once(api: ApiClient) 
     assert set(lines[1:]) == {
         '  route "all" (r1): middlewareIds[0]: middleware "gone" does not exist',
         '  route "all" (r1): middlewareIds: this build does not act on it yet',
-        '  destination "backend" (d1): options.circuitBreaker: this build does not act on it yet',
+        '  destination "backend" (d1): options.http2: this build does not act on it yet',
     }
     assert api.get("/snapshots").json() == []
 

@@ -56,8 +56,11 @@ class StandInDataPlane:
         assert address not in self._servers, f"{address} adopted though it is served"
         self._pending[address] = sock
 
-    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
+    def judge(self, standings: Mapping[str, DestinationStanding]) -> asyncio.Future[None]:
         self._judged = tuple(sorted(standings))
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
 
     async def apply(self, document: Mapping[str, Any]) -> StandInReport:
         marks = {middleware["name"] for middleware in document["snapshot"]["middlewares"]}

@@ -83,6 +83,8 @@ class DataPlane:
         self._listeners: dict[str, Listener] = {}
         self._closing: set[Listener] = set()
         self._plan: Plan | None = None
+        self._populated_with = self._registry.all_discovered
+        """What was discovered when the plan's destinations got their endpoints."""
         self._sweeper.start()
 
     def __repr__(self) -> str:
@@ -112,25 +114,38 @@ class DataPlane:
         """
         async with self._applying:
             started = perf_counter()
+            found = self._registry.all_discovered
             plan = await self._compiler.compile(document)
-            self._plan = plan
-            self._registry.metrics.adopt(plan.metrics_scope)
-            self._registry.keep_only(plan.uses)
+            self._put_in_force(plan)
+            self._populated_with = found
+            await self._follow_discovery()
             problems = (*plan.problems, *await self._reconcile_listeners(plan))
             seconds = perf_counter() - started
             _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
             return ApplyReport(plan.snapshot_id, problems, seconds)
 
-    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
-        """Choose endpoints by these *standings*, by destination ID, from now on."""
+    def judge(self, standings: Mapping[str, DestinationStanding]) -> asyncio.Task[None]:
+        """Choose endpoints by these *standings*, by destination ID, from now on, even while something is applied.
+
+        The task is done when the endpoints that were discovered are used as well.
+        """
+        self._registry.judge(standings)
+        return self._tasks.start(self._catch_up_with_discovery(), name="catch up with discovery")
+
+    async def _catch_up_with_discovery(self) -> None:
         async with self._applying:
-            found_before = self._registry.all_discovered
-            self._registry.judge(standings)
-            plan = self._plan
-            if plan is not None and self._registry.all_discovered != found_before:
-                self._plan = plan = await self._compiler.repopulate(plan)
-                self._registry.metrics.adopt(plan.metrics_scope)
-                self._registry.keep_only(plan.uses)
+            await self._follow_discovery()
+
+    async def _follow_discovery(self) -> None:
+        """Have the plan in force use the endpoints that are discovered by now."""
+        while self._plan is not None and self._registry.all_discovered != self._populated_with:
+            self._populated_with = self._registry.all_discovered
+            self._put_in_force(await self._compiler.repopulate(self._plan))
+
+    def _put_in_force(self, plan: Plan) -> None:
+        self._plan = plan
+        self._registry.metrics.adopt(plan.metrics_scope)
+        self._registry.keep_only(plan.uses)
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
@@ -147,6 +162,7 @@ class DataPlane:
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
                 await asyncio.sleep(0)
+            self._plan = None
             self._registry.keep_only(NOTHING)
             self._sweeper.stop()
             return all(results)

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, assert_never
@@ -77,8 +77,11 @@ class ServesTraffic(Protocol):
         """Own the listening *sock*; it serves *address* from the next apply on."""
         ...
 
-    async def judge(self, standings: Mapping[str, DestinationStanding]) -> None:
-        """The endpoints of the destinations stand like that, by destination ID; nothing stands against any other."""
+    def judge(self, standings: Mapping[str, DestinationStanding]) -> Awaitable[None]:
+        """The endpoints of the destinations stand like that, by destination ID; nothing stands against any other.
+
+        Verdicts act at once. What is returned is done when the endpoints that were discovered are used as well.
+        """
         ...
 
     async def apply(self, document: Mapping[str, Any]) -> Report:
@@ -98,7 +101,7 @@ class ServesTraffic(Protocol):
         ...
 
 
-_InOrder = ShareCounts | AdoptListener | AmendDocument | Judge | Apply | Drain
+_InOrder = ShareCounts | AdoptListener | AmendDocument | Apply | Drain
 """The commands that are carried out one after the other."""
 
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
@@ -171,13 +174,14 @@ class Worker:
         self._settings = settings
         self._tasks = TaskSupervisor()
         self._commands: asyncio.Queue[tuple[_InOrder, int | None]] = asyncio.Queue()
+        self._data_plane: ServesTraffic | None = None
         self._reporter: MetricsReporter | None = None
         self._amendments: tuple[int, Amendments] = (0, {})
 
     async def run(self, sock: socket.socket) -> None:
         """Serve until told to drain or until the supervisor is gone; then drain and return."""
         tasks = self._tasks
-        data_plane = self._settings.data_plane(tasks)
+        data_plane = self._data_plane = self._settings.data_plane(tasks)
         channel = Channel(sock, self._on_message, self._on_supervisor_gone)
         reporter = self._reporter = MetricsReporter(channel, data_plane.take_metrics)
         data_plane.answer_scrapes_from(reporter)
@@ -207,11 +211,6 @@ class Worker:
                     assert descriptor is not None
                     self._amendments = edition, decode(memory_file.read(descriptor))
                     os.close(descriptor)
-                case Judge():
-                    assert descriptor is not None
-                    content = memory_file.read(descriptor)
-                    os.close(descriptor)
-                    await data_plane.judge(standing.decode(content))
                 case Apply(edition=edition):
                     assert descriptor is not None
                     amended, amendments = self._amendments
@@ -234,6 +233,13 @@ class Worker:
                 assert descriptor is not None
                 assert self._reporter is not None
                 self._reporter.answer_scrape(scrape, descriptor)
+            case Judge():
+                # Verdicts act also while a snapshot is applied, which may take long, and while the worker drains.
+                assert descriptor is not None
+                content = memory_file.read(descriptor)
+                os.close(descriptor)
+                if self._data_plane is not None:
+                    self._data_plane.judge(standing.decode(content))
             case _:
                 self._commands.put_nowait((message, descriptor))
 

@@ -241,11 +241,22 @@ class Supervisor:
             except Exception as error:  # noqa: BLE001 - the next document must find somebody who takes it
                 _log.exception("applying failed")
                 if document is not None:
-                    await self._settle()
-                    self._adopt(self._edition)
-                    self._sockets.close_except(self._served)
-                    self._retry_failed_binds()
-                    self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=str(error)))
+                    await self._recover(document, str(error))
+
+    async def _recover(self, document: SnapshotDocument, reason: str) -> None:
+        """Go on with the last good edition after applying *document* has failed on our side, as far as possible."""
+        try:
+            await self._settle()
+            self._sockets.close_except(self._served)
+            self._retry_failed_binds()
+            self._adopt(self._edition)
+        except Exception:  # noqa: BLE001 - what failed once may fail again, and the next document still has to be taken
+            _log.exception("recovering from a failed apply failed")
+        if document is self._edition.document:
+            self._on_change()  # it is served; what failed came after that
+            return
+        document.close()
+        self._conclude(ApplyOutcome(document.identity.id, Verdict.REJECTED, 0.0, reason=reason))
 
     async def _apply(self, document: SnapshotDocument) -> None:
         began = asyncio.get_running_loop().time()
