@@ -6,6 +6,7 @@ the client's certificate, and reading those is what costs.
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import time
@@ -171,6 +172,8 @@ def _hashed_authorities() -> str | None:
     """
     # Each is None where there is no such thing.
     paths: Any = ssl.get_default_verify_paths()
+    if paths.openssl_cafile_env in os.environ:
+        return None  # somebody names authorities that the directory may not have
     try:
         hashed = sum(_HASHED.fullmatch(found.name) is not None for found in Path(paths.capath or "/dev/null").iterdir())
         bundled = Path(paths.cafile or "/dev/null").read_bytes().count(b"-----BEGIN CERTIFICATE-----")

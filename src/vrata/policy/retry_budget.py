@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
+
+from vrata.policy.shared_numbers import SharedNumber
 
 LEAST: Final = 3
 """Requests that may always try again at once."""
 ONE_IN: Final = 5
 """Beyond those, one in so many of the requests under way."""
-
-
-class SharedNumber(Protocol):
-    """A number of which each worker holds a share."""
-
-    @property
-    def total(self) -> int: ...  # noqa: D102
-    def add(self, amount: int) -> None: ...  # noqa: D102
-    def reserve(self, limit: int) -> bool: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
 
 
 class RetryBudget:

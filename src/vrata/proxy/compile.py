@@ -100,6 +100,7 @@ class Compiler:
         for destination_id, entity in plan.entities.items():
             if entity.options.discovery is not None:
                 plan.destinations[destination_id].selector = repopulated[destination_id]
+        selectors.tables.splits = self._tables.splits
         self._tables = selectors.tables
         scope = replace(plan.metrics_scope, endpoints=frozenset(factory.endpoints))
         return replace(plan, uses=replace(factory.uses, tls=plan.uses.tls), metrics_scope=scope)

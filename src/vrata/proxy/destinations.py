@@ -80,6 +80,7 @@ class DestinationFactory:
         limits = connection_limits(options)
         endpoints: list[PooledEndpoint] = []
         for member in members(entity, registry.discovered(entity.id, entity.host, entity.port)):
+            yield
             key = (entity.id, member.host, member.port)
             self._pools[key] = limits
             self.endpoints.add((entity.id, member.address))

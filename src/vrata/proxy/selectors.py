@@ -46,6 +46,9 @@ class Tables:
 
     def __init__(self) -> None:
         self.rings: dict[RingKey, HashRing] = {}
+        """Of endpoints."""
+        self.splits: dict[RingKey, HashRing] = {}
+        """Of the destinations of routes."""
         self.maglevs: dict[TableKey, MaglevTable] = {}
 
 
@@ -100,7 +103,8 @@ class SelectorFactory:
         if balancing.algorithm == "WEIGHTED_RANDOM" or len(known) < 2:
             return DestinationSplit(known, self._random)
         nodes = [weight * NODES_PER_WEIGHT for _, weight in known]
-        ring = yield from self._ring([destination.destination_id for destination, _ in known], nodes)
+        key = _ring_key([destination.destination_id for destination, _ in known], nodes)
+        ring = yield from _building(key, self.tables.splits, self._before.splits)
         if balancing.algorithm == "WEIGHTED_CONSISTENT_HASH":
             settings = balancing.weighted_consistent_hash.cookie
             cookie = SessionCookie(settings.name, settings.ttl.seconds)
@@ -128,12 +132,7 @@ class SelectorFactory:
         return StickySelector(endpoints, ring, key, Pins(store, cookie, settings.ttl.seconds, f"{entity.id}:ep"))
 
     def _ring(self, identities: Sequence[str], nodes: Sequence[int]) -> Generator[None, None, HashRing]:
-        key = (tuple(identity.encode() for identity in identities), tuple(nodes))
-        ring = self.tables.rings.get(key) or self._before.rings.get(key)
-        if ring is None:
-            ring = yield from building_ring(*key)
-        self.tables.rings[key] = ring
-        return ring
+        return (yield from _building(_ring_key(identities, nodes), self.tables.rings, self._before.rings))
 
     def _maglev(self, key: TableKey) -> Generator[None, None, MaglevTable]:
         table = self.tables.maglevs.get(key) or self._before.maglevs.get(key)
@@ -141,6 +140,21 @@ class SelectorFactory:
             table = yield from building_table(*key)
         self.tables.maglevs[key] = table
         return table
+
+
+def _ring_key(identities: Sequence[str], nodes: Sequence[int]) -> RingKey:
+    return tuple(identity.encode() for identity in identities), tuple(nodes)
+
+
+def _building(
+    key: RingKey, rings: dict[RingKey, HashRing], before: dict[RingKey, HashRing]
+) -> Generator[None, None, HashRing]:
+    """Put the ring of *key* among *rings*: one of those that were there *before*, or else a new one."""
+    ring = rings.get(key) or before.get(key)
+    if ring is None:
+        ring = yield from building_ring(*key)
+    rings[key] = ring
+    return ring
 
 
 def _measured(pool: EndpointPool) -> PeakEwma:

@@ -18,6 +18,7 @@ from vrata.net.upstream_tls import (
     LONGEST_SESSION,
     TlsSessions,
     UpstreamTls,
+    _hashed_authorities,
     files_of,
     is_confirmed,
     upstream_tls,
@@ -258,3 +259,12 @@ def test_files_that_are_no_good(tmp_path: Path, members: dict[str, str], reason:
     with pytest.raises(TlsMaterialError) as failed:
         with_files_read(tls)
     assert str(failed.value).startswith(reason.format(**places))
+
+
+def test_authorities_that_the_environment_names_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/authorities.pem")
+    _hashed_authorities.cache_clear()
+    try:
+        assert _hashed_authorities() is None
+    finally:
+        _hashed_authorities.cache_clear()

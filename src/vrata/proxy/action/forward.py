@@ -340,13 +340,15 @@ class Forward(RequestHandler, AttemptOwner):
             # Such a response has no end by design; a budget for the whole exchange would cut every one of them.
             self._budget_deadline = self.deadline = NEVER
             return
-        if now >= self._head_deadline:
-            self._attempt_over(FailureClass.TIMEOUT, "response header time limit passed")
-            return
         exchange = self._exchange
-        if exchange is not None and self._response is None and not exchange.waits_for_client:
+        if exchange is not None and self._response is None and exchange.waits_for_client:
+            # Nothing that the upstream did, and nothing that another attempt would change.
+            self._fail(FailureClass.TIMEOUT, "the rest of the request did not come in time")
+        elif now >= self._head_deadline:
+            self._attempt_over(FailureClass.TIMEOUT, "response header time limit passed")
+        else:
             self._blame(FailureClass.TIMEOUT)
-        self._fail(FailureClass.TIMEOUT, "request time limit passed")
+            self._fail(FailureClass.TIMEOUT, "request time limit passed")
 
     def _settle_deadline(self) -> None:
         self.deadline = min(self._budget_deadline, self._head_deadline, self._continue_deadline)
@@ -357,9 +359,21 @@ class Forward(RequestHandler, AttemptOwner):
         self._fail(failure_class, detail)
 
     def _blame(self, failure_class: FailureClass) -> None:
-        """The present attempt came to *failure_class*, which counts for the endpoint unless it never got there."""
-        if failure_class is not FailureClass.CIRCUIT_OPEN:
+        """The present attempt came to *failure_class*, which counts for the endpoint if it had its chance.
+
+        It had none when a limit of ours kept the request from it, and it is over when its response has begun: how that
+        ends has been counted.
+        """
+        exchange = self._exchange
+        if self._response is None and exchange is not None and self._is_judged(failure_class):
             self._record(failure_class.status)
+
+    def _is_judged(self, failure_class: FailureClass) -> bool:
+        """Whether a failure says something of the upstream, and not only of our limits or of the client."""
+        exchange = self._exchange
+        if failure_class is FailureClass.CIRCUIT_OPEN:
+            return False
+        return exchange is None or not (exchange.waits_for_client or exchange.waits_for_place)
 
     def _record(self, status: int) -> None:
         """The present attempt came to *status*."""
@@ -375,7 +389,7 @@ class Forward(RequestHandler, AttemptOwner):
         reason = ""
         if failure_class is FailureClass.CIRCUIT_OPEN:
             reason = detail  # a limit of ours: nothing in it comes from the upstream
-        elif self.admission is not None and self._response is None:
+        elif self.admission is not None and self._response is None and self._is_judged(failure_class):
             self.admission.settle(failure_class.status)
         failure = Failure(failure_class, destination, endpoint, reason, self._considered(failure_class))
         self._finish()

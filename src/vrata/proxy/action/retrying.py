@@ -127,7 +127,8 @@ class RetryingForward(Forward):
         else:
             self._keep(content)
         self._is_under_way = True
-        self._active_then = self._retry_budget.began()
+        if self._retries:
+            self._active_then = self._retry_budget.began()
         super().start(self._numbered(head), content, end)
 
     def _attempt(self, *, fresh: bool) -> None:
@@ -165,15 +166,15 @@ class RetryingForward(Forward):
         super().on_response(head, content, end, trailers)
 
     def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
+        self._blame(failure_class)
         exchange = self._exchange
         # Whoever was not even let in by the limits of the destination does not knock again.
         if self._response is None and exchange is not None and failure_class is not FailureClass.CIRCUIT_OPEN:
             policy = self._settings.policy
             is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.nothing_sent)
             if is_retried and self._retry(failure_class.status, failure_class.message, detail):
-                self._blame(failure_class)
                 return
-        super()._attempt_over(failure_class, detail)
+        self._fail(failure_class, detail)
 
     # -- from one attempt to the next ---------------------------------------------------------------------------------
 
@@ -311,5 +312,6 @@ class RetryingForward(Forward):
         if self._is_under_way:
             self._is_under_way = False
             self._give_share_back()
-            self._retry_budget.ended()
+            if self._retries:
+                self._retry_budget.ended()
         super()._finish()

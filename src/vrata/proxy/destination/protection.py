@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from vrata.policy.circuit_breaker import (
     QUIET,
@@ -17,23 +16,7 @@ from vrata.policy.circuit_breaker import (
     described,
     is_probed_by,
 )
-
-
-class SharedWord(Protocol):
-    """A number that all workers change."""
-
-    @property
-    def value(self) -> int: ...  # noqa: D102
-    def swap(self, expected: int, new: int) -> bool: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
-
-
-class SharedNumber(Protocol):
-    """A number of which each worker holds a share."""
-
-    def add(self, amount: int) -> None: ...  # noqa: D102
-    def reserve(self, limit: int) -> bool: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
+from vrata.policy.shared_numbers import SharedNumber, SharedWord
 
 
 @dataclass(frozen=True)

@@ -37,30 +37,31 @@ class HashSelector(EndpointSelector[PoolT]):
         super().__init__(endpoints)
         self._table = table
         self._key = key
-        self._passed_over: list[str] = []
+        self._passed_over: frozenset[str] = frozenset()
 
     def pick(self, request: ClientRequest, sets_cookies: bool = True) -> Endpoint[PoolT] | None:
         """The endpoint of the request's key."""
         usable = self.usable
         key = self._key.of(request, sets_cookies=sets_cookies)
         if len(usable) < len(self.endpoints):
-            return self._preferred(key, self._passed_over)
+            return self._preferred(key, [])
         index = self._table.pick(key)
         return self.endpoints[index] if index >= 0 else None
 
     def pick_other(self, request: ClientRequest, tried: list[str]) -> Endpoint[PoolT] | None:
         """The first of the key's preferences that is usable and not tried."""
-        all_usable = len(self.usable) == len(self.endpoints)
-        passed_over = tried if all_usable else [*tried, *self._passed_over]
-        return self._preferred(self._key.of(request, sets_cookies=True), passed_over)
+        if not self.usable:
+            return None
+        return self._preferred(self._key.of(request, sets_cookies=True), tried)
 
-    def _preferred(self, key: int, passed_over: list[str]) -> Endpoint[PoolT] | None:
+    def _preferred(self, key: int, tried: list[str]) -> Endpoint[PoolT] | None:
+        passed_over = self._passed_over
         for index in self._table.preferences(key):
             endpoint = self.endpoints[index]
-            if endpoint.identifier not in passed_over:
+            if endpoint.identifier not in passed_over and endpoint.identifier not in tried:
                 return endpoint
         return None
 
     def _adopt(self, usable: Sequence[Endpoint[PoolT]]) -> None:
         good = {endpoint.identifier for endpoint in usable}
-        self._passed_over = [each.identifier for each in self.endpoints if each.identifier not in good]
+        self._passed_over = frozenset(each.identifier for each in self.endpoints if each.identifier not in good)

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-
-class SharedWord(Protocol):
-    """A number that all workers change."""
-
-    @property
-    def value(self) -> int: ...  # noqa: D102
-    def put(self, value: int) -> None: ...  # noqa: D102
-    def add(self, amount: int) -> int: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
+from vrata.policy.shared_numbers import SharedWord
 
 
 class FailureStreaks:

@@ -12,11 +12,11 @@ share a port, some would wait at a full worker while another has room.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import structlog
 
 from vrata.net import descriptors
+from vrata.policy.shared_numbers import SharedNumber
 
 LOG_INTERVAL = 10.0
 """Seconds between two lines in the log about clients that were turned away."""
@@ -24,14 +24,6 @@ RESERVED = 4
 """One part in so many of the descriptors is not for clients."""
 
 _log = structlog.get_logger("vrata.proxy.listener")
-
-
-class SharedNumber(Protocol):
-    """A number of which each worker holds a share; what an admission needs of it."""
-
-    def add(self, amount: int) -> None: ...  # noqa: D102
-    def reserve(self, limit: int) -> bool: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
 
 
 class Admission:

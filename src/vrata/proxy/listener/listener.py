@@ -13,7 +13,7 @@ import structlog
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.tls_transport import TlsTransport
 from vrata.policy.client_address import TrustedProxies
-from vrata.proxy.listener.admission import SharedNumber
+from vrata.policy.shared_numbers import SharedNumber
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.proxy_header_reader import ProxyHeaderReader

@@ -11,48 +11,19 @@ from typing import Final, Protocol
 
 from vrata.model.destination import Destination
 from vrata.policy.circuit_breaker import after_loss, described, is_probed_by
+from vrata.policy.shared_numbers import SharedNumber, SharedWord
 from vrata.proxy.endpoint_status import BreakerState, BreakerStatus, LimitsUse, LimitUse
 from vrata.proxy.runtime.shared_names import breaker_name
-
-
-class Count(Protocol):
-    """A number that workers count together."""
-
-    @property
-    def total(self) -> int:
-        """The sum over all of them."""
-        ...
-
-    def leave(self) -> None:
-        """Want to know no more."""
-        ...
-
-
-class Word(Protocol):
-    """A number that every worker changes."""
-
-    @property
-    def value(self) -> int:
-        """What it is now."""
-        ...
-
-    def swap(self, expected: int, new: int) -> bool:
-        """Make it *new* if it is *expected*; false if it is not."""
-        ...
-
-    def leave(self) -> None:
-        """Want to know no more."""
-        ...
 
 
 class Shared(Protocol):
     """The table that the workers share."""
 
-    def count(self, name: str) -> Count:
+    def count(self, name: str) -> SharedNumber:
         """The number called *name*."""
         ...
 
-    def word(self, name: str) -> Word:
+    def word(self, name: str) -> SharedWord:
         """The word called *name*."""
         ...
 
@@ -67,7 +38,7 @@ class SharedGauges:
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._breakers: dict[str, _Breaker] = {}
-        self._streaks: dict[str, dict[str, Word]] = {}
+        self._streaks: dict[str, dict[str, SharedWord]] = {}
 
     def __repr__(self) -> str:
         return f"<SharedGauges of {len(self._breakers)} breakers, streaks of {len(self._streaks)} destinations>"
@@ -84,7 +55,9 @@ class SharedGauges:
         for destination_id in self._breakers.keys() - protected:
             self._breakers.pop(destination_id).leave()
         for destination_id in protected - self._breakers.keys():
-            self._breakers[destination_id] = _Breaker(self._shared, destination_id)
+            # Whoever has had a probe since before it was unprotected may be gone, and nobody would have noticed.
+            breaker = self._breakers[destination_id] = _Breaker(self._shared, destination_id)
+            breaker.release_any_probe()
         for destination in destinations:
             if destination.options.circuit_breaker is not None:
                 open_duration = destination.options.circuit_breaker.open_duration
@@ -153,9 +126,14 @@ class _Breaker:
 
     def release_probe(self, process: int) -> None:
         while is_probed_by(word := self._word.value, process):
-            now = int(time.monotonic() * 1000)
-            if self._word.swap(word, after_loss(word, now, self.open_time)):
-                return
+            self._lose(word)
+
+    def release_any_probe(self) -> None:
+        while described(word := self._word.value).state == "halfOpen":
+            self._lose(word)
+
+    def _lose(self, word: int) -> None:
+        self._word.swap(word, after_loss(word, int(time.monotonic() * 1000), self.open_time))
 
     def leave(self) -> None:
         self._word.leave()

@@ -95,6 +95,11 @@ class Exchange(ResponseReader):
         """True while the upstream can have no answer yet because the rest of the request's body is still to come."""
         return self._connection is not None and not self._request_complete
 
+    @property
+    def waits_for_place(self) -> bool:
+        """True while a limit of ours is what keeps the request from the upstream."""
+        return self._waiting is not None and self._waiting in self._pool.line
+
     def start(
         self, head: bytes, content: bytes, end: bool, *, chunked: bool, fresh: bool = False, trailers: bytes = b""
     ) -> None:

@@ -14,7 +14,8 @@ Times are whole milliseconds of the system's monotonic clock, which all processe
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+
+from vrata.policy.shared_numbers import SharedNumber
 
 PATIENCE = 100
 """By how much another worker's request must have waited longer than ours to go first."""
@@ -22,18 +23,6 @@ SLUGGISH = 200
 """How long a place is left free for another worker; it looks every 50."""
 
 _EVER = 1 << 48
-
-
-class SharedNumber(Protocol):
-    """A number of which each worker holds a share; what places need of it."""
-
-    @property
-    def total(self) -> int: ...  # noqa: D102
-    def add(self, amount: int) -> None: ...  # noqa: D102
-    def put(self, number: int) -> None: ...  # noqa: D102
-    def reserve(self, limit: int) -> bool: ...  # noqa: D102
-    def others(self) -> list[int]: ...  # noqa: D102
-    def leave(self) -> None: ...  # noqa: D102
 
 
 class Places:

@@ -20,9 +20,10 @@ from typing import Final, Protocol
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.net.dial import DialError
+from vrata.policy.shared_numbers import SharedNumber
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.connection import UpstreamConnection
-from vrata.proxy.upstream.places import PATIENCE, Places, SharedNumber
+from vrata.proxy.upstream.places import PATIENCE, Places
 
 MAX_WAITING = 1024
 """Requests that wait for a connection to one endpoint in one worker, where no circuit breaker has another limit.

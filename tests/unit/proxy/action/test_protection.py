@@ -13,7 +13,7 @@ from tests.support.forwarding import error
 from tests.support.held_response import Held, begin
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.retries import AT_ONCE, in_turn, respond, retry_to, silence
-from tests.support.staged_backend import StagedBackend
+from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import request
 from vrata.policy.circuit_breaker import described
 
@@ -128,3 +128,56 @@ async def test_the_census_lists_attempts_and_those_not_tried(proxy: InProcessPro
         entries = json.loads(response.body)["endpoints"]
         assert [entry["verdict"] for entry in entries] == ["tried", "tried"]
         assert entries[0]["endpoint"] != entries[1]["endpoint"]
+
+
+@on_each_loop
+async def test_a_client_that_is_slow_says_nothing_of_the_upstream(proxy: InProcessProxy) -> None:
+    async with StagedBackend(in_turn()) as backend:
+        judged = {"outlierDetection": {}, "circuitBreaker": {"failureThreshold": 1}}
+        tries: list[dict[str, Any]] = [{}, {"attempts": 2, "perAttemptTimeout": "150ms"}]
+        for retry in tries:
+            await retry_to(proxy, backend.port, options=judged, timeouts={"request": "300ms"}, **retry)
+            client = await proxy.connect()
+            client.send(request("PUT /", "Content-Length: 10") + b"12345")
+            assert error(await client.read_response()) == (504, "timeout")
+        assert state(proxy) == "closed"
+        streak = proxy.data_plane._registry.counts.word(f"5xx backend 127.0.0.1:{backend.port}")
+        assert streak.value == 0
+        streak.leave()
+        client = await proxy.connect()
+        assert (await client.exchange("GET /")).body == b"ok"
+
+
+@on_each_loop
+async def test_who_waits_for_a_place_says_nothing_of_the_upstream(proxy: InProcessProxy) -> None:
+    async with StagedBackend(Held()) as backend:
+        options = {"outlierDetection": {}, "circuitBreaker": {"failureThreshold": 1, "maxConnections": 1}}
+        await retry_to(proxy, backend.port, options=options, timeouts={"request": "400ms"})
+        first = await proxy.connect()
+        await begin(first)
+        second = await proxy.connect()
+        second.send(request("GET /"))
+        assert error(await second.read_response()) == (504, "timeout")
+        assert state(proxy) == "closed"
+        streak = proxy.data_plane._registry.counts.word(f"5xx backend 127.0.0.1:{backend.port}")
+        assert streak.value == 0
+        streak.leave()
+
+
+@on_each_loop
+async def test_how_a_response_ends_that_has_begun_says_nothing_more(proxy: InProcessProxy) -> None:
+    async def cut(connection: StagedConnection) -> None:
+        await connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
+        await connection.flush()
+        connection.reset()
+
+    async with StagedBackend(cut) as backend:
+        await retry_to(proxy, backend.port, options={"outlierDetection": {}})
+        client = await proxy.connect()
+        client.send(request("GET /"))
+        assert (await client.read_head()).status == 200
+        assert await client.ending() != "closed"
+        streak = proxy.data_plane._registry.counts.word(f"5xx backend 127.0.0.1:{backend.port}")
+        assert streak.value == 0
+        streak.leave()
