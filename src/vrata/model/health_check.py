@@ -8,7 +8,7 @@ from vrata.model.duration import PositiveDuration
 from vrata.model.errors import Problem, broken
 from vrata.model.number import U32
 from vrata.model.part import Part
-from vrata.model.text import Path
+from vrata.model.text import ProbePath
 
 
 class HealthCheck(Part):
@@ -16,8 +16,8 @@ class HealthCheck(Part):
 
     type: Literal["http", "tcp"] = "http"
     """`http` sends a GET; `tcp` only connects, with the TLS handshake where the destination has TLS."""
-    path: Path = ""
-    """Path of the GET; a status from 200 to 399 is a success. Needed for `http`."""
+    path: ProbePath = ""
+    """Path of the GET, with a query or without; a status from 200 to 399 is a success. Needed for `http`."""
     interval: PositiveDuration = PositiveDuration("10s")
     """Time between two probes of an endpoint."""
     timeout: PositiveDuration = PositiveDuration("5s")

@@ -11,7 +11,8 @@ from typing import Final, cast
 from vrata import __version__
 from vrata.model.destination import Destination
 from vrata.model.health_check import HealthCheck
-from vrata.model.host import host_and_port
+from vrata.model.host import check_host, host_and_port
+from vrata.model.text import check_probe_path
 from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.net.resolver import ResolvesNames
@@ -49,18 +50,22 @@ class Target:
 def target(destination: Destination, check: HealthCheck, host: str, port: int) -> Target:
     """How to probe the endpoint *host*:*port* of *destination*, which names no files, as *check* says.
 
-    Raises :class:`~vrata.net.tls_material.TlsMaterialError`.
+    Raises :class:`~vrata.net.tls_material.TlsMaterialError`, or ValueError where the request could not be written: what
+    looks like a reference to a secret passes the model unseen.
     """
     stated = destination.options.tls
     tls = None if stated.mode == "none" else upstream_tls(stated, destination.host)
     fallback_delay = destination.options.timeouts.dual_stack_fallback.seconds
-    request = _request(check.path, host_and_port(host, port)) if check.type == "http" else b""
+    request = _request(check.path, host, port) if check.type == "http" else b""
     return Target(host, port, request, check.timeout.seconds, str(check.timeout), fallback_delay, tls)
 
 
-def _request(path: str, authority: str) -> bytes:
+def _request(path: str, host: str, port: int) -> bytes:
+    check_host(host)
+    check_probe_path(path)
+    authority = host_and_port(host, port)
     fields = f"Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n"
-    return f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
 class ProbeFailed(Exception):  # noqa: N818 - an outcome

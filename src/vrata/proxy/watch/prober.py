@@ -63,7 +63,7 @@ class Prober:
             watched = self._destinations[destination.id] = _Destination(self, destination, check)
         try:
             watched.configure(destination, check, addresses)
-        except TlsMaterialError as error:
+        except (TlsMaterialError, ValueError) as error:
             _log.error(
                 "endpoints cannot be probed", destination=destination.id, name=destination.name, reason=str(error)
             )
