@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -73,7 +73,8 @@ class Resolver(ResolvesNames):
         self._entries: dict[str, _Entry] = {}
 
     def __repr__(self) -> str:
-        return f"<Resolver {len(self._entries)} names, {len(self.troubles())} in trouble>"
+        troubled = sum(entry.name.failures > 0 for entry in self._entries.values())
+        return f"<Resolver {len(self._entries)} names, {troubled} in trouble>"
 
     async def resolve(self, host: str) -> Sequence[str]:
         """The addresses of *host*, all of one family before those of the other.
@@ -121,9 +122,10 @@ class Resolver(ResolvesNames):
         if entry is not None:
             entry.followers.pop(on_addresses, None)
 
-    def troubles(self) -> Mapping[str, str]:
-        """Names that could not be asked about the last time, with the reason."""
-        return {host: entry.name.reason for host, entry in self._entries.items() if entry.name.failures}
+    def trouble(self, host: str) -> str:
+        """Why *host* could not be asked about the last time; empty when it could, or was not asked about."""
+        entry = self._entries.get(host.lower())
+        return entry.name.reason if entry is not None and entry.name.failures else ""
 
     def _entry(self, host: str) -> _Entry:
         entry = self._entries.get(host)

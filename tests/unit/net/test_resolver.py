@@ -144,7 +144,7 @@ def test_without_name_servers_the_last_addresses_are_used_for_a_bounded_time(wor
     ]
     assert logs[0]["host"] == "name.test"
     assert logs[0]["reason"] == "nobody answers"
-    assert world.resolver.troubles() == {"name.test": "nobody answers"}
+    assert (world.resolver.trouble("NAME.test"), world.resolver.trouble("other.test")) == ("nobody answers", "")
     pauses = [later - earlier for earlier, later in zip(world.asked[1:], world.asked[2:], strict=False)]
     assert max(pauses) <= MAX_STALE_RETRY + 1
     assert len(world.asked) < 200
@@ -164,7 +164,7 @@ def test_an_outage_that_ends_is_over_soon(world: World) -> None:
         world.use(MAX_STALE_RETRY + 1)
     assert world.resolve() == ["192.0.2.2"]
     assert [entry["event"] for entry in logs] == ["name server answers again"]
-    assert world.resolver.troubles() == {}
+    assert world.resolver.trouble("name.test") == ""
 
 
 def test_that_a_name_is_gone_is_believed_and_remembered_for_a_short_time(world: World) -> None:
@@ -267,7 +267,7 @@ def test_with_a_real_name_server_and_real_time() -> None:
             server.put("name.test", "192.0.2.2", ttl=1)
             await eventually_async(lambda: follower.heard("192.0.2.2"), what="the change is noticed")
             server.fail("name.test")
-            await eventually_async(resolver.troubles, what="the failure is noticed")
+            await eventually_async(lambda: resolver.trouble("name.test"), what="the failure is noticed")
             assert await resolver.resolve("name.test") == ["192.0.2.2"]
             server.remove("name.test")
             await eventually_async(lambda: follower.heard(), what="the end is noticed")
