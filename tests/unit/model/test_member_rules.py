@@ -193,7 +193,7 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ("destination", "endpoints", [{"host": "::1%1", "port": 1}], "[0].host: " + HOST.format("::1%1")),
     ("destination", "options.outlierDetection.consecutive5xx", -1, U32.format(-1)),
     ("destination", "options.outlierDetection.consecutiveGatewayErrors", "5", U32.format('"5"')),
-    ("destination", "options.outlierDetection.interval", "0", 'must be longer than zero, got "0"'),
+    ("destination", "options.outlierDetection.interval", "99ms", 'must be at least 100ms, got "99ms"'),
     ("destination", "options.outlierDetection.baseEjectionTime", "x", DURATION.format("x")),
     ("destination", "options.outlierDetection.maxEjectionPercent", 101, "must be an integer from 0 to 100, got 101"),
     ("destination", "options.discovery.type", "consul", 'must be "kubernetes" or "dns", got "consul"'),
