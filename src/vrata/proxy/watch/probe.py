@@ -22,6 +22,8 @@ from vrata.wire.http1.head import parse_response_head
 
 USER_AGENT: Final = f"vrata-health-check/{__version__}"
 
+_OUR_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors that say that this machine has no more of something; the endpoint has no part in them."""
 _NO_ANSWER: Final = "connection closed without an answer"
 _NEWS: Final = {
     errno.ECONNREFUSED: "connection refused",
@@ -72,8 +74,15 @@ class ProbeFailed(Exception):  # noqa: N818 - an outcome
     """The probe did not succeed; ``args[0]`` says why, for people."""
 
 
+class NoResult(Exception):  # noqa: N818 - an outcome
+    """The probe could not be made for lack of something on this machine; ``args[0]`` says of what."""
+
+
 async def probe(target: Target, resolver: ResolvesNames) -> None:
-    """Probe *target* once; *resolver* knows the addresses of names. Raises :class:`ProbeFailed`."""
+    """Probe *target* once; *resolver* knows the addresses of names.
+
+    Raises :class:`ProbeFailed` and :class:`NoResult`.
+    """
     connection: _ProbeConnection | None = None
     try:
         async with asyncio.timeout(target.limit):
@@ -90,7 +99,7 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
                 return
             status = await connection.status
     except DialError as error:
-        raise ProbeFailed(_reason(error)) from error
+        raise _outcome(error, _reason(error)) from error
     except TimeoutError:
         what = "not connected" if connection is None else "no answer"
         raise ProbeFailed(f"{what} within {target.limit_text}") from None
@@ -109,11 +118,12 @@ class _ProbeConnection:
         self._received = b""
         self._transport = cast(asyncio.Transport, None)
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        # A connection that comes about when the time is over is nobody's, and what becomes of it nobody wants to know.
+        self.status.add_done_callback(_take_note)
 
     def close(self) -> None:
         """Be done with it."""
-        if not self.status.cancel() and not self.status.cancelled():
-            self.status.exception()  # nobody else may have wanted to know
+        self.status.cancel()
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,14 +155,28 @@ class _ProbeConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.status.done():
-            reason = _NO_ANSWER if exc is None else _words_of(exc)
-            self.status.set_exception(ProbeFailed(reason))
+            self.status.set_exception(ProbeFailed(_NO_ANSWER) if exc is None else _outcome(exc, _words_of(exc)))
 
     def pause_writing(self) -> None:
         pass
 
     def resume_writing(self) -> None:
         pass
+
+
+def _take_note(status: asyncio.Future[int]) -> None:
+    if not status.cancelled():
+        status.exception()
+
+
+def _outcome(error: BaseException, reason: str) -> ProbeFailed | NoResult:
+    """What *error* makes of a probe."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OUR_LACK:
+            return NoResult(os.strerror(cause.errno).lower())
+        cause = cause.__cause__ or cause.__context__
+    return ProbeFailed(reason)
 
 
 def _reason(error: DialError) -> str:

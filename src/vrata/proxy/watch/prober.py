@@ -17,10 +17,13 @@ from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.tls_material import TlsMaterialError
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth, Thresholds, first_probe_at, next_probe_at
-from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
+from vrata.proxy.watch.probe import NoResult, ProbeFailed, Target, probe, target
 
 AT_ONCE: Final = 512
 """Probes under way at once. Those that hang hold their place until their time is over, so a few would not do."""
+
+QUIET: Final = 10.0
+"""Seconds in which it is said once that probes cannot be made."""
 
 Addresses = Mapping[str, tuple[str, int]]
 """Host and port of endpoints, by their identifier."""
@@ -47,6 +50,7 @@ class Prober:
         self._at_once = at_once
         self._destinations: dict[str, _Destination] = {}
         self._running = 0
+        self._complained_at = float("-inf")
         self._waiting: deque[_Endpoint] = deque()
 
     def __repr__(self) -> str:
@@ -98,6 +102,13 @@ class Prober:
     def judged(self, destination_id: str) -> None:
         """The health of an endpoint of this destination has changed."""
         self._on_verdict(destination_id)
+
+    def lacks(self, reason: str) -> None:
+        """A probe could not be made, for a *reason* that lies here and not with the endpoint."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._complained_at + QUIET:
+            self._complained_at = now
+            _log.error("probes cannot be made", reason=reason)
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         self._running -= 1
@@ -172,17 +183,21 @@ class _Endpoint:
         """Make one probe, and see to the next one."""
         began = asyncio.get_running_loop().time()
         assert self._target is not None
-        reason = ""
+        reason: str | None = ""
         try:
             await probe(self._target, self._destination.prober.resolver)
         except ProbeFailed as failure:
             reason = str(failure)
+        except NoResult as lack:
+            reason = None
+            self._destination.prober.lacks(str(lack))
         except Exception as error:  # noqa: BLE001 - an endpoint that was probed no more would never come back
             _log.exception("probe failed in an unknown way", endpoint=self._identifier)
             reason = str(error) or type(error).__name__
         if self.is_stopped:
             return
-        self._judge(reason)
+        if reason is not None:
+            self._judge(reason)
         self._is_due = False
         self._schedule(next_probe_at(began, self._destination.check.interval.seconds, random.random()))
 

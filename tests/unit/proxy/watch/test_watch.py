@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 
 import pytest
@@ -165,6 +166,27 @@ def test_no_more_probes_run_at_once_than_there_is_room_for_and_all_get_their_tur
             await eventually_async(lambda: "0 probes" in repr(prober), what="no probe under way")
 
     run(scenario)
+
+
+def test_probes_that_cannot_be_made_for_want_of_descriptors_say_nothing_of_the_endpoint() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        async with ProbedBackend() as backend:
+            bench.watch.configure([destination("d", backend.address, healthCheck=often(unhealthyThreshold=1))])
+            await eventually_async(lambda: backend.heads, what="a first probe")
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no socket can be made
+            try:
+                await eventually_async(lambda: len(logs) > 0, what="the complaint")
+                await asyncio.sleep(0.5)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            before = len(backend.heads)
+            assert bench.watch.watched("d").endpoints[backend.address].health.state is HealthState.HEALTHY
+            await eventually_async(lambda: len(backend.heads) > before, what="it goes on")
+
+    with capture_logs() as logs:
+        run(scenario)
+    assert [(line["event"], line.get("reason")) for line in logs] == [("probes cannot be made", "too many open files")]
 
 
 # ejections
