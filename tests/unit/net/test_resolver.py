@@ -155,6 +155,24 @@ def test_without_name_servers_the_last_addresses_are_used_for_a_bounded_time(wor
     assert [entry["event"] for entry in logs] == ["addresses are too old to be used any more"]
 
 
+def test_that_addresses_are_stale_is_reported_when_it_becomes_so(world: World) -> None:
+    world.answer = found("192.0.2.1", ttl=200)
+    world.resolve()
+    began = world.loop.time()
+    world.answer = DOWN
+    with capture_logs() as logs:
+        world.use(195)
+        assert [entry["event"] for entry in logs] == ["name server failed"]
+        # The query after that comes when they have been stale for a while.
+        queries = len(world.asked)
+        while len(logs) == 1:
+            world.use(1)
+    assert logs[1]["event"] == "addresses are used beyond their time to live"
+    assert world.loop.time() - began == pytest.approx(200, abs=2)
+    world.use(5)
+    assert len(world.asked) <= queries + 1
+
+
 def test_an_outage_that_ends_is_over_soon(world: World) -> None:
     world.resolve()
     world.answer = DOWN
