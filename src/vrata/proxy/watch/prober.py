@@ -17,6 +17,7 @@ from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.tls_material import TlsMaterialError
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth, Thresholds, first_probe_at, next_probe_at
+from vrata.proxy.watch.kept import Kept
 from vrata.proxy.watch.probe import NoResult, ProbeFailed, Target, probe, target
 
 AT_ONCE: Final = 512
@@ -127,17 +128,23 @@ class _Destination:
         self.check = check
         self.thresholds = Thresholds(check.unhealthy_threshold, check.healthy_threshold)
         self.endpoints: dict[str, _Endpoint] = {}
+        self._kept: Kept[EndpointHealth] = Kept()
 
     def configure(self, destination: Destination, check: HealthCheck, addresses: Addresses) -> None:
         before, self.destination, self.check = self.destination, destination, check
         self.thresholds = Thresholds(check.unhealthy_threshold, check.healthy_threshold)
-        for identifier in self.endpoints.keys() - addresses.keys():
-            self.endpoints.pop(identifier).stop()
+        now = asyncio.get_running_loop().time()
+        for identifier in [each for each in self.endpoints if each not in addresses]:
+            gone = self.endpoints.pop(identifier)
+            gone.stop()
+            if gone.health.probed_at is not None:
+                self._kept.keep(identifier, gone.health, now)
         is_changed = _what_matters(before) != _what_matters(destination)
         for identifier, (host, port) in addresses.items():
             endpoint = self.endpoints.get(identifier)
             if endpoint is None:
-                endpoint = self.endpoints[identifier] = _Endpoint(self, identifier)
+                endpoint = _Endpoint(self, identifier, self._kept.take(identifier, now))
+                self.endpoints[identifier] = endpoint
             elif not is_changed:
                 continue
             endpoint.configure(target(destination, check, host, port))
@@ -152,7 +159,7 @@ class _Endpoint:
 
     __slots__ = ("_destination", "_identifier", "_is_due", "_target", "_timer", "health", "is_stopped", "task")
 
-    def __init__(self, destination: _Destination, identifier: str) -> None:
+    def __init__(self, destination: _Destination, identifier: str, health: EndpointHealth | None) -> None:
         self._destination = destination
         self._identifier = identifier
         self._target: Target | None = None
@@ -161,7 +168,7 @@ class _Endpoint:
         """It is being probed, or waits for its turn."""
         self.task: asyncio.Task[None] | None = None
         self.is_stopped = False
-        self.health = EndpointHealth()
+        self.health = health if health is not None else EndpointHealth()
 
     def configure(self, target: Target) -> None:
         """Probe it soon, as *target* says; its health stays what it is until then."""

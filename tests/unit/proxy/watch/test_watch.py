@@ -287,6 +287,60 @@ def test_ejections_survive_what_does_not_end_outlier_detection() -> None:
     run(scenario)
 
 
+def test_a_streak_from_before_an_endpoint_was_judged_does_not_count() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        a, b, c = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"
+        with_a = destination("d", a, b, c, outlierDetection=PAST)
+        bench.watch.configure([with_a])
+        bench.streak("d", a, 50)
+        bench.watch.configure([destination("d", b, c, outlierDetection=PAST)])
+        bench.watch.configure([with_a])
+        assert bench.words[f"5xx d {a}"].value == 0
+        bench.streak("d", b, 5)
+        await eventually_async(lambda: bench.worker.ejected("d"), what="one is judged by what it does")
+        assert set(bench.worker.ejected("d")) == {b}
+
+    run(scenario)
+
+
+def test_ejections_end_early_where_the_limit_has_become_smaller() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        names = [f"127.0.0.1:{number}" for number in range(1, 7)]
+        detection = PAST | {"baseEjectionTime": "1h", "maxEjectionPercent": 50}
+        bench.watch.configure([destination("d", *names, outlierDetection=detection)])
+        bench.streak("d", names[0], 9)
+        await eventually_async(lambda: len(bench.worker.ejected("d")) == 1, what="the first")
+        bench.streak("d", names[1], 9)
+        await eventually_async(lambda: len(bench.worker.ejected("d")) == 2, what="the second")
+        bench.watch.configure([destination("d", *names[:3], outlierDetection=detection)])
+        await eventually_async(lambda: set(bench.worker.ejected("d")) == {names[1]}, what="one of three")
+
+    run(scenario)
+
+
+def test_what_is_known_of_an_address_is_kept_while_an_answer_leaves_it_out() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        bad, other, third = (("127.0.0.1", free_port()) for _ in range(3))
+        name = f"{bad[0]}:{bad[1]}"
+        detection = PAST | {"baseEjectionTime": "1h"}
+        check = often(unhealthyThreshold=1, interval="1h")
+        stated = destination("d", healthCheck=check, outlierDetection=detection, discovery={"type": "dns"})
+        bench.watch.configure([stated])
+        bench.discovery.on_found("d", (bad, other, third))
+        bench.streak("d", name, 9)
+        await eventually_async(lambda: name in bench.worker.ejected("d"), what="ejected")
+        await eventually_async(lambda: name in bench.worker.unhealthy("d"), what="unhealthy")
+        before = bench.worker.standings["d"].endpoints[name]
+        bench.discovery.on_found("d", (other, third))
+        await eventually_async(lambda: name not in bench.worker.standings["d"].endpoints, what="gone")
+        bench.discovery.on_found("d", (bad, other, third))
+        # At once, and not after further probes and failures.
+        await eventually_async(lambda: bench.worker.standings["d"].endpoints.get(name) == before, what="as it was")
+        assert bench.watch.watched("d").endpoints[name].outlier.ejections == 1
+
+    run(scenario)
+
+
 def test_verdicts_are_apart() -> None:
     async def scenario(bench: WatchBench) -> None:
         async with ProbedBackend() as one, ProbedBackend() as other:
