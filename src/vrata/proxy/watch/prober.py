@@ -21,7 +21,8 @@ from vrata.proxy.watch.kept import Kept
 from vrata.proxy.watch.probe import NoResult, ProbeFailed, Target, probe, target
 
 AT_ONCE: Final = 512
-"""Probes under way at once. Those that hang hold their place until their time is over, so a few would not do."""
+"""Probes under way at once. Those that hang hold their place until their time is over, so a few would not do.
+One destination has at most half of those that the others leave."""
 
 QUIET: Final = 10.0
 """Seconds in which it is said once that probes cannot be made."""
@@ -52,10 +53,12 @@ class Prober:
         self._destinations: dict[str, _Destination] = {}
         self._running = 0
         self._complained_at = float("-inf")
-        self._waiting: deque[_Endpoint] = deque()
+        self._waiting: deque[_Destination] = deque()
+        """Those of which endpoints wait for a place, each once."""
 
     def __repr__(self) -> str:
-        return f"<Prober {len(self._destinations)} destinations, {self._running} probes, {len(self._waiting)} waiting>"
+        waiting = sum(len(destination.waiting) for destination in self._waiting)
+        return f"<Prober {len(self._destinations)} destinations, {self._running} probes, {waiting} waiting>"
 
     def watch(self, destination: Destination, addresses: Addresses) -> None:
         """Probe the endpoints at *addresses* from now on, as *destination* says, and no others of it."""
@@ -92,13 +95,13 @@ class Prober:
 
     def start(self, endpoint: _Endpoint) -> None:
         """A probe is due: make it when there is a place for it."""
-        if self._running < self._at_once:
-            self._running += 1
-            endpoint.task = self._tasks.start(endpoint.probe(), name="probe")
-            # Not a `finally` of the task: one that is cancelled at once never comes that far.
-            endpoint.task.add_done_callback(self._ended)
-        else:
-            self._waiting.append(endpoint)
+        destination = endpoint.destination
+        if not destination.waiting and self._has_place(destination):
+            self._start(endpoint)
+            return
+        if not destination.waiting:
+            self._waiting.append(destination)
+        destination.waiting.append(endpoint)
 
     def judged(self, destination_id: str) -> None:
         """The health of an endpoint of this destination has changed."""
@@ -111,12 +114,36 @@ class Prober:
             self._complained_at = now
             _log.error("probes cannot be made", reason=reason)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
+    def _has_place(self, destination: _Destination) -> bool:
+        # No destination has more places than it leaves free, so there is always one for another.
+        return destination.running < self._at_once - self._running
+
+    def _start(self, endpoint: _Endpoint) -> None:
+        destination = endpoint.destination
+        self._running += 1
+        destination.running += 1
+        endpoint.task = self._tasks.start(endpoint.probe(), name="probe")
+        # Not a `finally` of the task: one that is cancelled at once never comes that far.
+        endpoint.task.add_done_callback(lambda _: self._ended(destination))
+
+    def _ended(self, destination: _Destination) -> None:
         self._running -= 1
-        while self._waiting and self._running < self._at_once:
+        destination.running -= 1
+        # Each that waits has its turn, one probe at a time; those that have had their share are passed over.
+        passed_over = 0
+        while self._running < self._at_once and passed_over < len(self._waiting):
             following = self._waiting.popleft()
-            if not following.is_stopped:
-                self.start(following)
+            while following.waiting and following.waiting[0].is_stopped:
+                following.waiting.popleft()
+            if not following.waiting:
+                continue
+            if self._has_place(following):
+                self._start(following.waiting.popleft())
+                passed_over = 0
+            else:
+                passed_over += 1
+            if following.waiting:
+                self._waiting.append(following)
 
 
 class _Destination:
@@ -128,6 +155,10 @@ class _Destination:
         self.check = check
         self.thresholds = Thresholds(check.unhealthy_threshold, check.healthy_threshold)
         self.endpoints: dict[str, _Endpoint] = {}
+        self.running = 0
+        """Probes under way."""
+        self.waiting: deque[_Endpoint] = deque()
+        """Endpoints whose probes are due."""
         self._kept: Kept[EndpointHealth] = Kept()
 
     def configure(self, destination: Destination, check: HealthCheck, addresses: Addresses) -> None:
@@ -157,10 +188,10 @@ class _Destination:
 class _Endpoint:
     """An endpoint that is probed: one probe after the other."""
 
-    __slots__ = ("_destination", "_identifier", "_is_due", "_target", "_timer", "health", "is_stopped", "task")
+    __slots__ = ("_identifier", "_is_due", "_target", "_timer", "destination", "health", "is_stopped", "task")
 
     def __init__(self, destination: _Destination, identifier: str, health: EndpointHealth | None) -> None:
-        self._destination = destination
+        self.destination = destination
         self._identifier = identifier
         self._target: Target | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -173,9 +204,14 @@ class _Endpoint:
     def configure(self, target: Target) -> None:
         """Probe it soon, as *target* says; its health stays what it is until then."""
         self._target = target
+        if self.task is not None:
+            # It asks what nobody wants to know any more.
+            self.task.cancel()
+            self.task = None
+            self._is_due = False
         if not self._is_due:
             loop = asyncio.get_running_loop()
-            self._schedule(first_probe_at(loop.time(), self._destination.check.interval.seconds, random.random()))
+            self._schedule(first_probe_at(loop.time(), self.destination.check.interval.seconds, random.random()))
 
     def stop(self) -> None:
         """Probe it no more."""
@@ -185,6 +221,7 @@ class _Endpoint:
             self._timer = None
         if self.task is not None:
             self.task.cancel()
+            self.task = None
 
     async def probe(self) -> None:
         """Make one probe, and see to the next one."""
@@ -192,24 +229,25 @@ class _Endpoint:
         assert self._target is not None
         reason: str | None = ""
         try:
-            await probe(self._target, self._destination.prober.resolver)
+            await probe(self._target, self.destination.prober.resolver)
         except ProbeFailed as failure:
             reason = str(failure)
         except NoResult as lack:
             reason = None
-            self._destination.prober.lacks(str(lack))
+            self.destination.prober.lacks(str(lack))
         except Exception as error:  # noqa: BLE001 - an endpoint that was probed no more would never come back
             _log.exception("probe failed in an unknown way", endpoint=self._identifier)
             reason = str(error) or type(error).__name__
-        if self.is_stopped:
-            return
+        if self.task is not asyncio.current_task():
+            return  # stopped, or begun anew
+        self.task = None
         if reason is not None:
             self._judge(reason)
         self._is_due = False
-        self._schedule(next_probe_at(began, self._destination.check.interval.seconds, random.random()))
+        self._schedule(next_probe_at(began, self.destination.check.interval.seconds, random.random()))
 
     def _judge(self, reason: str) -> None:
-        destination, health = self._destination, self.health
+        destination, health = self.destination, self.health
         if not reason:
             if health.succeeded(time.time(), destination.thresholds):
                 _log.info("endpoint is healthy again", **self._names)
@@ -220,7 +258,7 @@ class _Endpoint:
 
     @property
     def _names(self) -> dict[str, str]:
-        destination = self._destination.destination
+        destination = self.destination.destination
         return {"destination": destination.id, "name": destination.name, "endpoint": self._identifier}
 
     def _schedule(self, at: float) -> None:
@@ -231,7 +269,7 @@ class _Endpoint:
     def _due(self) -> None:
         self._timer = None
         self._is_due = True
-        self._destination.prober.start(self)
+        self.destination.prober.start(self)
 
 
 def _what_matters(destination: Destination) -> tuple[object, ...]:

@@ -189,6 +189,46 @@ def test_probes_that_cannot_be_made_for_want_of_descriptors_say_nothing_of_the_e
     assert [(line["event"], line.get("reason")) for line in logs] == [("probes cannot be made", "too many open files")]
 
 
+def test_endpoints_that_hang_leave_places_for_those_of_other_destinations() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        prober = Prober(bench.tasks, lambda _: None, at_once=8)
+        async with ProbedBackend(None) as silent, ProbedBackend() as good:
+            hanging = {f"{number}": ("127.0.0.1", silent.port) for number in range(20)}
+            prober.watch(destination("hangs", silent.address, healthCheck=often(timeout="10m")), hanging)
+            await eventually_async(lambda: silent.connections == 4, what="half of the places are taken")
+            assert await settled(lambda: silent.connections) == 4
+            prober.watch(destination("also", silent.address, healthCheck=often(timeout="10m")), hanging)
+            await eventually_async(lambda: silent.connections == 6, what="half of the rest are taken")
+            prober.watch(destination("good", good.address, healthCheck=often()), {"a": ("127.0.0.1", good.port)})
+            await eventually_async(lambda: len(good.heads) > 3, what="it is probed again and again")
+            prober.forget("hangs")
+            await eventually_async(lambda: silent.connections == 4, what="what it leaves is shared out")
+            prober.stop()
+            await eventually_async(lambda: "0 probes" in repr(prober), what="no probe under way")
+
+    run(scenario)
+
+
+def test_a_probe_under_way_is_given_up_when_the_check_changes() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        async with ProbedBackend(None) as backend:
+            hanging = often(path="/old", timeout="10m", interval="1h", unhealthyThreshold=1)
+            bench.watch.configure([destination("d", backend.address, healthCheck=hanging)])
+            await eventually_async(lambda: backend.connections == 1, what="a probe that hangs")
+            backend.be(200)
+            changed = hanging | {"path": "/new"}
+            bench.watch.configure([destination("d", backend.address, healthCheck=changed)])
+            await eventually_async(lambda: len(backend.heads) == 2, what="the other path")
+            assert backend.heads[1].startswith(b"GET /new ")
+            await eventually_async(
+                lambda: bench.watch.watched("d").endpoints[backend.address].health.state is HealthState.HEALTHY,
+                what="judged by the new check",
+            )
+            assert (backend.connections, bench.worker.told) == (0, [])
+
+    run(scenario)
+
+
 # ejections
 
 
