@@ -201,7 +201,7 @@ def nobody_is_told_that_there_is_room() -> None:
 
 
 def ejections_do_not_end() -> None:
-    def release(records: Mapping[str, outlier.Record], now: float) -> outlier.Sweep:
+    def release(records: Mapping[str, outlier.Record], rules: outlier.Rules, now: float) -> outlier.Sweep:
         return outlier.Sweep(dict(records))
 
     _set(outlier, "release", release)

@@ -22,8 +22,8 @@ def destination(id: str, *endpoints: str, **options: Any) -> Destination:  # noq
 
 
 def often(**members: Any) -> dict[str, Any]:
-    """A health check that tells after a few hundredths of a second."""
-    return {"path": "/health", "interval": "20ms", "timeout": "500ms", **members}
+    """A health check that tells after a few tenths of a second."""
+    return {"path": "/health", "interval": "100ms", "timeout": "500ms", **members}
 
 
 class CountedWord:
@@ -68,13 +68,16 @@ class ToldDiscovery(Discovery):
     def __init__(self, on_found: OnFound) -> None:
         self.on_found = on_found
         self.wanted: Mapping[str, DiscoveryTarget] = {}
-        self.trouble: dict[str, str] = {}
+        self.told_trouble: dict[str, str] = {}
+        self.asked: list[str] = []
+        """Of which destinations trouble was asked for."""
 
     def watch(self, wanted: Mapping[str, DiscoveryTarget]) -> None:
         self.wanted = wanted
 
-    def troubles(self) -> Mapping[str, str]:
-        return self.trouble
+    def trouble(self, destination_id: str) -> str:
+        self.asked.append(destination_id)
+        return self.told_trouble.get(destination_id, "")
 
 
 class WatchBench:

@@ -51,7 +51,7 @@ def _show_proxy(console: Console, proxy: Document) -> None:
     else:
         line("  no endpoints", "yellow")
     if proxy["omittedEndpoints"]:
-        line(f"  and {proxy['omittedEndpoints']} more that nothing stands against")
+        line(f"  and {proxy['omittedEndpoints']} more that are not shown")
 
 
 def _title(proxy: Document) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.cli.control_plane import DEFAULT_API, ApiOption, CannotAsk, CaOption, ask
+from vrata.cli.text import is_text
 
 API_SECONDS = 20.0
 """How long the control plane may take to answer."""
@@ -23,6 +24,8 @@ def endpoints(
 ) -> None:
     """Show the endpoints of a destination as each proxy sees them, and what stands against them."""
     try:
+        if not is_text(destination):
+            raise CannotAsk("DESTINATION must be UTF-8")
         answer = ask("GET", f"/destinations/{quote(destination, safe='')}/endpoints", api, ca, API_SECONDS)
     except CannotAsk as error:
         typer.echo(f"vrata: {error}", err=True)

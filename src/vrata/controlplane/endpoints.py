@@ -196,7 +196,7 @@ class DestinationOnProxy(Reported):
     """`absent`: the snapshot that the proxy serves with does not have the destination."""
     endpoints: list[EndpointOnProxy] = Field(default_factory=list)
     omitted_endpoints: int = 0
-    """Endpoints that the proxy left out because it has too many to report, and there is nothing to say of them."""
+    """Endpoints that the proxy left out, having too many to report: first those that there is nothing to say of."""
     panic: PanicStatus | None = None
     circuit_breaker: BreakerStatus | None = None
     """Null without a circuit breaker."""

@@ -26,8 +26,8 @@ class FollowsNames(Protocol):
         """The reverse of :meth:`follow`."""
         ...
 
-    def troubles(self) -> Mapping[str, str]:
-        """Names that could not be asked about the last time, with the reason."""
+    def trouble(self, host: str) -> str:
+        """Why *host* could not be asked about the last time; empty when it could."""
         ...
 
 
@@ -58,14 +58,10 @@ class DnsDiscovery(Discovery):
                 followed = self._followed[destination_id] = _Followed(destination_id, target, self._on_found)
                 self._resolver.follow(target.host, followed)
 
-    def troubles(self) -> Mapping[str, str]:
-        """As :meth:`vrata.net.discovered.Discovery.troubles`."""
-        troubles = self._resolver.troubles()
-        return {
-            destination_id: troubles[followed.target.host.lower()]
-            for destination_id, followed in self._followed.items()
-            if followed.target.host.lower() in troubles
-        }
+    def trouble(self, destination_id: str) -> str:
+        """As :meth:`vrata.net.discovered.Discovery.trouble`."""
+        followed = self._followed.get(destination_id)
+        return "" if followed is None else self._resolver.trouble(followed.target.host)
 
 
 class _Followed:

@@ -22,6 +22,8 @@ _LONGEST: Final = 2**63 - 1
 # A nanosecond is 1/3_600_000_000_000 of an hour: digits beyond these cannot count.
 _FRACTION_DIGITS: Final = 15
 
+SHORTEST_INTERVAL: Final = "100ms"
+
 _TERM = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _EXPECTED: Final = 'must be a duration such as "300ms", "1m30s" or "1.5h"'
 
@@ -95,6 +97,14 @@ class PositiveDuration(Duration):
         return core_schema.no_info_after_validator_function(_period, core_schema.str_schema(strict=True))
 
 
+class Interval(Duration):
+    """Time between two turns of something that costs work each time: not shorter than :data:`SHORTEST_INTERVAL`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_interval, core_schema.str_schema(strict=True))
+
+
 @lru_cache(maxsize=1024)
 def _limit(text: str) -> Duration:
     try:
@@ -112,3 +122,11 @@ def _period(text: str) -> PositiveDuration:
     if duration.seconds == 0:
         raise ValueError(f'must be longer than zero, got "{text[:40]}"')
     return duration
+
+
+@lru_cache(maxsize=1024)
+def _interval(text: str) -> Interval:
+    interval = Interval(_limit(text))
+    if interval.seconds < parse_duration(SHORTEST_INTERVAL):
+        raise ValueError(f'must be at least {SHORTEST_INTERVAL}, got "{text[:40]}"')
+    return interval

@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from vrata.model.duration import PositiveDuration
+from vrata.model.duration import Interval, PositiveDuration
 from vrata.model.errors import Problem, broken
 from vrata.model.number import U32
 from vrata.model.part import Part
-from vrata.model.text import Path
+from vrata.model.text import ProbePath
 
 
 class HealthCheck(Part):
@@ -16,10 +16,10 @@ class HealthCheck(Part):
 
     type: Literal["http", "tcp"] = "http"
     """`http` sends a GET; `tcp` only connects, with the TLS handshake where the destination has TLS."""
-    path: Path = ""
-    """Path of the GET; a status from 200 to 399 is a success. Needed for `http`."""
-    interval: PositiveDuration = PositiveDuration("10s")
-    """Time between two probes of an endpoint."""
+    path: ProbePath = ""
+    """Path of the GET, with a query or without; a status from 200 to 399 is a success. Needed for `http`."""
+    interval: Interval = Interval("10s")
+    """Time between two probes of an endpoint, at least 100 ms."""
     timeout: PositiveDuration = PositiveDuration("5s")
     """Limit of one probe."""
     unhealthy_threshold: U32 = 3

@@ -105,6 +105,9 @@ def host_and_port(host: str, port: int) -> str:
 
 
 def _is_ip_address(text: str) -> bool:
+    if "%" in text:
+        # The zone of an IPv6 address may be any text, line breaks included, and means nothing to another machine.
+        return False
     try:
         ip_address(text)
     except ValueError:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from vrata.model.duration import PositiveDuration
+from vrata.model.duration import Interval, PositiveDuration
 from vrata.model.number import U32, Percentage
 from vrata.model.part import Part
 
@@ -18,8 +18,8 @@ class OutlierDetection(Part):
     """Responses of 500 or more in a row that eject an endpoint; a stated 0 = they never do."""
     consecutive_gateway_errors: U32 = 0
     """Responses 502, 503 or 504 in a row that eject an endpoint; 0 = they never do."""
-    interval: PositiveDuration = PositiveDuration("10s")
-    """Time between two evaluations."""
+    interval: Interval = Interval("10s")
+    """Time between two evaluations, at least 100 ms."""
     base_ejection_time: PositiveDuration = PositiveDuration("30s")
     """Length of the first ejection; multiplied by the number of ejections so far."""
     max_ejection_time: PositiveDuration = PositiveDuration("300s")

@@ -22,6 +22,7 @@ LONGEST_PATH = 8192
 """Characters. A request line is no longer, so no request has a longer path."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PROBE_PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
@@ -80,6 +81,13 @@ def check_path(text: str) -> None:
         raise ValueError(f'must start with "/", got "{text[:60]}"')
     if len(text) > LONGEST_PATH:
         raise ValueError(f"must not be longer than {LONGEST_PATH} characters")
+
+
+def check_probe_path(text: str) -> None:
+    """Demand a path, with a query or without, that can stand in a request line as it is."""
+    check_path(text)
+    if not _PROBE_PATH.fullmatch(text):
+        raise ValueError('must be visible ASCII characters without "#", others percent-encoded')
 
 
 def check_token(text: str) -> None:
@@ -146,6 +154,8 @@ ClaimValue = Annotated[str, AfterValidator(unless_reference(check_claim_value))]
 """A CEL expression over `claims` and `now`."""
 Path = Annotated[str, AfterValidator(unless_reference(check_path))]
 """A path that starts with `/`."""
+ProbePath = Annotated[str, AfterValidator(unless_reference(check_probe_path))]
+"""A path that is sent as it is, with a query or without."""
 Token = Annotated[str, AfterValidator(unless_reference(check_token))]
 HeaderName = Annotated[str, AfterValidator(unless_reference(check_token))]
 HeaderPattern = Annotated[str, AfterValidator(unless_reference(check_header_pattern))]

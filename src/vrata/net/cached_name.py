@@ -134,29 +134,29 @@ class CachedName:
         self._leases = leases
         found = any(lease.addresses for lease in leases.values())
         self.reason = reasons[0] if reasons and (failed or not found) else ""
-        if failed:
-            self.failures += 1
-            self._try_again(now, chance)
+        # That a name has no addresses of one family is no news beside those of the other.
+        longest = MAX_TTL if found else MAX_NEGATIVE_TTL
+        lasts = min(ttls + [_clamped(ttl, longest) for ttl in negative_ttls], default=MIN_TTL)
+        early = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * chance if found else 1.0
+        self.valid_until, self.refresh_at = now + lasts, now + lasts * early
+        if not failed:
+            self.failures = 0
             return
-        self.failures = 0
-        if found:
-            # That a name has no addresses of one family is no news beside those of the other.
-            lasts = min(ttls + [_clamped(ttl, MAX_TTL) for ttl in negative_ttls])
-            self.refresh_at = now + lasts * (REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * chance)
+        self.failures += 1
+        again_at = self._again_at(now, chance)
+        if ttls or negative_ttls:
+            # What one family was answered holds no longer because the other one failed.
+            self.valid_until, self.refresh_at = min(self.valid_until, again_at), min(self.refresh_at, again_at)
         else:
-            lasts = min((_clamped(ttl, MAX_NEGATIVE_TTL) for ttl in negative_ttls), default=MIN_TTL)
-            self.refresh_at = now + lasts
-        self.valid_until = now + lasts
+            self.valid_until = self.refresh_at = again_at
 
-    def _try_again(self, now: float, chance: float) -> None:
+    def _again_at(self, now: float, chance: float) -> float:
+        """When to ask again after a failure."""
         addresses = self.addresses(now)
         longest = MAX_STALE_RETRY if addresses else MAX_RETRY
         pause = min(longest, FIRST_RETRY * 2.0 ** min(self.failures - 1, 16)) * (0.5 + 0.5 * chance)
-        self.valid_until = now + pause
-        if addresses:
-            # Not beyond the moment when the last of them may not be used any more.
-            self.valid_until = min(self.valid_until, self._forgotten_at())
-        self.refresh_at = self.valid_until
+        # Not beyond the moment when the last of them may not be used any more.
+        return min(now + pause, self._forgotten_at()) if addresses else now + pause
 
     def addresses(self, now: float) -> dict[Family, tuple[str, ...]]:
         """What may be used, by family, the one to try first in front; families without any are left out."""
@@ -166,12 +166,16 @@ class CachedName:
 
     def is_known_missing(self, now: float) -> bool:
         """Whether the last word on every family was that there are no addresses."""
-        leases = self._leases.values()
-        return bool(leases) and all(not lease.addresses and lease.holds(now) for lease in leases)
+        leases = [self._leases.get(family) for family in Family]
+        return all(lease is not None and not lease.addresses and lease.holds(now) for lease in leases)
 
     def is_stale(self, now: float) -> bool:
         """Whether addresses are used beyond their time to live."""
         return any(lease.addresses and lease.expires_at <= now and lease.holds(now) for lease in self._leases.values())
+
+    def stale_at(self) -> float:
+        """When the first of the addresses expire; infinite without any."""
+        return min((lease.expires_at for lease in self._leases.values() if lease.addresses), default=float("inf"))
 
     def advice(self, now: float) -> Advice:
         """What to do for somebody who wants the addresses."""

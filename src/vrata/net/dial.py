@@ -99,7 +99,10 @@ async def _resolve(resolver: ResolvesNames, host: str, port: int) -> list[aiohap
         addresses = await resolver.resolve(host)
     except NameNotResolved as error:
         raise DialError(DialStage.RESOLVE, str(error)) from error
-    return [found for found in (_literal_address(address, port) for address in addresses) if found is not None]
+    found = [literal for literal in (_literal_address(address, port) for address in addresses) if literal is not None]
+    if not found:
+        raise DialError(DialStage.RESOLVE, "no addresses")
+    return found
 
 
 def _literal_address(host: str, port: int) -> aiohappyeyeballs.AddrInfoType | None:

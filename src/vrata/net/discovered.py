@@ -40,6 +40,6 @@ class Discovery(Protocol):
         """
         ...
 
-    def troubles(self) -> Mapping[str, str]:
-        """Why what was found may be out of date, by destination ID; those that nothing is wrong with are left out."""
+    def trouble(self, destination_id: str) -> str:
+        """Why what was found for this destination may be out of date; empty when nothing is wrong."""
         ...

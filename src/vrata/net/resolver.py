@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -39,12 +39,14 @@ class ResolvesNames(Protocol):
 
 
 class _Entry:
-    __slots__ = ("followers", "name", "query", "timer", "turn", "used", "was_stale")
+    __slots__ = ("followers", "name", "query", "stale_timer", "timer", "turn", "used", "was_stale")
 
     def __init__(self) -> None:
         self.name = CachedName()
         self.query: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.stale_timer: asyncio.TimerHandle | None = None
+        """Runs until addresses expire that could not be asked about."""
         self.used = False
         """Somebody has wanted it since the last query."""
         self.turn = -1
@@ -73,7 +75,8 @@ class Resolver(ResolvesNames):
         self._entries: dict[str, _Entry] = {}
 
     def __repr__(self) -> str:
-        return f"<Resolver {len(self._entries)} names, {len(self.troubles())} in trouble>"
+        troubled = sum(entry.name.failures > 0 for entry in self._entries.values())
+        return f"<Resolver {len(self._entries)} names, {troubled} in trouble>"
 
     async def resolve(self, host: str) -> Sequence[str]:
         """The addresses of *host*, all of one family before those of the other.
@@ -121,9 +124,10 @@ class Resolver(ResolvesNames):
         if entry is not None:
             entry.followers.pop(on_addresses, None)
 
-    def troubles(self) -> Mapping[str, str]:
-        """Names that could not be asked about the last time, with the reason."""
-        return {host: entry.name.reason for host, entry in self._entries.items() if entry.name.failures}
+    def trouble(self, host: str) -> str:
+        """Why *host* could not be asked about the last time; empty when it could, or was not asked about."""
+        entry = self._entries.get(host.lower())
+        return entry.name.reason if entry is not None and entry.name.failures else ""
 
     def _entry(self, host: str) -> _Entry:
         entry = self._entries.get(host)
@@ -151,14 +155,24 @@ class Resolver(ResolvesNames):
     def _queried(self, query: asyncio.Task[None], host: str, entry: _Entry) -> None:
         entry.query = None
         entry.used = False
-        if entry.timer is not None:
-            entry.timer.cancel()
+        for timer in (entry.timer, entry.stale_timer):
+            if timer is not None:
+                timer.cancel()
+        entry.stale_timer = None
         if query.cancelled():
             return  # the process ends
         loop = asyncio.get_running_loop()
         entry.timer = loop.call_at(max(entry.name.refresh_at, loop.time()), self._is_due, host, entry)
+        if entry.name.failures and loop.time() < entry.name.stale_at() < entry.name.forget_at():
+            entry.stale_timer = loop.call_at(entry.name.stale_at(), self._has_expired, host, entry)
         for follower in list(entry.followers):
             self._tell(entry, follower)
+
+    def _has_expired(self, host: str, entry: _Entry) -> None:
+        """Addresses have expired between two queries, the last of which failed."""
+        entry.stale_timer = None
+        if entry.used or entry.followers:
+            self._report_staleness(host, entry)
 
     def _is_due(self, host: str, entry: _Entry) -> None:
         entry.timer = None
@@ -185,15 +199,19 @@ class Resolver(ResolvesNames):
 
     def _report(self, host: str, entry: _Entry, failures: int) -> None:
         name = entry.name
-        is_stale = name.is_stale(self._now())
         if name.failures and not failures:
             _log.warning("name server failed", host=host, reason=name.reason)
+        self._report_staleness(host, entry)
+        if failures and not name.failures:
+            _log.info("name server answers again", host=host)
+
+    def _report_staleness(self, host: str, entry: _Entry) -> None:
+        name = entry.name
+        is_stale = name.is_stale(self._now())
         if is_stale and not entry.was_stale:
             _log.warning("addresses are used beyond their time to live", host=host, reason=name.reason)
         if name.failures and entry.was_stale and not is_stale:
             _log.error("addresses are too old to be used any more", host=host, reason=name.reason)
-        if failures and not name.failures:
-            _log.info("name server answers again", host=host)
         entry.was_stale = is_stale
 
     @staticmethod

@@ -101,7 +101,7 @@ def sweep(records: Mapping[str, Record], streaks: Mapping[str, Streaks], rules: 
 
     The streaks of those who are ejected by it, and of those who return, are to begin anew.
     """
-    returns = release(records, now)
+    returns = release(records, rules, now)
     found = {endpoint: _forgiven(record, now) for endpoint, record in returns.records.items()}
     # Who returns has yet to show what it does; its streak is from before.
     suspects = {
@@ -138,20 +138,27 @@ def sweep(records: Mapping[str, Record], streaks: Mapping[str, Streaks], rules: 
     return Sweep(found, ejected, returns.returned, held_back)
 
 
-def release(records: Mapping[str, Record], now: float) -> Sweep:
-    """Have those return whose time is over; done whenever :func:`next_return` says.
+def release(records: Mapping[str, Record], rules: Rules, now: float) -> Sweep:
+    """Have those return whose time is over; done whenever :func:`next_return` says, and when endpoints or rules change.
 
-    Where nobody else is left because endpoints have gone, the one that would be the first to return does so at once.
+    Where more are ejected than the limit allows by now, those that would be the first to return do so at once.
     """
     found = dict(records)
-    returned = [endpoint for endpoint, record in found.items() if record.until is not None and record.until <= now]
-    if not returned and found and all(record.is_ejected for record in found.values()):
-        returned = [min(found, key=lambda endpoint: (found[endpoint].until or 0.0, endpoint))]
+    untils = sorted((record.until, endpoint) for endpoint, record in found.items() if record.until is not None)
+    too_many = len(untils) - rules.limit(len(found))
+    returned = [endpoint for rank, (until, endpoint) in enumerate(untils) if until <= now or rank < too_many]
     for endpoint in returned:
         until = found[endpoint].until
         quiet_since = now if until is None else min(until, now)
         found[endpoint] = replace(found[endpoint], until=None, quiet_since=quiet_since)
     return Sweep(found, returned=tuple(sorted(returned)))
+
+
+def resumed(record: Record, now: float) -> Record:
+    """What is known of an endpoint that has been away, as it was then: its ejection may have ended meanwhile."""
+    if record.until is not None and record.until <= now:
+        record = replace(record, until=None, quiet_since=record.until)
+    return replace(record, held_back="")
 
 
 def next_return(records: Mapping[str, Record]) -> float | None:

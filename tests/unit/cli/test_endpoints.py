@@ -101,7 +101,7 @@ def test_what_stands_against_a_destination_is_said_before_its_endpoints(capsys: 
         "  circuit breaker open since 2026-01-01T00:00:00Z, 5 failures in a row; connections 0/9; pending 1/9; "
         "requests 2/9; retries 3/9",
         "  no endpoints",
-        "  and 3 more that nothing stands against",
+        "  and 3 more that are not shown",
     ]
 
 
@@ -151,3 +151,10 @@ def test_without_a_control_plane_it_says_so() -> None:
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith(f"vrata: cannot ask the control plane at {address}: ")
+
+
+def test_an_id_that_is_not_utf_8_is_refused() -> None:
+    result = CliRunner().invoke(application, ["endpoints", b"d\xff".decode(errors="surrogateescape")])
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr == "vrata: DESTINATION must be UTF-8\n"

@@ -28,8 +28,8 @@ class Names:
     def unfollow(self, host: str, on_addresses: OnAddresses) -> None:
         self.followed.remove((host, on_addresses))
 
-    def troubles(self) -> dict[str, str]:
-        return self.failing
+    def trouble(self, host: str) -> str:
+        return self.failing.get(host.lower(), "")
 
     def learn(self, host: str, *addresses: str) -> None:
         for followed, on_addresses in list(self.followed):
@@ -110,10 +110,10 @@ def test_nothing_is_told_of_what_is_not_wanted(world: World) -> None:
     assert world.take() == []
 
 
-def test_troubles_are_told_by_destination(world: World) -> None:
+def test_trouble_is_told_by_destination(world: World) -> None:
     world.discovery.watch({"d1": DiscoveryTarget("dns", "A.test", 80), "d2": DiscoveryTarget("dns", "b.test", 80)})
     world.names.failing = {"a.test": "nobody answers", "c.test": "nobody answers"}
-    assert world.discovery.troubles() == {"d1": "nobody answers"}
+    assert [world.discovery.trouble(each) for each in ("d1", "d2", "d3")] == ["nobody answers", "", ""]
 
 
 def test_with_a_real_resolver() -> None:
@@ -132,7 +132,7 @@ def test_with_a_real_resolver() -> None:
             server.put("a.test", "192.0.2.1", "192.0.2.2", "2001:db8::1", ttl=1)
             await told(("192.0.2.1", 80), ("192.0.2.2", 80), ("2001:db8::1", 80))
             server.fail("a.test")
-            await eventually_async(discovery.troubles, what="the failure is noticed")
+            await eventually_async(lambda: discovery.trouble("d1"), what="the failure is noticed")
             assert len(found) == 2
             server.put("a.test", "192.0.2.2", ttl=1)
             await told(("192.0.2.2", 80))

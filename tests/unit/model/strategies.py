@@ -37,6 +37,7 @@ regexes = st.sampled_from(["", "a.*", "(?i)v[0-9]+", "/u/(?P<id>[^/]+)", "{{secr
 expressions = st.sampled_from(["true", 'request.path == "/a"', "{{secret:value:c}}"])
 claim_expressions = st.sampled_from(["true", "claims.exp > now", "{{secret:value:c}}"])
 limits = st.sampled_from(["", "0", "0s", "1ms", "1m30s", "1.5h"])
+intervals = st.sampled_from(["", "100ms", "90s"])
 periods = st.sampled_from(["", "1ms", "90s"])
 lifetimes = st.sampled_from(["", "1s", "1m30s", "1.5h"])
 versions = st.sampled_from(["", "TLSv1_2"])
@@ -168,12 +169,12 @@ destinations = entity(
             openDuration=periods,
         ),
         healthCheck=an_object(
-            {"path": stated_paths}, interval=periods, timeout=periods, unhealthyThreshold=u32, healthyThreshold=u32
+            {"path": stated_paths}, interval=intervals, timeout=periods, unhealthyThreshold=u32, healthyThreshold=u32
         ),
         outlierDetection=an_object(
             consecutive5xx=u32,
             consecutiveGatewayErrors=u32,
-            interval=periods,
+            interval=intervals,
             baseEjectionTime=periods,
             maxEjectionPercent=st.integers(0, 100),
         ),

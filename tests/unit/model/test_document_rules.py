@@ -105,7 +105,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             f"options.healthCheck.{name}: {reason}",
         )
         for name, value, reason in [
-            ("interval", "0s", 'must be longer than zero, got "0s"'),
+            ("interval", "0s", 'must be at least 100ms, got "0s"'),
+            ("interval", "99999999ns", 'must be at least 100ms, got "99999999ns"'),
             ("timeout", "x", DURATION.format("x")),
             ("unhealthyThreshold", -1, U32.format(-1)),
             ("healthyThreshold", 1.0, U32.format(1.0)),

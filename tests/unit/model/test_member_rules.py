@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.model.samples import ABSENT, MINIMAL, with_member
-from tests.unit.model.wording import CEL, CONTROL, DURATION, HOST, NETWORK, REGEX, TOKEN, U32, problems
+from tests.unit.model.wording import CEL, CONTROL, DURATION, HOST, NETWORK, PROBE_PATH, REGEX, TOKEN, U32, problems
 from vrata.model import KINDS, InvalidEntity
 
 NAME = '[0]: must be a host name, an IP address or a URI such as "spiffe://example.org/web", got "{}"'
@@ -180,9 +180,20 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ("destination", "options.circuitBreaker.openDuration", "0s", 'must be longer than zero, got "0s"'),
     ("destination", "options.healthCheck.path", ABSENT, "is required"),
     ("destination", "options.healthCheck.path", "healthz", 'must start with "/", got "healthz"'),
+    *(
+        ("destination", "options.healthCheck.path", path, PROBE_PATH)
+        for path in (
+            "/x HTTP/1.1\r\nHost: evil\r\n\r\nPOST /admin",
+            *("/a b", "/a\n", "/a\x7f", "/a\x00", "/\u00e9", "/a#b"),
+        )
+    ),
+    ("destination", "options.healthCheck.path", "/" * 8193, "must not be longer than 8192 characters"),
+    ("destination", "host", "fe80::1%\r\nX-Evil: 1", HOST.format("fe80::1%\r\nX-Evil: 1")),
+    ("destination", "host", "fe80::1%eth0", HOST.format("fe80::1%eth0")),
+    ("destination", "endpoints", [{"host": "::1%1", "port": 1}], "[0].host: " + HOST.format("::1%1")),
     ("destination", "options.outlierDetection.consecutive5xx", -1, U32.format(-1)),
     ("destination", "options.outlierDetection.consecutiveGatewayErrors", "5", U32.format('"5"')),
-    ("destination", "options.outlierDetection.interval", "0", 'must be longer than zero, got "0"'),
+    ("destination", "options.outlierDetection.interval", "99ms", 'must be at least 100ms, got "99ms"'),
     ("destination", "options.outlierDetection.baseEjectionTime", "x", DURATION.format("x")),
     ("destination", "options.outlierDetection.maxEjectionPercent", 101, "must be an integer from 0 to 100, got 101"),
     ("destination", "options.discovery.type", "consul", 'must be "kubernetes" or "dns", got "consul"'),

@@ -12,6 +12,7 @@ CEL = 'is not a valid CEL expression: line 1, column 3: unexpected "b"'
 TOKEN = 'must be a token of letters, digits and !#$%&\'*+-.^_`|~, got "{}"'
 HOST = 'must be an IP address or a host name, got "{}"'
 NETWORK = 'must be an IP address or a CIDR range such as "10.0.0.0/8", got "{}"'
+PROBE_PATH = 'must be visible ASCII characters without "#", others percent-encoded'
 U32 = "must be an integer from 0 to 4294967295, got {}"
 CONTROL = "must not contain line breaks or other control characters"
 

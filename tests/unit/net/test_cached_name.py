@@ -123,6 +123,32 @@ def test_a_family_that_fails_keeps_its_addresses_and_the_other_one_changes() -> 
     assert (name.failures, name.reason) == (0, "")
 
 
+def test_a_family_that_fails_takes_nothing_from_the_time_to_live_of_the_other() -> None:
+    half: Answers = {V6: Failed("down"), V4: Found(("192.0.2.1",), 5)}
+    name = learned(*[(5.0 * turn, half) for turn in range(8)], chance=0.0)
+    # By now the pause would be 15 s.
+    assert name.valid_until == 35 + 5
+    assert name.refresh_at == 35 + 4
+    assert not name.is_stale(39.9)
+    # The pause counts where it is shorter.
+    assert learned((0, half), chance=1.0).valid_until == FIRST_RETRY
+
+
+def test_a_name_is_not_missing_while_one_family_was_never_answered() -> None:
+    half: Answers = {V6: Failed("down"), V4: Missing("no A records", 5, name_exists=True)}
+    name = learned((0, half))
+    assert not name.is_known_missing(0)
+    assert not name.is_known_missing(4)
+    name.learn(GONE, 5, 0.5)
+    assert name.is_known_missing(5)
+
+
+def test_addresses_are_stale_from_when_the_first_expire() -> None:
+    both: Answers = {V6: Found(("2001:db8::1",), 20), V4: Found(("192.0.2.1",), 60)}
+    assert learned((100, both)).stale_at() == 120
+    assert learned((100, GONE)).stale_at() == float("inf")
+
+
 def test_pauses_after_failures_grow_to_a_bound() -> None:
     def pauses(name: CachedName, now: float) -> list[float]:
         result = []

@@ -120,6 +120,13 @@ def test_a_name_that_does_not_resolve_names_its_stage() -> None:
     assert failed.value.stage is DialStage.RESOLVE
 
 
+@pytest.mark.parametrize("addresses", [[], ["fe80::1%eth0"]])
+def test_a_name_without_an_address_that_can_be_dialled_is_not_resolved(addresses: list[str]) -> None:
+    with pytest.raises(DialError, match="no addresses") as failed:
+        connect("local", 80, resolver=Names(local=addresses))
+    assert failed.value.stage is DialStage.RESOLVE
+
+
 def test_name_servers_that_do_not_answer_within_the_limit_are_the_cause() -> None:
     with pytest.raises(DialError, match="not resolved within") as failed:
         connect("name.test", 80, connect_timeout=0.05, resolver=NoAnswer())

@@ -144,7 +144,7 @@ def test_without_name_servers_the_last_addresses_are_used_for_a_bounded_time(wor
     ]
     assert logs[0]["host"] == "name.test"
     assert logs[0]["reason"] == "nobody answers"
-    assert world.resolver.troubles() == {"name.test": "nobody answers"}
+    assert (world.resolver.trouble("NAME.test"), world.resolver.trouble("other.test")) == ("nobody answers", "")
     pauses = [later - earlier for earlier, later in zip(world.asked[1:], world.asked[2:], strict=False)]
     assert max(pauses) <= MAX_STALE_RETRY + 1
     assert len(world.asked) < 200
@@ -153,6 +153,24 @@ def test_without_name_servers_the_last_addresses_are_used_for_a_bounded_time(wor
         with pytest.raises(NameNotResolved, match="nobody answers"):
             world.resolve()
     assert [entry["event"] for entry in logs] == ["addresses are too old to be used any more"]
+
+
+def test_that_addresses_are_stale_is_reported_when_it_becomes_so(world: World) -> None:
+    world.answer = found("192.0.2.1", ttl=200)
+    world.resolve()
+    began = world.loop.time()
+    world.answer = DOWN
+    with capture_logs() as logs:
+        world.use(195)
+        assert [entry["event"] for entry in logs] == ["name server failed"]
+        # The query after that comes when they have been stale for a while.
+        queries = len(world.asked)
+        while len(logs) == 1:
+            world.use(1)
+    assert logs[1]["event"] == "addresses are used beyond their time to live"
+    assert world.loop.time() - began == pytest.approx(200, abs=2)
+    world.use(5)
+    assert len(world.asked) <= queries + 1
 
 
 def test_an_outage_that_ends_is_over_soon(world: World) -> None:
@@ -164,7 +182,7 @@ def test_an_outage_that_ends_is_over_soon(world: World) -> None:
         world.use(MAX_STALE_RETRY + 1)
     assert world.resolve() == ["192.0.2.2"]
     assert [entry["event"] for entry in logs] == ["name server answers again"]
-    assert world.resolver.troubles() == {}
+    assert world.resolver.trouble("name.test") == ""
 
 
 def test_that_a_name_is_gone_is_believed_and_remembered_for_a_short_time(world: World) -> None:
@@ -267,7 +285,7 @@ def test_with_a_real_name_server_and_real_time() -> None:
             server.put("name.test", "192.0.2.2", ttl=1)
             await eventually_async(lambda: follower.heard("192.0.2.2"), what="the change is noticed")
             server.fail("name.test")
-            await eventually_async(resolver.troubles, what="the failure is noticed")
+            await eventually_async(lambda: resolver.trouble("name.test"), what="the failure is noticed")
             assert await resolver.resolve("name.test") == ["192.0.2.2"]
             server.remove("name.test")
             await eventually_async(lambda: follower.heard(), what="the end is noticed")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, next_return, release, sweep
+from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, next_return, release, resumed, sweep
 
 RULES = Rules(consecutive_5xx=5, consecutive_gateway_errors=0, base=30.0, longest=300.0, percent=10)
 A, B, C = "a:80", "b:80", "c:80"
@@ -86,7 +86,7 @@ def test_each_ejection_is_longer_up_to_the_longest(longest: float, lengths: list
         swept = sweep(records, failing(A), rules, now)
         found.append(swept.records[A].length)
         now += swept.records[A].length
-        records = dict(release(swept.records, now).records)
+        records = dict(release(swept.records, rules, now).records)
     assert found == lengths
 
 
@@ -113,13 +113,35 @@ def test_who_returns_in_a_sweep_is_not_judged_by_what_was_before() -> None:
 
 
 def test_where_only_ejected_endpoints_are_left_the_first_returns() -> None:
+    # Of twenty two may be.
     records: dict[str, Record] = {
         A: Record(until=50.0, ejections=1, length=30.0),
         B: Record(until=40.0, ejections=1, length=30.0),
     }
-    assert release(records, 10.0).returned == (B,)
-    assert release({**records, C: CLEAN}, 10.0).returned == ()
-    assert release({}, 10.0).returned == ()
+    assert release(records, RULES, 10.0).returned == (B,)
+    assert release({**records, C: CLEAN, **dict.fromkeys("abcdefghijklmnopq", CLEAN)}, RULES, 10.0).returned == ()
+    assert release({}, RULES, 10.0).returned == ()
+
+
+def test_those_beyond_the_limit_return_when_endpoints_have_gone_the_earliest_first() -> None:
+    rules = replace(RULES, percent=50)
+    names = [f"{number}:80" for number in range(8)]
+    records = dict.fromkeys(names, CLEAN)
+    for number in (3, 1, 2, 0):
+        records[names[number]] = Record(until=100.0 + number, ejections=1, length=30.0)
+    assert release(records, rules, 10.0).returned == ()
+    # Half of five are two.
+    left = {name: records[name] for name in names[:5]}
+    assert release(left, rules, 10.0).returned == (names[0], names[1])
+    assert release(left, replace(rules, percent=0), 10.0).returned == tuple(names[:4])
+    assert sweep(left, {}, rules, 10.0).returned == (names[0], names[1])
+
+
+def test_an_ejection_goes_on_and_ends_while_an_endpoint_is_away() -> None:
+    record = Record(until=50.0, ejections=2, length=30.0, held_back="because")
+    assert resumed(record, 49.9) == replace(record, held_back="")
+    assert resumed(record, 60.0) == replace(record, until=None, quiet_since=50.0, held_back="")
+    assert resumed(replace(record, until=None), 60.0).quiet_since == 0.0
 
 
 def test_the_next_return_is_the_earliest() -> None:
@@ -153,14 +175,21 @@ class Telling:
     def ejected(self) -> set[str]:
         return {name for name, found in self.endpoints.items() if found.until is not None}
 
+    def most(self) -> int:
+        number = len(self.endpoints)
+        most = number * self.rules.percent // 100
+        if number >= 2 and self.rules.percent > 0 and most == 0:
+            most = 1
+        return most - 1 if most == number and most > 0 else most
+
     def second_passes(self, now: int) -> set[str]:
         returned = set()
         for name, found in self.endpoints.items():
             if found.until is not None and found.until <= now:
                 returned.add(name)
-        if not returned and self.endpoints and self.ejected() == set(self.endpoints):
-            first = min(found.until or 0.0 for found in self.endpoints.values())
-            returned.add(min(name for name, found in self.endpoints.items() if found.until == first))
+        while len(still := self.ejected() - returned) > self.most():
+            first = min(self.endpoints[name].until or 0.0 for name in still)
+            returned.add(min(name for name in still if self.endpoints[name].until == first))
         for name in returned:
             self.endpoints[name] = replace(self.endpoints[name], until=None, quiet=now, streak=0, gateway=0)
         return returned
@@ -171,10 +200,6 @@ class Telling:
                 found.ejections -= 1
                 found.quiet += found.length
         ejected, held_back = [], []
-        number = len(self.endpoints)
-        most = number * self.rules.percent // 100
-        if number >= 2 and self.rules.percent > 0 and most == 0:
-            most = 1
         while suspects := [
             name
             for name, found in self.endpoints.items()
@@ -182,7 +207,7 @@ class Telling:
         ]:
             worst = max(self._badness(self.endpoints[name]) for name in suspects)
             name = min(name for name in suspects if self._badness(self.endpoints[name]) == worst)
-            if len(self.ejected()) >= most or len(self.ejected()) == number - 1:
+            if len(self.ejected()) >= self.most():
                 held_back.append(name)
                 continue
             found = self.endpoints[name]
@@ -240,8 +265,7 @@ def test_a_history_is_as_it_is_told(rules: Rules, names: set[str], steps: list[t
         for name, found in telling.endpoints.items():
             record = records[name]
             assert (record.until, record.ejections, record.ejections_ever) == (found.until, found.ejections, found.ever)
-        if records:
-            assert not all(record.is_ejected for record in records.values())
+        assert len(telling.ejected()) <= telling.rules.limit(len(records))
 
     for step in steps:
         match step:
@@ -253,7 +277,7 @@ def test_a_history_is_as_it_is_told(rules: Rules, names: set[str], steps: list[t
                 for _ in range(seconds):
                     now += 1
                     expected = telling.second_passes(now)
-                    passed = release(records, now)
+                    passed = release(records, telling.rules, now)
                     assert set(passed.returned) == expected
                     records = dict(passed.records)
             case ("sweep",):
@@ -267,11 +291,15 @@ def test_a_history_is_as_it_is_told(rules: Rules, names: set[str], steps: list[t
                 telling.endpoints = {name: telling.endpoints.get(name, Told()) for name in sorted(wanted)}
                 records = {name: records.get(name, CLEAN) for name in sorted(wanted)}
                 expected = telling.second_passes(now)
-                passed = release(records, now)
+                passed = release(records, telling.rules, now)
                 assert set(passed.returned) == expected
                 records = dict(passed.records)
             case ("rules", Rules() as changed):
                 telling.rules = changed
+                expected = telling.second_passes(now)
+                passed = release(records, changed, now)
+                assert set(passed.returned) == expected
+                records = dict(passed.records)
             case _:
                 continue
         check()

@@ -11,7 +11,8 @@ from typing import Final, cast
 from vrata import __version__
 from vrata.model.destination import Destination
 from vrata.model.health_check import HealthCheck
-from vrata.model.host import host_and_port
+from vrata.model.host import check_host, host_and_port
+from vrata.model.text import check_probe_path
 from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.net.resolver import ResolvesNames
@@ -21,6 +22,8 @@ from vrata.wire.http1.head import parse_response_head
 
 USER_AGENT: Final = f"vrata-health-check/{__version__}"
 
+_OUR_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+"""Errors that say that this machine has no more of something; the endpoint has no part in them."""
 _NO_ANSWER: Final = "connection closed without an answer"
 _NEWS: Final = {
     errno.ECONNREFUSED: "connection refused",
@@ -49,26 +52,37 @@ class Target:
 def target(destination: Destination, check: HealthCheck, host: str, port: int) -> Target:
     """How to probe the endpoint *host*:*port* of *destination*, which names no files, as *check* says.
 
-    Raises :class:`~vrata.net.tls_material.TlsMaterialError`.
+    Raises :class:`~vrata.net.tls_material.TlsMaterialError`, or ValueError where the request could not be written: what
+    looks like a reference to a secret passes the model unseen.
     """
     stated = destination.options.tls
     tls = None if stated.mode == "none" else upstream_tls(stated, destination.host)
     fallback_delay = destination.options.timeouts.dual_stack_fallback.seconds
-    request = _request(check.path, host_and_port(host, port)) if check.type == "http" else b""
+    request = _request(check.path, host, port) if check.type == "http" else b""
     return Target(host, port, request, check.timeout.seconds, str(check.timeout), fallback_delay, tls)
 
 
-def _request(path: str, authority: str) -> bytes:
+def _request(path: str, host: str, port: int) -> bytes:
+    check_host(host)
+    check_probe_path(path)
+    authority = host_and_port(host, port)
     fields = f"Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n"
-    return f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
 
 
 class ProbeFailed(Exception):  # noqa: N818 - an outcome
     """The probe did not succeed; ``args[0]`` says why, for people."""
 
 
+class NoResult(Exception):  # noqa: N818 - an outcome
+    """The probe could not be made for lack of something on this machine; ``args[0]`` says of what."""
+
+
 async def probe(target: Target, resolver: ResolvesNames) -> None:
-    """Probe *target* once; *resolver* knows the addresses of names. Raises :class:`ProbeFailed`."""
+    """Probe *target* once; *resolver* knows the addresses of names.
+
+    Raises :class:`ProbeFailed` and :class:`NoResult`.
+    """
     connection: _ProbeConnection | None = None
     try:
         async with asyncio.timeout(target.limit):
@@ -85,7 +99,7 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
                 return
             status = await connection.status
     except DialError as error:
-        raise ProbeFailed(_reason(error)) from error
+        raise _outcome(error, _reason(error)) from error
     except TimeoutError:
         what = "not connected" if connection is None else "no answer"
         raise ProbeFailed(f"{what} within {target.limit_text}") from None
@@ -104,11 +118,12 @@ class _ProbeConnection:
         self._received = b""
         self._transport = cast(asyncio.Transport, None)
         self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        # A connection that comes about when the time is over is nobody's, and what becomes of it nobody wants to know.
+        self.status.add_done_callback(_take_note)
 
     def close(self) -> None:
         """Be done with it."""
-        if not self.status.cancel() and not self.status.cancelled():
-            self.status.exception()  # nobody else may have wanted to know
+        self.status.cancel()
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,14 +155,28 @@ class _ProbeConnection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.status.done():
-            reason = _NO_ANSWER if exc is None else _words_of(exc)
-            self.status.set_exception(ProbeFailed(reason))
+            self.status.set_exception(ProbeFailed(_NO_ANSWER) if exc is None else _outcome(exc, _words_of(exc)))
 
     def pause_writing(self) -> None:
         pass
 
     def resume_writing(self) -> None:
         pass
+
+
+def _take_note(status: asyncio.Future[int]) -> None:
+    if not status.cancelled():
+        status.exception()
+
+
+def _outcome(error: BaseException, reason: str) -> ProbeFailed | NoResult:
+    """What *error* makes of a probe."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _OUR_LACK:
+            return NoResult(os.strerror(cause.errno).lower())
+        cause = cause.__cause__ or cause.__context__
+    return ProbeFailed(reason)
 
 
 def _reason(error: DialError) -> str:

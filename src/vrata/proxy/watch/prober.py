@@ -17,10 +17,15 @@ from vrata.net.resolver import Resolver, ResolvesNames
 from vrata.net.tls_material import TlsMaterialError
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.health import EndpointHealth, Thresholds, first_probe_at, next_probe_at
-from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
+from vrata.proxy.watch.kept import Kept
+from vrata.proxy.watch.probe import NoResult, ProbeFailed, Target, probe, target
 
 AT_ONCE: Final = 512
-"""Probes under way at once. Those that hang hold their place until their time is over, so a few would not do."""
+"""Probes under way at once. Those that hang hold their place until their time is over, so a few would not do.
+One destination has at most half of those that the others leave."""
+
+QUIET: Final = 10.0
+"""Seconds in which it is said once that probes cannot be made."""
 
 Addresses = Mapping[str, tuple[str, int]]
 """Host and port of endpoints, by their identifier."""
@@ -47,10 +52,13 @@ class Prober:
         self._at_once = at_once
         self._destinations: dict[str, _Destination] = {}
         self._running = 0
-        self._waiting: deque[_Endpoint] = deque()
+        self._complained_at = float("-inf")
+        self._waiting: deque[_Destination] = deque()
+        """Those of which endpoints wait for a place, each once."""
 
     def __repr__(self) -> str:
-        return f"<Prober {len(self._destinations)} destinations, {self._running} probes, {len(self._waiting)} waiting>"
+        waiting = sum(len(destination.waiting) for destination in self._waiting)
+        return f"<Prober {len(self._destinations)} destinations, {self._running} probes, {waiting} waiting>"
 
     def watch(self, destination: Destination, addresses: Addresses) -> None:
         """Probe the endpoints at *addresses* from now on, as *destination* says, and no others of it."""
@@ -63,7 +71,7 @@ class Prober:
             watched = self._destinations[destination.id] = _Destination(self, destination, check)
         try:
             watched.configure(destination, check, addresses)
-        except TlsMaterialError as error:
+        except (TlsMaterialError, ValueError) as error:
             _log.error(
                 "endpoints cannot be probed", destination=destination.id, name=destination.name, reason=str(error)
             )
@@ -87,24 +95,55 @@ class Prober:
 
     def start(self, endpoint: _Endpoint) -> None:
         """A probe is due: make it when there is a place for it."""
-        if self._running < self._at_once:
-            self._running += 1
-            endpoint.task = self._tasks.start(endpoint.probe(), name="probe")
-            # Not a `finally` of the task: one that is cancelled at once never comes that far.
-            endpoint.task.add_done_callback(self._ended)
-        else:
-            self._waiting.append(endpoint)
+        destination = endpoint.destination
+        if not destination.waiting and self._has_place(destination):
+            self._start(endpoint)
+            return
+        if not destination.waiting:
+            self._waiting.append(destination)
+        destination.waiting.append(endpoint)
 
     def judged(self, destination_id: str) -> None:
         """The health of an endpoint of this destination has changed."""
         self._on_verdict(destination_id)
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
+    def lacks(self, reason: str) -> None:
+        """A probe could not be made, for a *reason* that lies here and not with the endpoint."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._complained_at + QUIET:
+            self._complained_at = now
+            _log.error("probes cannot be made", reason=reason)
+
+    def _has_place(self, destination: _Destination) -> bool:
+        # No destination has more places than it leaves free, so there is always one for another.
+        return destination.running < self._at_once - self._running
+
+    def _start(self, endpoint: _Endpoint) -> None:
+        destination = endpoint.destination
+        self._running += 1
+        destination.running += 1
+        endpoint.task = self._tasks.start(endpoint.probe(), name="probe")
+        # Not a `finally` of the task: one that is cancelled at once never comes that far.
+        endpoint.task.add_done_callback(lambda _: self._ended(destination))
+
+    def _ended(self, destination: _Destination) -> None:
         self._running -= 1
-        while self._waiting and self._running < self._at_once:
+        destination.running -= 1
+        # Each that waits has its turn, one probe at a time; those that have had their share are passed over.
+        passed_over = 0
+        while self._running < self._at_once and passed_over < len(self._waiting):
             following = self._waiting.popleft()
-            if not following.is_stopped:
-                self.start(following)
+            while following.waiting and following.waiting[0].is_stopped:
+                following.waiting.popleft()
+            if not following.waiting:
+                continue
+            if self._has_place(following):
+                self._start(following.waiting.popleft())
+                passed_over = 0
+            else:
+                passed_over += 1
+            if following.waiting:
+                self._waiting.append(following)
 
 
 class _Destination:
@@ -116,17 +155,27 @@ class _Destination:
         self.check = check
         self.thresholds = Thresholds(check.unhealthy_threshold, check.healthy_threshold)
         self.endpoints: dict[str, _Endpoint] = {}
+        self.running = 0
+        """Probes under way."""
+        self.waiting: deque[_Endpoint] = deque()
+        """Endpoints whose probes are due."""
+        self._kept: Kept[EndpointHealth] = Kept()
 
     def configure(self, destination: Destination, check: HealthCheck, addresses: Addresses) -> None:
         before, self.destination, self.check = self.destination, destination, check
         self.thresholds = Thresholds(check.unhealthy_threshold, check.healthy_threshold)
-        for identifier in self.endpoints.keys() - addresses.keys():
-            self.endpoints.pop(identifier).stop()
+        now = asyncio.get_running_loop().time()
+        for identifier in [each for each in self.endpoints if each not in addresses]:
+            gone = self.endpoints.pop(identifier)
+            gone.stop()
+            if gone.health.probed_at is not None:
+                self._kept.keep(identifier, gone.health, now)
         is_changed = _what_matters(before) != _what_matters(destination)
         for identifier, (host, port) in addresses.items():
             endpoint = self.endpoints.get(identifier)
             if endpoint is None:
-                endpoint = self.endpoints[identifier] = _Endpoint(self, identifier)
+                endpoint = _Endpoint(self, identifier, self._kept.take(identifier, now))
+                self.endpoints[identifier] = endpoint
             elif not is_changed:
                 continue
             endpoint.configure(target(destination, check, host, port))
@@ -139,10 +188,10 @@ class _Destination:
 class _Endpoint:
     """An endpoint that is probed: one probe after the other."""
 
-    __slots__ = ("_destination", "_identifier", "_is_due", "_target", "_timer", "health", "is_stopped", "task")
+    __slots__ = ("_identifier", "_is_due", "_target", "_timer", "destination", "health", "is_stopped", "task")
 
-    def __init__(self, destination: _Destination, identifier: str) -> None:
-        self._destination = destination
+    def __init__(self, destination: _Destination, identifier: str, health: EndpointHealth | None) -> None:
+        self.destination = destination
         self._identifier = identifier
         self._target: Target | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -150,14 +199,19 @@ class _Endpoint:
         """It is being probed, or waits for its turn."""
         self.task: asyncio.Task[None] | None = None
         self.is_stopped = False
-        self.health = EndpointHealth()
+        self.health = health if health is not None else EndpointHealth()
 
     def configure(self, target: Target) -> None:
         """Probe it soon, as *target* says; its health stays what it is until then."""
         self._target = target
+        if self.task is not None:
+            # It asks what nobody wants to know any more.
+            self.task.cancel()
+            self.task = None
+            self._is_due = False
         if not self._is_due:
             loop = asyncio.get_running_loop()
-            self._schedule(first_probe_at(loop.time(), self._destination.check.interval.seconds, random.random()))
+            self._schedule(first_probe_at(loop.time(), self.destination.check.interval.seconds, random.random()))
 
     def stop(self) -> None:
         """Probe it no more."""
@@ -167,27 +221,33 @@ class _Endpoint:
             self._timer = None
         if self.task is not None:
             self.task.cancel()
+            self.task = None
 
     async def probe(self) -> None:
         """Make one probe, and see to the next one."""
         began = asyncio.get_running_loop().time()
         assert self._target is not None
-        reason = ""
+        reason: str | None = ""
         try:
-            await probe(self._target, self._destination.prober.resolver)
+            await probe(self._target, self.destination.prober.resolver)
         except ProbeFailed as failure:
             reason = str(failure)
+        except NoResult as lack:
+            reason = None
+            self.destination.prober.lacks(str(lack))
         except Exception as error:  # noqa: BLE001 - an endpoint that was probed no more would never come back
             _log.exception("probe failed in an unknown way", endpoint=self._identifier)
             reason = str(error) or type(error).__name__
-        if self.is_stopped:
-            return
-        self._judge(reason)
+        if self.task is not asyncio.current_task():
+            return  # stopped, or begun anew
+        self.task = None
+        if reason is not None:
+            self._judge(reason)
         self._is_due = False
-        self._schedule(next_probe_at(began, self._destination.check.interval.seconds, random.random()))
+        self._schedule(next_probe_at(began, self.destination.check.interval.seconds, random.random()))
 
     def _judge(self, reason: str) -> None:
-        destination, health = self._destination, self.health
+        destination, health = self.destination, self.health
         if not reason:
             if health.succeeded(time.time(), destination.thresholds):
                 _log.info("endpoint is healthy again", **self._names)
@@ -198,7 +258,7 @@ class _Endpoint:
 
     @property
     def _names(self) -> dict[str, str]:
-        destination = self._destination.destination
+        destination = self.destination.destination
         return {"destination": destination.id, "name": destination.name, "endpoint": self._identifier}
 
     def _schedule(self, at: float) -> None:
@@ -209,7 +269,7 @@ class _Endpoint:
     def _due(self) -> None:
         self._timer = None
         self._is_due = True
-        self._destination.prober.start(self)
+        self.destination.prober.start(self)
 
 
 def _what_matters(destination: Destination) -> tuple[object, ...]:

@@ -12,8 +12,9 @@ import structlog
 
 from vrata.model.destination import Destination
 from vrata.model.outlier_detection import OutlierDetection
-from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, Sweep, next_return, release, sweep
+from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, Sweep, next_return, release, resumed, sweep
 from vrata.proxy.runtime.shared_names import streak_names
+from vrata.proxy.watch.kept import Kept
 
 Addresses = Mapping[str, tuple[str, int]]
 """Host and port of endpoints, by their identifier."""
@@ -111,26 +112,48 @@ class _Destination:
         self._words: dict[str, tuple[Word, Word]] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._return_timer: asyncio.TimerHandle | None = None
+        self._kept: Kept[tuple[Record, Ejection | None]] = Kept()
         self.records: Mapping[str, Record] = {}
         self.ejections: dict[str, Ejection] = {}
 
     def configure(self, destination: Destination, detection: OutlierDetection, addresses: Addresses) -> None:
         self._destination = destination
         self._rules = _rules(detection)
-        self.records = {identifier: self.records.get(identifier, CLEAN) for identifier in addresses}
-        for identifier in self._words.keys() - self.records.keys():
-            self.ejections.pop(identifier, None)
-            for word in self._words.pop(identifier):
-                word.leave()
-        for identifier in self.records.keys() - self._words.keys():
-            failures, gateway_errors = streak_names(destination.id, *addresses[identifier])
-            self._words[identifier] = self._sweeper.words(failures), self._sweeper.words(gateway_errors)
-        # Endpoints that have gone may leave none that is not ejected.
+        before = self.records
+        for identifier in [each for each in before if each not in addresses]:
+            self._part_with(identifier, before[identifier])
+        self.records = {
+            identifier: before[identifier] if identifier in before else self._welcome(identifier, *address)
+            for identifier, address in addresses.items()
+        }
+        # Of those that are left or are back, more may be ejected than the limit allows.
         self._release()
         interval = detection.interval.seconds
         if interval != self._interval:
             self._interval = interval
             self._sweep_in(interval)
+
+    def _part_with(self, identifier: str, record: Record) -> None:
+        """An endpoint has gone."""
+        ejection = self.ejections.pop(identifier, None)
+        if record != CLEAN:
+            self._kept.keep(identifier, (record, ejection), self._now(), record.until or 0.0)
+        for word in self._words.pop(identifier):
+            word.leave()
+
+    def _welcome(self, identifier: str, host: str, port: int) -> Record:
+        """An endpoint has come, or is back; return what is known of it."""
+        failures, gateway_errors = streak_names(self._destination.id, host, port)
+        self._words[identifier] = self._sweeper.words(failures), self._sweeper.words(gateway_errors)
+        # What was counted while nobody judged by it, or before the endpoint went, is no reason to eject it now.
+        self._begin_anew(identifier)
+        record, ejection = self._kept.take(identifier, self._now()) or (CLEAN, None)
+        if record is CLEAN:
+            return CLEAN
+        record = resumed(record, self._now())
+        if ejection is not None and record.is_ejected:
+            self.ejections[identifier] = ejection
+        return record
 
     def stop(self) -> None:
         for timer in (self._sweep_timer, self._return_timer):
@@ -162,7 +185,7 @@ class _Destination:
             self._sweeper.on_change()
 
     def _release(self) -> None:
-        self._act_on(release(self.records, self._now()))
+        self._act_on(release(self.records, self._rules, self._now()))
 
     def _act_on(self, swept: Sweep) -> None:
         self.records = swept.records

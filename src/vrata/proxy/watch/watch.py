@@ -91,7 +91,7 @@ class Watch(EndpointWatch):
             for identifier in self._addresses(destination)
             if identifier in health or identifier in records
         }
-        stale = "" if self._discovery is None else self._discovery.troubles().get(destination_id, "")
+        stale = "" if self._discovery is None else self._discovery.trouble(destination_id)
         return WatchedDestination(verdicts, self._found.get(destination_id), stale)
 
     def stop(self) -> None:

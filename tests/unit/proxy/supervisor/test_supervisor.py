@@ -513,7 +513,7 @@ def test_kill_ends_every_worker_at_once(tmp_path: Path) -> None:
 def test_a_worker_knows_how_endpoints_stand_before_it_applies_anything(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         endpoints = [{"host": "127.0.0.1", "port": free_port()}]
-        check = {"type": "tcp", "interval": "20ms", "unhealthyThreshold": 1}
+        check = {"type": "tcp", "interval": "100ms", "unhealthyThreshold": 1}
         judged = {"id": "d", "name": "d", "host": "unused.test", "port": 80, "endpoints": endpoints}
         first = await bench.serving()
         await bench.apply("s1", destinations=[judged | {"options": {"healthCheck": check}}])

@@ -26,7 +26,7 @@ from vrata.proxy.watch.probe import ProbeFailed, Target, probe, target
 def aimed_at(port: int, host: str = "127.0.0.1", **members: object) -> Target:
     """The target of a health check on *host*:*port*."""
     check = {"path": "/health?deep=1", "timeout": "300ms", **members}
-    found = destination("d", f"{host}:{port}", healthCheck=check)
+    found = destination("d", f"127.0.0.1:{port}", healthCheck=check)
     assert found.options.health_check is not None
     return target(found, found.options.health_check, host, port)
 
@@ -97,6 +97,19 @@ def test_a_success_may_come_bit_by_bit() -> None:
             assert await probing == ""
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("member", "text"),
+    [
+        ("path", "/{{secret:value:a}} HTTP/1.1\r\nHost: evil\r\n\r\nPOST /admin"),
+        ("host", "{{secret:value:a}}\r\nX-Evil: 1"),
+    ],
+)
+def test_nothing_is_sent_of_what_a_reference_hid_from_the_model(member: str, text: str) -> None:
+    check = {"path": text if member == "path" else "/"}
+    with pytest.raises(ValueError, match="must be"):
+        aimed_at(80, text if member == "host" else "127.0.0.1", **check)
 
 
 def test_nobody_listens() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 
 import pytest
@@ -19,8 +20,8 @@ from vrata.proxy.standing import DestinationStanding, DiscoveredEndpoint
 from vrata.proxy.watch import publisher
 from vrata.proxy.watch.prober import Prober
 
-PAST = {"interval": "20ms", "baseEjectionTime": "200ms", "consecutive5xx": 5}
-"""Outlier detection that tells after a few hundredths of a second."""
+PAST = {"interval": "100ms", "baseEjectionTime": "300ms", "consecutive5xx": 5}
+"""Outlier detection that tells after a few tenths of a second."""
 
 
 # health
@@ -70,7 +71,7 @@ def test_refused_and_silent_endpoints_are_unhealthy_too() -> None:
 def test_tcp_checks_connect_only() -> None:
     async def scenario(bench: WatchBench) -> None:
         async with ProbedBackend() as backend:
-            check = {"type": "tcp", "interval": "20ms"}
+            check = {"type": "tcp", "interval": "100ms"}
             bench.watch.configure([destination("d", backend.address, healthCheck=check)])
             await eventually_async(
                 lambda: bench.watch.watched("d").endpoints[backend.address].health.last_probe, what=""
@@ -134,7 +135,7 @@ def test_a_changed_path_is_probed_within_a_second() -> None:
 def test_probes_of_one_endpoint_do_not_overlap() -> None:
     async def scenario(bench: WatchBench) -> None:
         async with ProbedBackend(None) as silent:
-            check = often(interval="1ms", timeout="30ms")
+            check = often(interval="100ms", timeout="150ms")
             bench.watch.configure([destination("d", silent.address, healthCheck=check)])
             await eventually_async(lambda: len(silent.heads) > 5, what="probes")
             assert silent.most_connections == 1
@@ -147,7 +148,7 @@ def test_no_more_probes_run_at_once_than_there_is_room_for_and_all_get_their_tur
         prober = Prober(bench.tasks, lambda _: None, at_once=3)
         async with ProbedBackend(None) as silent:
             watched = [
-                destination(f"d{number}", silent.address, healthCheck=often(interval="10ms", timeout="20ms"))
+                destination(f"d{number}", silent.address, healthCheck=often(interval="100ms", timeout="20ms"))
                 for number in range(12)
             ]
             for each in watched:
@@ -167,6 +168,67 @@ def test_no_more_probes_run_at_once_than_there_is_room_for_and_all_get_their_tur
     run(scenario)
 
 
+def test_probes_that_cannot_be_made_for_want_of_descriptors_say_nothing_of_the_endpoint() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        async with ProbedBackend() as backend:
+            bench.watch.configure([destination("d", backend.address, healthCheck=often(unhealthyThreshold=1))])
+            await eventually_async(lambda: backend.heads, what="a first probe")
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no socket can be made
+            try:
+                await eventually_async(lambda: len(logs) > 0, what="the complaint")
+                await asyncio.sleep(0.5)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            before = len(backend.heads)
+            assert bench.watch.watched("d").endpoints[backend.address].health.state is HealthState.HEALTHY
+            await eventually_async(lambda: len(backend.heads) > before, what="it goes on")
+
+    with capture_logs() as logs:
+        run(scenario)
+    assert [(line["event"], line.get("reason")) for line in logs] == [("probes cannot be made", "too many open files")]
+
+
+def test_endpoints_that_hang_leave_places_for_those_of_other_destinations() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        prober = Prober(bench.tasks, lambda _: None, at_once=8)
+        async with ProbedBackend(None) as silent, ProbedBackend() as good:
+            hanging = {f"{number}": ("127.0.0.1", silent.port) for number in range(20)}
+            prober.watch(destination("hangs", silent.address, healthCheck=often(timeout="10m")), hanging)
+            await eventually_async(lambda: silent.connections == 4, what="half of the places are taken")
+            assert await settled(lambda: silent.connections) == 4
+            prober.watch(destination("also", silent.address, healthCheck=often(timeout="10m")), hanging)
+            await eventually_async(lambda: silent.connections == 6, what="half of the rest are taken")
+            prober.watch(destination("good", good.address, healthCheck=often()), {"a": ("127.0.0.1", good.port)})
+            await eventually_async(lambda: len(good.heads) > 3, what="it is probed again and again")
+            prober.forget("hangs")
+            await eventually_async(lambda: silent.connections == 4, what="what it leaves is shared out")
+            prober.stop()
+            await eventually_async(lambda: "0 probes" in repr(prober), what="no probe under way")
+
+    run(scenario)
+
+
+def test_a_probe_under_way_is_given_up_when_the_check_changes() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        async with ProbedBackend(None) as backend:
+            hanging = often(path="/old", timeout="10m", interval="1h", unhealthyThreshold=1)
+            bench.watch.configure([destination("d", backend.address, healthCheck=hanging)])
+            await eventually_async(lambda: backend.connections == 1, what="a probe that hangs")
+            backend.be(200)
+            changed = hanging | {"path": "/new"}
+            bench.watch.configure([destination("d", backend.address, healthCheck=changed)])
+            await eventually_async(lambda: len(backend.heads) == 2, what="the other path")
+            assert backend.heads[1].startswith(b"GET /new ")
+            await eventually_async(
+                lambda: bench.watch.watched("d").endpoints[backend.address].health.state is HealthState.HEALTHY,
+                what="judged by the new check",
+            )
+            assert (backend.connections, bench.worker.told) == (0, [])
+
+    run(scenario)
+
+
 # ejections
 
 
@@ -179,7 +241,7 @@ def test_an_endpoint_with_a_streak_is_ejected_for_its_time() -> None:
         await eventually_async(lambda: bench.worker.ejected("d"), what="ejected")
         assert bench.worker.ejected("d") == {a: "7 responses of 500 or more in a row"}
         until = bench.worker.standings["d"].endpoints[a].ejected_until
-        assert began + 0.2 <= until <= time.time() + 0.2
+        assert began + 0.3 <= until <= time.time() + 0.3
         assert bench.words[f"5xx d {a}"].value == 0
         bench.streak("d", a, 3)  # while it is ejected
         verdict = bench.watch.watched("d").endpoints[a].outlier
@@ -191,7 +253,7 @@ def test_an_endpoint_with_a_streak_is_ejected_for_its_time() -> None:
         # The second time it takes twice as long.
         bench.streak("d", a, 5)
         await eventually_async(lambda: bench.worker.ejected("d"), what="ejected again")
-        assert bench.worker.standings["d"].endpoints[a].ejected_until > time.time() + 0.25
+        assert bench.worker.standings["d"].endpoints[a].ejected_until > time.time() + 0.35
 
     with capture_logs() as logs:
         run(scenario)
@@ -200,7 +262,7 @@ def test_an_endpoint_with_a_streak_is_ejected_for_its_time() -> None:
         ("endpoint is no longer ejected", "info"),
         ("endpoint is ejected", "warning"),
     ]
-    assert [line["seconds"] for line in logs if "seconds" in line] == [0.2, 0.4]
+    assert [line["seconds"] for line in logs if "seconds" in line] == [0.3, 0.6]
 
 
 def test_gateway_errors_have_a_threshold_of_their_own() -> None:
@@ -244,12 +306,12 @@ def test_ejections_survive_what_does_not_end_outlier_detection() -> None:
         bench.streak("d", a, 9)
         await eventually_async(lambda: bench.worker.ejected("d"), what="ejected")
         until = bench.worker.standings["d"].endpoints[a].ejected_until
-        changed = long | {"consecutive5xx": 50, "interval": "30ms"}
+        changed = long | {"consecutive5xx": 50, "interval": "110ms"}
         bench.watch.configure([destination("d", a, c, outlierDetection=changed)])
         assert bench.words[f"5xx d {b}"].users == 0
         assert bench.words[f"5xx d {c}"].users == 1
         bench.streak("d", c, 10)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.3)
         assert bench.worker.standings["d"].endpoints[a].ejected_until == until
         assert set(bench.worker.ejected("d")) == {a}
         # Nobody else is left: it returns at once.
@@ -261,6 +323,60 @@ def test_ejections_survive_what_does_not_end_outlier_detection() -> None:
         bench.watch.configure([destination("d", a, b)])
         await eventually_async(lambda: not bench.worker.ejected("d"), what="no detection, no ejection")
         assert all(word.users == 0 for word in bench.words.values())
+
+    run(scenario)
+
+
+def test_a_streak_from_before_an_endpoint_was_judged_does_not_count() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        a, b, c = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"
+        with_a = destination("d", a, b, c, outlierDetection=PAST)
+        bench.watch.configure([with_a])
+        bench.streak("d", a, 50)
+        bench.watch.configure([destination("d", b, c, outlierDetection=PAST)])
+        bench.watch.configure([with_a])
+        assert bench.words[f"5xx d {a}"].value == 0
+        bench.streak("d", b, 5)
+        await eventually_async(lambda: bench.worker.ejected("d"), what="one is judged by what it does")
+        assert set(bench.worker.ejected("d")) == {b}
+
+    run(scenario)
+
+
+def test_ejections_end_early_where_the_limit_has_become_smaller() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        names = [f"127.0.0.1:{number}" for number in range(1, 7)]
+        detection = PAST | {"baseEjectionTime": "1h", "maxEjectionPercent": 50}
+        bench.watch.configure([destination("d", *names, outlierDetection=detection)])
+        bench.streak("d", names[0], 9)
+        await eventually_async(lambda: len(bench.worker.ejected("d")) == 1, what="the first")
+        bench.streak("d", names[1], 9)
+        await eventually_async(lambda: len(bench.worker.ejected("d")) == 2, what="the second")
+        bench.watch.configure([destination("d", *names[:3], outlierDetection=detection)])
+        await eventually_async(lambda: set(bench.worker.ejected("d")) == {names[1]}, what="one of three")
+
+    run(scenario)
+
+
+def test_what_is_known_of_an_address_is_kept_while_an_answer_leaves_it_out() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        bad, other, third = (("127.0.0.1", free_port()) for _ in range(3))
+        name = f"{bad[0]}:{bad[1]}"
+        detection = PAST | {"baseEjectionTime": "1h"}
+        check = often(unhealthyThreshold=1, interval="1h")
+        stated = destination("d", healthCheck=check, outlierDetection=detection, discovery={"type": "dns"})
+        bench.watch.configure([stated])
+        bench.discovery.on_found("d", (bad, other, third))
+        bench.streak("d", name, 9)
+        await eventually_async(lambda: name in bench.worker.ejected("d"), what="ejected")
+        await eventually_async(lambda: name in bench.worker.unhealthy("d"), what="unhealthy")
+        before = bench.worker.standings["d"].endpoints[name]
+        bench.discovery.on_found("d", (other, third))
+        await eventually_async(lambda: name not in bench.worker.standings["d"].endpoints, what="gone")
+        bench.discovery.on_found("d", (bad, other, third))
+        # At once, and not after further probes and failures.
+        await eventually_async(lambda: bench.worker.standings["d"].endpoints.get(name) == before, what="as it was")
+        assert bench.watch.watched("d").endpoints[name].outlier.ejections == 1
 
     run(scenario)
 
@@ -307,11 +423,23 @@ def test_discovered_endpoints_take_the_place_of_the_host() -> None:
             bench.discovery.on_found("d", ())
             none = DestinationStanding({}, (), f"127.0.0.1:{host.port}")
             await eventually_async(lambda: bench.worker.standings == {"d": none}, what="none")
-            bench.discovery.trouble = {"d": "no answer"}
+            bench.discovery.told_trouble = {"d": "no answer"}
             assert bench.watch.watched("d").stale == "no answer"
             bench.discovery.on_found("d", None)
             await eventually_async(lambda: bench.worker.standings == {}, what="nothing is known")
             await eventually_async(lambda: len(host.heads) > probes, what="the host is probed again")
+
+    run(scenario)
+
+
+def test_the_status_of_one_destination_is_one_look_at_discovery() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        stated = [destination(f"d{number}", discovery={"type": "dns"}) for number in range(20)]
+        bench.watch.configure(stated)
+        bench.discovery.asked.clear()
+        for each in stated:
+            bench.watch.watched(each.id)
+        assert bench.discovery.asked == [each.id for each in stated]
 
     run(scenario)
 
