@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.api_client import ApiClient
 from tests.support.conditions import eventually
+from tests.support.endpoint_document import endpoint_document
 
 ACKNOWLEDGEMENT: dict[str, Any] = {
     "version": "0.1.0",
@@ -295,26 +296,7 @@ class TestEndpoints:
             "discovery": {"stale": True, "reason": "no answer"},
             "omittedEndpoints": 7,
             "endpoints": [
-                {
-                    "address": "10.0.0.1:80",
-                    "weight": 1,
-                    "source": "static",
-                    "available": True,
-                    "verdicts": {
-                        "health": {"state": "unchecked", "reason": "", "since": None, "lastProbe": None},
-                        "outlier": {
-                            "ejected": False,
-                            "until": None,
-                            "ejections": 0,
-                            "reason": "",
-                            "heldBack": 0,
-                            "heldBackReason": "",
-                        },
-                    },
-                    "activeRequests": 0,
-                    "connections": 0,
-                    "consecutive5xx": 0,
-                },
+                endpoint_document("10.0.0.1:80"),
                 {
                     "address": "10.0.0.2:80",
                     "weight": 3,

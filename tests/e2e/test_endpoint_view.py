@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.conditions import eventually
 from tests.support.configuration import Configuration
+from tests.support.endpoint_document import endpoint_document
 from tests.support.exposition import Scraped
 from tests.support.gateway import Gateway, destination, forward, listener, route
 from tests.support.ports import free_port
@@ -63,28 +64,7 @@ def test_what_nothing_stands_against_is_shown_with_what_it_carries(
     assert idle["state"] == "served"
     assert idle["panic"] == {"active": False, "reason": ""}
     assert idle["circuitBreaker"] is None
-    assert idle["endpoints"] == [
-        {
-            "address": f"127.0.0.1:{other.port}",
-            "weight": 1,
-            "source": "static",
-            "available": True,
-            "verdicts": {
-                "health": {"state": "unchecked", "reason": "", "since": None, "lastProbe": None},
-                "outlier": {
-                    "ejected": False,
-                    "until": None,
-                    "ejections": 0,
-                    "reason": "",
-                    "heldBack": 0,
-                    "heldBackReason": "",
-                },
-            },
-            "activeRequests": 0,
-            "connections": 0,
-            "consecutive5xx": 0,
-        }
-    ]
+    assert idle["endpoints"] == [endpoint_document(f"127.0.0.1:{other.port}")]
 
     def carries(active: int) -> bool:
         (view,) = views(gateway, "busy").values()

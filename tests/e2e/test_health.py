@@ -12,8 +12,8 @@ import pytest
 
 from tests.support import tls_upstream
 from tests.support.conditions import eventually
-from tests.support.gateway import Document, Gateway, forward, listener, route
-from tests.support.judged import JudgedBackend, answers, destination_of
+from tests.support.gateway import Document, Gateway
+from tests.support.judged import JudgedBackend, answers, destination_of, only, serve
 from tests.support.ports import free_port
 
 CHECK: Document = {"path": "/health", "interval": "100ms", "timeout": "200ms"}
@@ -30,19 +30,6 @@ def good() -> Iterator[JudgedBackend]:
 def bad() -> Iterator[JudgedBackend]:
     with JudgedBackend("bad") as running:
         yield running
-
-
-def serve(gateway: Gateway, port: int, destination: Document, name: str = "all") -> None:
-    gateway.configure(
-        listeners=[listener(port)], destinations=[destination], routes=[route(name, forward=forward("d"))]
-    )
-
-
-def only(port: int, *names: str) -> float:
-    """Wait until exactly these answer; how long that took."""
-    began = time.monotonic()
-    eventually(lambda: set(answers(port)) == set(names), what=f"only {names} answer")
-    return time.monotonic() - began
 
 
 def test_an_endpoint_that_fails_its_probes_gets_no_requests_until_it_passes_them(

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.conditions import eventually
-from tests.support.gateway import Document, Gateway, forward, listener, route
-from tests.support.judged import JudgedBackend, answers, destination_of
+from tests.support.gateway import Document, Gateway
+from tests.support.judged import JudgedBackend, answers, destination_of, only, serve
 from tests.support.ports import free_port
 
 DETECTION: Document = {"consecutive5xx": 5, "interval": "200ms", "baseEjectionTime": "1s"}
@@ -29,19 +29,6 @@ def good() -> Iterator[JudgedBackend]:
 def bad() -> Iterator[JudgedBackend]:
     with JudgedBackend("bad", status=500) as running:
         yield running
-
-
-def serve(gateway: Gateway, port: int, destination: Document, name: str = "all") -> None:
-    gateway.configure(
-        listeners=[listener(port)], destinations=[destination], routes=[route(name, forward=forward("d"))]
-    )
-
-
-def only(port: int, *names: str) -> float:
-    """Wait until exactly these answer; how long that took."""
-    began = time.monotonic()
-    eventually(lambda: set(answers(port)) == set(names), what=f"only {names} answer")
-    return time.monotonic() - began
 
 
 def test_an_endpoint_is_ejected_for_its_time_and_returns(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import time
 from collections import Counter
 from typing import Any
 
-from tests.support.gateway import Document
+from tests.support.conditions import eventually
+from tests.support.gateway import Document, Gateway, forward, listener, route
 from tests.support.raw_http import fetch
 from tests.support.recording_backend import Exchange, RecordingBackend
 
@@ -51,3 +53,17 @@ def answers(port: int, number: int = 20) -> Counter[str]:
             response = fetch(port, "/")
             found[response.body.decode() if response.status != 502 else "502"] += 1
     return found
+
+
+def serve(gateway: Gateway, port: int, destination: Document, name: str = "all") -> None:
+    """Have *gateway* forward everything to *destination*, by a route called *name*."""
+    gateway.configure(
+        listeners=[listener(port)], destinations=[destination], routes=[route(name, forward=forward("d"))]
+    )
+
+
+def only(port: int, *names: str) -> float:
+    """Wait until exactly these answer; how long that took."""
+    began = time.monotonic()
+    eventually(lambda: set(answers(port)) == set(names), what=f"only {names} answer")
+    return time.monotonic() - began

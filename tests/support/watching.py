@@ -36,6 +36,16 @@ class CountedWord:
     def put(self, value: int) -> None:
         self.value = value
 
+    def add(self, amount: int) -> int:
+        self.value += amount
+        return self.value
+
+    def swap(self, expected: int, new: int) -> bool:
+        if self.value != expected:
+            return False
+        self.value = new
+        return True
+
     def leave(self) -> None:
         self.users -= 1
 

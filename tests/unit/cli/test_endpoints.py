@@ -7,35 +7,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests.support.endpoint_document import endpoint_document as endpoint
 from tests.support.ports import free_port
 from vrata.cli.application import application
 from vrata.cli.endpoint_table import show
 
 Document = dict[str, Any]
-
-
-def endpoint(address: str, health: Document | None = None, outlier: Document | None = None, **members: Any) -> Document:
-    return {
-        "address": address,
-        "weight": 1,
-        "source": "static",
-        "available": True,
-        "verdicts": {
-            "health": {"state": "unchecked", "reason": "", "since": None, "lastProbe": None} | (health or {}),
-            "outlier": {
-                "ejected": False,
-                "until": None,
-                "ejections": 0,
-                "reason": "",
-                "heldBack": 0,
-                "heldBackReason": "",
-            }
-            | (outlier or {}),
-        },
-        "activeRequests": 0,
-        "connections": 0,
-        "consecutive5xx": 0,
-    } | members
 
 
 def proxy(*endpoints: Document, **members: Any) -> Document:

@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from vrata.model.destination import Destination
 from vrata.model.outlier_detection import OutlierDetection
 from vrata.policy.outlier import CLEAN, Record, Rules, Streaks, Sweep, next_return, release, resumed, sweep
+from vrata.policy.shared_numbers import SharedWord
 from vrata.proxy.runtime.shared_names import streak_names
 from vrata.proxy.watch.kept import Kept
 
@@ -22,24 +22,7 @@ Addresses = Mapping[str, tuple[str, int]]
 _log = structlog.get_logger("vrata.proxy.watch")
 
 
-class Word(Protocol):
-    """A number that all workers change."""
-
-    @property
-    def value(self) -> int:
-        """What it is now."""
-        ...
-
-    def put(self, value: int) -> None:
-        """Make it *value*."""
-        ...
-
-    def leave(self) -> None:
-        """Use it no more."""
-        ...
-
-
-WordOf = Callable[[str], Word]
+WordOf = Callable[[str], SharedWord]
 """Gives the word of a name."""
 
 
@@ -109,7 +92,7 @@ class _Destination:
         self._destination = destination
         self._rules = Rules(0, 0, 1.0, 1.0, 0)
         self._interval = 0.0
-        self._words: dict[str, tuple[Word, Word]] = {}
+        self._words: dict[str, tuple[SharedWord, SharedWord]] = {}
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._return_timer: asyncio.TimerHandle | None = None
         self._kept: Kept[tuple[Record, Ejection | None]] = Kept()
