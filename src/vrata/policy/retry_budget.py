@@ -10,6 +10,8 @@ LEAST: Final = 3
 """Requests that may always try again at once."""
 ONE_IN: Final = 5
 """Beyond those, one in so many of the requests under way."""
+UNTOLD: Final = 4
+"""By how much more or less than told a worker may have under way: less than what :data:`LEAST` allows for anyway."""
 
 
 class RetryBudget:
@@ -18,22 +20,24 @@ class RetryBudget:
     It counts the requests of routes with retries. A request that tries again holds a share until a response begins.
     What counts is how many were under way when the request began, if that is more: when an endpoint hangs, requests
     that began together fail together, and the last of them must not fare worse because the others are done.
+
+    Shares are exact. How many are under way elsewhere is known a little less well: a worker says how many it has when
+    that has changed by more than an eighth and :data:`UNTOLD`, since every request would pay for more.
     """
 
-    __slots__ = ("_active", "_held", "_is_left", "_is_retired", "_retrying")
+    __slots__ = ("_active", "_held", "_is_left", "_is_retired", "_retrying", "_told")
 
     def __init__(self, active: SharedNumber, retrying: SharedNumber) -> None:
         """*active* are the requests under way, *retrying* those of them that try again."""
         self._active = active
         self._retrying = retrying
         self._held = 0
+        self._told = 0
         self._is_retired = False
         self._is_left = False
 
     def __repr__(self) -> str:
-        if self._is_left:
-            return "<RetryBudget left>"
-        return f"<RetryBudget {self._retrying.total} of {self._active.total} try again>"
+        return f"<RetryBudget {self.retrying} try again, {self._held} under way here>"
 
     @property
     def is_idle(self) -> bool:
@@ -46,20 +50,25 @@ class RetryBudget:
         return 0 if self._is_left else self._retrying.total
 
     def began(self) -> int:
-        """A request that may be tried again is under way; return how many are by now."""
+        """A request that may be tried again is under way; return how many are by now in this worker."""
         if self._is_left:
             return 0
-        self._held += 1
-        self._active.add(1)
-        return self._active.total
+        held = self._held + 1
+        self._held = held
+        if held > self._told + UNTOLD + (self._told >> 3):
+            self._tell(held)
+        return held
 
     def ended(self) -> None:
         """Such a request is over; its share was given back."""
-        if not self._is_left:
-            self._held -= 1
-            self._active.add(-1)
-            if self._is_retired:
-                self.retire()
+        if self._is_left:
+            return
+        held = self._held - 1
+        self._held = held
+        if self._told and (not held or held < self._told - UNTOLD - (self._told >> 3)):
+            self._tell(held)
+        if self._is_retired:
+            self.retire()
 
     def take(self, then: int) -> bool:
         """Take a share for a request that wants to try again; false when there is none.
@@ -68,7 +77,9 @@ class RetryBudget:
         """
         if self._is_left:
             return False
-        return self._retrying.reserve(max(LEAST, max(then, self._active.total) // ONE_IN))
+        elsewhere = self._active.total - self._told
+        here = then if then > self._held else self._held
+        return self._retrying.reserve(max(LEAST, (here + elsewhere) // ONE_IN))
 
     def give_back(self) -> None:
         """The request that took a share has a response, or is over."""
@@ -81,3 +92,7 @@ class RetryBudget:
             self._is_left = True
             self._active.leave()
             self._retrying.leave()
+
+    def _tell(self, held: int) -> None:
+        self._active.add(held - self._told)
+        self._told = held

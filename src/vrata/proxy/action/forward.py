@@ -163,6 +163,7 @@ class Forward(RequestHandler, AttemptOwner):
 
     __slots__ = (
         "_action",
+        "_attempt_began",
         "_budget_deadline",
         "_continue_deadline",
         "_destination",
@@ -190,7 +191,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._request = request
         self._destination = destination
         self._endpoint = endpoint
-        self._budget_deadline = action.loop.time() + budget
+        self._attempt_began = action.loop.time()
+        self._budget_deadline = self._attempt_began + budget
         self._head_deadline = NEVER
         self._continue_deadline = NEVER
         self.deadline = self._budget_deadline
@@ -351,7 +353,13 @@ class Forward(RequestHandler, AttemptOwner):
             self._fail(FailureClass.TIMEOUT, "request time limit passed")
 
     def _settle_deadline(self) -> None:
-        self.deadline = min(self._budget_deadline, self._head_deadline, self._continue_deadline)
+        # Not min(), which would make objects of the numbers.
+        deadline = self._budget_deadline
+        if self._head_deadline < deadline:
+            deadline = self._head_deadline
+        if self._continue_deadline < deadline:
+            deadline = self._continue_deadline
+        self.deadline = deadline
 
     def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
         """The attempt has failed for good; it may still have to be cancelled."""

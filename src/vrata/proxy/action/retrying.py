@@ -69,7 +69,6 @@ class RetryingForward(Forward):
 
     __slots__ = (
         "_active_then",
-        "_attempt_began",
         "_attempt_deadline",
         "_attempts",
         "_body_ended",
@@ -108,11 +107,10 @@ class RetryingForward(Forward):
         self._body_ended = False
         # Of the present attempt.
         self._number = 1
-        self._attempt_began = 0.0
-        self._attempt_deadline = NEVER
-        # Of all together.
-        self._tried: list[str] = []
-        self._attempts: list[tuple[str, str]] = []
+        self._attempt_deadline = self._attempt_began + settings.policy.per_attempt_timeout
+        # Of all together; most need no more than one.
+        self._tried: list[str] | None = None
+        self._attempts: list[tuple[str, str]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_under_way = False
         self._active_then = 0
@@ -124,7 +122,7 @@ class RetryingForward(Forward):
         self._body_ended = end
         if len(content) > MAX_KEPT:
             self._kept = None
-        else:
+        elif content:
             self._keep(content)
         self._is_under_way = True
         if self._retries:
@@ -132,11 +130,9 @@ class RetryingForward(Forward):
         super().start(self._numbered(head), content, end)
 
     def _attempt(self, *, fresh: bool) -> None:
-        if not fresh:
-            self._attempt_began = self._action.loop.time()
-            self._attempt_deadline = self._attempt_began + self._settings.policy.per_attempt_timeout
-        self._head_deadline = self._attempt_deadline
-        self._settle_deadline()
+        if self._attempt_deadline != NEVER:
+            self._head_deadline = self._attempt_deadline
+            self._settle_deadline()
         super()._attempt(fresh=fresh)
 
     # -- what is told of the present attempt --------------------------------------------------------------------------
@@ -150,8 +146,8 @@ class RetryingForward(Forward):
     def on_request_sent(self) -> None:
         """Now the upstream owes a response head, but not for longer than the attempt may take."""
         super().on_request_sent()
-        if self._response is None:
-            self._head_deadline = min(self._head_deadline, self._attempt_deadline)
+        if self._response is None and self._attempt_deadline < self._head_deadline:
+            self._head_deadline = self._attempt_deadline
 
     def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response begins; or a failure, which nobody sees if another attempt follows."""
@@ -205,6 +201,8 @@ class RetryingForward(Forward):
         destination_meter = self._request.destination_meter if self._request.meters is not None else None
         if destination_meter is not None:
             destination_meter.attempt_failed(status, now - self._attempt_began)
+        if self._attempts is None:
+            self._attempts = []
         self._attempts.append((self._endpoint.identifier, outcome))
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -235,6 +233,9 @@ class RetryingForward(Forward):
         self._kept = [body] if self._kept_size <= MAX_KEPT else None
         if request.head.expects_continue and not body and not self._body_ended:
             self._continue_deadline = self._action.loop.time() + self._destination.timeouts.expect_continue
+            self._settle_deadline()
+        self._attempt_began = self._action.loop.time()
+        self._attempt_deadline = self._attempt_began + self._settings.policy.per_attempt_timeout
         self._attempt(fresh=False)
 
     def _choose_again(self) -> PooledEndpoint | None:
@@ -243,11 +244,11 @@ class RetryingForward(Forward):
         None when none takes requests, which may have come to pass since the last attempt.
         """
         selector, last = self._destination.selector, self._endpoint.identifier
-        self._tried.append(last)
-        endpoint = selector.pick_other(self._request, self._tried)
+        tried = self._tried = [last] if self._tried is None else [*self._tried, last]
+        endpoint = selector.pick_other(self._request, tried)
         if endpoint is None:
-            self._tried = [last]
-            endpoint = selector.pick_other(self._request, self._tried)
+            tried = self._tried = [last]
+            endpoint = selector.pick_other(self._request, tried)
         if endpoint is None:
             endpoint = selector.pick_other(self._request, [])
         return endpoint
@@ -283,7 +284,7 @@ class RetryingForward(Forward):
 
     def _earlier_attempts(self) -> Sequence[tuple[str, str]]:
         """Those that were followed by another one."""
-        return self._attempts
+        return self._attempts or ()
 
     def _take_share(self) -> bool:
         """Count as a request that tries again, within the budget and the destination's limit."""
