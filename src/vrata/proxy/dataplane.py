@@ -83,6 +83,7 @@ class DataPlane:
         self._listeners: dict[str, Listener] = {}
         self._closing: set[Listener] = set()
         self._plan: Plan | None = None
+        self._is_draining = False
         self._populated_with = self._registry.all_discovered
         """What was discovered when the plan's destinations got their endpoints."""
         self._sweeper.start()
@@ -137,8 +138,10 @@ class DataPlane:
             await self._follow_discovery()
 
     async def _follow_discovery(self) -> None:
-        """Have the plan in force use the endpoints that are discovered by now."""
-        while self._plan is not None and self._registry.all_discovered != self._populated_with:
+        """Have the plan in force use the endpoints that are discovered by now, unless it is on its way out."""
+        while (
+            self._plan is not None and not self._is_draining and self._registry.all_discovered != self._populated_with
+        ):
             self._populated_with = self._registry.all_discovered
             self._put_in_force(await self._compiler.repopulate(self._plan))
 
@@ -149,6 +152,7 @@ class DataPlane:
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
+        self._is_draining = True
         async with self._applying:
             listeners = list(self._listeners.values())
             self._listeners.clear()
@@ -162,7 +166,6 @@ class DataPlane:
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
                 await asyncio.sleep(0)
-            self._plan = None
             self._registry.keep_only(NOTHING)
             self._sweeper.stop()
             return all(results)
