@@ -8,12 +8,12 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.conditions import eventually
 from tests.support.gateway import Gateway, forward, listener, route
+from tests.support.kernel_sockets import connections_to
 from tests.support.load import Load
 from tests.support.ports import free_port
 from tests.support.recording_backend import Exchange, RecordingBackend
@@ -44,9 +44,7 @@ class HoldingBackends:
 
     def connected(self) -> int:
         """Connections to all of them, as the kernel knows them."""
-        remotes = {f":{backend.port:04X}" for backend in self.backends}
-        entries = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(entry[2][-5:] in remotes and entry[3] == "01" for entry in entries)
+        return connections_to([backend.port for backend in self.backends])
 
     def _answer(self, exchange: Exchange) -> None:
         with self._count:

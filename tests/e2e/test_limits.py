@@ -10,12 +10,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.conditions import eventually
 from tests.support.gateway import Document, Gateway, destination, forward, listener, route
+from tests.support.kernel_sockets import connections_to
 from tests.support.load import Load
 from tests.support.ports import free_port
 from tests.support.recording_backend import Exchange, RecordingBackend
@@ -64,9 +64,7 @@ class SlowBackend(RecordingBackend):
 
     def connected(self) -> int:
         """Connections to it, as the kernel knows them."""
-        remote = f":{self.port:04X}"
-        entries = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(entry[2].endswith(remote) and entry[3] == "01" for entry in entries)
+        return connections_to([self.port])
 
 
 @pytest.fixture

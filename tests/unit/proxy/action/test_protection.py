@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.conditions import eventually_async
 from tests.support.faulty_backend import DeadPorts
-from tests.support.forwarding import error
+from tests.support.forwarding import EVENT_STREAM, error
 from tests.support.held_response import Held, begin
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.retries import AT_ONCE, in_turn, respond, retry_to, silence
@@ -150,11 +150,17 @@ async def test_a_client_that_is_slow_says_nothing_of_the_upstream(proxy: InProce
 
 @on_each_loop
 async def test_who_waits_for_a_place_says_nothing_of_the_upstream(proxy: InProcessProxy) -> None:
-    async with StagedBackend(Held()) as backend:
+    async def without_end(connection: StagedConnection) -> None:
+        await connection.read_request()
+        connection.send(EVENT_STREAM)
+        await connection.gone()
+
+    async with StagedBackend(without_end) as backend:
         options = {"outlierDetection": {}, "circuitBreaker": {"failureThreshold": 1, "maxConnections": 1}}
         await retry_to(proxy, backend.port, options=options, timeouts={"request": "400ms"})
         first = await proxy.connect()
-        await begin(first)
+        first.send(request("GET /"))
+        assert (await first.read_head()).status == 200
         second = await proxy.connect()
         second.send(request("GET /"))
         assert error(await second.read_response()) == (504, "timeout")
