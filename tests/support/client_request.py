@@ -5,12 +5,12 @@ from __future__ import annotations
 from tests.support.request_message import accepted, message
 from vrata.proxy.explain.stand_in import StandIn
 from vrata.proxy.listener.hop import Hop
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 
 
 def client_request(
     *fields: bytes, line: bytes = b"GET /", peer: str = "192.0.2.1", scheme: str = "http"
-) -> Http1Request:
+) -> DownstreamRequest:
     """A request with these header *fields*, from *peer*."""
     hop = Hop(peer.encode(), scheme.encode(), "127.0.0.1:80", None)
-    return Http1Request(StandIn(hop), accepted(message(*fields, line=line + b" HTTP/1.1")))
+    return DownstreamRequest(StandIn(hop), accepted(message(*fields, line=line + b" HTTP/1.1")))

@@ -10,7 +10,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.proxy.contracts import Failure, LocalResponse
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts
 from vrata.wire.http1.head import ResponseHead, parse_response_head
 
@@ -45,7 +45,7 @@ def local(body: bytes = b"own", status: int = 200) -> LocalResponse:
 class HandledRequest:
     """A request that the owner was given, and the handler that the test drives by hand."""
 
-    def __init__(self, request: Http1Request, content: bytes, end: bool) -> None:
+    def __init__(self, request: DownstreamRequest, content: bytes, end: bool) -> None:
         self.request = request
         self.content = content
         self.end = end
@@ -75,7 +75,9 @@ class DownstreamClient:
     """A connection with its peer, its listener and its time."""
 
     def __init__(
-        self, listener_settings: ListenerSettings | None = None, answer: Callable[[Http1Request], None] | None = None
+        self,
+        listener_settings: ListenerSettings | None = None,
+        answer: Callable[[DownstreamRequest], None] | None = None,
     ) -> None:
         self.loop = ManualLoop()
         self.sweeper = DeadlineSweeper(self.loop.as_event_loop())
@@ -88,7 +90,7 @@ class DownstreamClient:
         self.connection = DownstreamConnection(self.owner)
         self.transport = MemoryTransport(self.loop, self.connection)
 
-    def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
+    def _handle(self, request: DownstreamRequest, content: bytes, end: bool) -> None:
         self.handled.append(HandledRequest(request, content, end))
         if self._answer is not None:
             self._answer(request)
@@ -132,5 +134,5 @@ def lines_of(data: bytes) -> list[bytes]:
     return head_and_body(data)[0]
 
 
-def immediately(request: Http1Request) -> None:
+def immediately(request: DownstreamRequest) -> None:
     request.respond(local(request.head.target))

@@ -13,7 +13,7 @@ from tests.support.memory_transport import HIGH_WATER, LOW_WATER
 from vrata.net.deadlines import INTERVAL
 from vrata.proxy.contracts import BodyNeeded
 from vrata.proxy.listener.body import LOG_INTERVAL, MAX_LOGGED, BodyGate, SeenBody
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.routing.composition import MatchConditions
 from vrata.proxy.routing.table import RouteTable
 
@@ -31,7 +31,7 @@ class RoutingClient(DownstreamClient):
         super().__init__()
         self.gate = BodyGate(limit, self.loop.time)
 
-    def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
+    def _handle(self, request: DownstreamRequest, content: bytes, end: bool) -> None:
         try:
             match = self.table.match(request)
         except BodyNeeded as needed:

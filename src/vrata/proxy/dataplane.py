@@ -20,7 +20,7 @@ from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
 from vrata.proxy.listener.body import BodyGate
 from vrata.proxy.listener.listener import Listener
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.meters import UNMATCHED
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
@@ -230,11 +230,11 @@ class DataPlane:
         await listener.drained(REMOVED_LISTENER_DRAIN)
         self._closing.discard(listener)
 
-    def _handle(self, request: Http1Request, content: bytes, end: bool) -> None:
+    def _handle(self, request: DownstreamRequest, content: bytes, end: bool) -> None:
         """Find the route of a request and let its action take over."""
         self._handle_by(self._plan, request, content, end)
 
-    def _handle_by(self, plan: Plan | None, request: Http1Request, content: bytes, end: bool) -> None:
+    def _handle_by(self, plan: Plan | None, request: DownstreamRequest, content: bytes, end: bool) -> None:
         try:
             meters = request.meters
             if meters is not None and request.path == meters.path:

@@ -21,7 +21,7 @@ from vrata.proxy.action.forward import ForwardAction
 from vrata.proxy.compile import Compiler
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts
 from vrata.proxy.plan import Plan, PlannedRoute
 from vrata.proxy.reading import SnapshotRejected
@@ -58,7 +58,7 @@ def found(plan: Plan, line: bytes, *fields: bytes) -> PlannedRoute | None:
     assert settings is not None, "the plan has no listener"
     owner = ConnectionOwner(loop, DeadlineSweeper(loop), settings, lambda *_: None)
     head = accepted(message(*fields, line=line + b" HTTP/1.1"))
-    match = plan.table.match(Http1Request(DownstreamConnection(owner), head))
+    match = plan.table.match(DownstreamRequest(DownstreamConnection(owner), head))
     return match.payload if match is not None else None
 
 

@@ -8,7 +8,7 @@ themselves, answering into the stand-in. The *explanation* is a JSON document.
 ::
 
     snapshot --ExplainedSnapshot--> table, listeners, destinations
-    question --ask--> Http1Request on a StandIn --table--> candidates, match --action--> explanation
+    question --ask--> DownstreamRequest on a StandIn --table--> candidates, match --action--> explanation
 
 Nothing here waits, and nothing is sent.
 """

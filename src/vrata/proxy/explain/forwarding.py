@@ -13,7 +13,7 @@ from vrata.proxy.compile import grpc_timeout_cap
 from vrata.proxy.contracts import FailureClass
 from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.hashing import preferred_endpoint
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.routing.candidate import Match
 
 _UNKNOWN_CHOICES = {
@@ -32,7 +32,7 @@ _LEFT_OUT = "does not exist, or could not be read: it is left out"
 
 
 def explained_forward(
-    entry: Entry, match: Match[Entry], destinations: Mapping[str, Destination], request: Http1Request
+    entry: Entry, match: Match[Entry], destinations: Mapping[str, Destination], request: DownstreamRequest
 ) -> Document:
     """Describe what forwarding *request* by *entry* means."""
     forward = entry.route.forward
@@ -62,7 +62,7 @@ def failure(failure_class: FailureClass) -> Document:
 
 
 def _rewritten(
-    entry: Entry, match: Match[Entry], request: Http1Request, destination: Destination | None
+    entry: Entry, match: Match[Entry], request: DownstreamRequest, destination: Destination | None
 ) -> tuple[bytes, bytes]:
     """Return target and authority as the upstream gets them."""
     head = request.head
@@ -76,7 +76,7 @@ def _rewritten(
     return target, authority
 
 
-def _headers(forward: Forward, request: Http1Request, target: bytes, authority: bytes) -> list[list[str]]:
+def _headers(forward: Forward, request: DownstreamRequest, target: bytes, authority: bytes) -> list[list[str]]:
     """The header lines for the upstream behind Host, but for an identifier that is made for every request anew."""
     emitted = request.upstream_head(target, authority)
     cap = grpc_timeout_cap(forward)
@@ -97,7 +97,7 @@ def _destinations(
     match: Match[Entry],
     forward: Forward,
     destinations: Mapping[str, Destination],
-    request: Http1Request,
+    request: DownstreamRequest,
 ) -> list[Document]:
     known = [ref for ref in forward.destinations if ref.destination_id in destinations]
     shares = WeightedRandom([ref.weight for ref in known]).shares() if len(known) > 1 else [1.0] * len(known)

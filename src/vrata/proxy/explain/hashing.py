@@ -11,7 +11,7 @@ from vrata.policy.balancing.hash_ring import building_ring, nodes_by_weight
 from vrata.policy.balancing.maglev import building_table
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.explain.entry import Document
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.selectors import hash_key
 
 MOST_SLOTS = 200_000
@@ -20,7 +20,7 @@ MOST_SLOTS = 200_000
 T = TypeVar("T")
 
 
-def preferred_endpoint(destination: Destination, request: Http1Request) -> Document | None:
+def preferred_endpoint(destination: Destination, request: DownstreamRequest) -> Document | None:
     """Say which endpoint of *destination* takes *request* if it can, and what of the request decides.
 
     None when nothing of the request does, or it would take long to find out.
@@ -47,7 +47,7 @@ def preferred_endpoint(destination: Destination, request: Http1Request) -> Docum
     return {"address": endpoints[index].address, "hashed": source} if index >= 0 else None
 
 
-def _source(policy: Sequence[HashPolicy], request: Http1Request) -> str:
+def _source(policy: Sequence[HashPolicy], request: DownstreamRequest) -> str:
     """Name what the key of *request* is made of; empty when it begins a session, whose identifier is drawn."""
     for entry in policy:
         if entry.header is not None:

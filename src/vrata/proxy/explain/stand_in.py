@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
 from vrata.proxy.listener.hop import Hop
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.wire.http1.head import ResponseHead
 
 
@@ -17,7 +17,7 @@ class StandIn:
         self.response: LocalResponse | None = None
         """What the action has answered."""
 
-    def serves(self, request: Http1Request) -> bool:
+    def serves(self, request: DownstreamRequest) -> bool:
         """There is one request."""
         return True
 

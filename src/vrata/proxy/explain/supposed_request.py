@@ -9,7 +9,7 @@ from vrata.model.question import SupposedRequest
 from vrata.proxy.explain.stand_in import StandIn
 from vrata.proxy.listener.body import SeenBody
 from vrata.proxy.listener.hop import Hop, address_of
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.secure_connection import uris_of
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.wire.http1.errors import MalformedMessage
@@ -33,7 +33,7 @@ class ChosenListener:
 class ReadRequest:
     """A request as it was read, on the connection that it came over."""
 
-    request: Http1Request
+    request: DownstreamRequest
     connection: StandIn
 
 
@@ -81,7 +81,7 @@ def read(supposed: SupposedRequest, listener: ChosenListener | None, cel_body_ma
         certificate,
     )
     connection = StandIn(hop)
-    request = Http1Request(connection, head)
+    request = DownstreamRequest(connection, head)
     body = supposed.body.encode()
     whole = len(body) <= cel_body_max_size
     request.seen(SeenBody(body if whole else body[:cel_body_max_size], whole))

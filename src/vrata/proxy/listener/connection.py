@@ -18,7 +18,7 @@ from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
 from vrata.proxy.listener.hop import NO_HOP, Hop, address_of
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.listener.time_limits import TimedConnection
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, encode_chunk, encode_last_chunk
@@ -75,7 +75,7 @@ class DownstreamConnection(TimedConnection):
         """True between requests, with not a byte of the next one read."""
         return self._request is None and not self._buffer and not self._closing
 
-    def serves(self, request: Http1Request) -> bool:
+    def serves(self, request: DownstreamRequest) -> bool:
         """True while *request* is the one being served."""
         return self._request is request and not self._closed
 
@@ -223,7 +223,7 @@ class DownstreamConnection(TimedConnection):
         return self._begin(head, data[head.size :], now)
 
     def _begin(self, head: RequestHead, rest: bytes, now: float) -> bytes | None:
-        request = Http1Request(self, head, self._settings.meters, now)
+        request = DownstreamRequest(self, head, self._settings.meters, now)
         self._request = request
         self._owner.request_began()
         self._handler = None
@@ -296,7 +296,7 @@ class DownstreamConnection(TimedConnection):
         if self._request is None:
             self._owner.request_began()
             unreadable = RequestHead.unreadable()
-            self._request = Http1Request(self, unreadable, self._settings.meters, self._loop.time())
+            self._request = DownstreamRequest(self, unreadable, self._settings.meters, self._loop.time())
             self._response_started = False
         elif handler is not None:
             handler.on_client_gone()

@@ -17,7 +17,7 @@ from vrata.policy.shared_numbers import SharedNumber
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.proxy_header_reader import ProxyHeaderReader
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.secure_connection import SecureConnection
 from vrata.proxy.listener.settings import ListenerSettings
 
@@ -37,7 +37,7 @@ class Listener:
         sock: socket.socket,
         settings: ListenerSettings,
         sweeper: DeadlineSweeper,
-        handle: Callable[[Http1Request, bytes, bool], None],
+        handle: Callable[[DownstreamRequest, bytes, bool], None],
         number: Callable[[str], SharedNumber],
     ) -> None:
         """*number* gives the number of a name that all workers share."""

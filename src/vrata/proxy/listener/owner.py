@@ -8,7 +8,7 @@ from typing import Protocol
 
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.proxy.listener.admission import Admission
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings
 
 MAX_DISMISSED = 64
@@ -35,7 +35,7 @@ class ConnectionOwner:
         loop: asyncio.AbstractEventLoop,
         sweeper: DeadlineSweeper,
         settings: ListenerSettings,
-        handle: Callable[[Http1Request, bytes, bool], None],
+        handle: Callable[[DownstreamRequest, bytes, bool], None],
     ) -> None:
         self.loop = loop
         self.sweeper = sweeper

@@ -1,4 +1,4 @@
-"""One HTTP/1 request of a client, as the rest of the proxy sees it."""
+"""One request of a client, as the rest of the proxy sees it, whichever version of HTTP it came in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ServingConnection(Protocol):
     peer: bytes
     hop: Hop
 
-    def serves(self, request: Http1Request) -> bool: ...  # noqa: D102
+    def serves(self, request: DownstreamRequest) -> bool: ...  # noqa: D102
     def handled_by(self, handler: RequestHandler) -> None: ...  # noqa: D102
     def respond(self, response: LocalResponse) -> None: ...  # noqa: D102
     def fail(self, failure: Failure) -> None: ...  # noqa: D102
@@ -36,7 +36,7 @@ class ServingConnection(Protocol):
     def end_tunnel(self) -> None: ...  # noqa: D102
 
 
-class Http1Request(ClientRequest):
+class DownstreamRequest(ClientRequest):
     """Implements :class:`vrata.proxy.contracts.ClientRequest` on a connection.
 
     Once the response has ended the connection serves the next request, so every call here first checks that this
@@ -79,7 +79,7 @@ class Http1Request(ClientRequest):
             self.destination_meter: DestinationMeter | None = None
 
     def __repr__(self) -> str:
-        return f"<Http1Request {self._head.method.decode()} {self._head.target.decode()}>"
+        return f"<DownstreamRequest {self._head.method.decode()} {self._head.target.decode()}>"
 
     @property
     def head(self) -> RequestHead:

@@ -13,7 +13,7 @@ import structlog
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.listener.owner import ConnectionOwner
-from vrata.proxy.listener.request import Http1Request, ServingConnection
+from vrata.proxy.listener.request import DownstreamRequest, ServingConnection
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.wire.http1.head import ResponseHead
 
@@ -66,7 +66,7 @@ class TimedConnection(ServingConnection):
         """Bytes of the last answer that the kernel held when it was last asked; -1 before."""
         # Per request.
         self._settings: ListenerSettings = owner.settings
-        self._request: Http1Request | None = None
+        self._request: DownstreamRequest | None = None
         self._body_complete = True
         self._head_deadline = NEVER
         self._body_deadline = NEVER

@@ -8,10 +8,10 @@ from tests.support.downstream_client import DownstreamClient
 from tests.support.request_message import message
 from vrata.expressions import RequestVariables, compile_expression
 from vrata.proxy.listener.body import SeenBody
-from vrata.proxy.listener.request import Http1Request
+from vrata.proxy.listener.request import DownstreamRequest
 
 
-def request_of(*fields: bytes, line: bytes = b"GET /a%20b?q=1&q=2&flag&x=%C3%A9 HTTP/1.1") -> Http1Request:
+def request_of(*fields: bytes, line: bytes = b"GET /a%20b?q=1&q=2&flag&x=%C3%A9 HTTP/1.1") -> DownstreamRequest:
     client = DownstreamClient()
     client.send(message(*fields, line=line))
     return client.last.request
