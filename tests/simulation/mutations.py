@@ -14,7 +14,7 @@ from vrata.proxy.dataplane import DataPlane
 from vrata.proxy.destination import protection
 from vrata.proxy.endpoint import hashed, selection
 from vrata.proxy.runtime.registry import RuntimeRegistry
-from vrata.proxy.upstream import connection, exchange, pool, queue
+from vrata.proxy.upstream import exchange, http1_connection, pool, queue
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.watch import sweeper
 
@@ -131,7 +131,7 @@ def time_limits_of_requests_are_forgotten() -> None:
 
 
 def a_busy_connection_is_used_again() -> None:
-    _set(connection.UpstreamConnection, "can_serve_again", property(lambda self: not self.closed))
+    _set(http1_connection.Http1Connection, "can_serve_again", property(lambda self: not self.closed))
     complete = exchange.Exchange._complete
 
     def careless(self: exchange.Exchange) -> None:
@@ -142,7 +142,7 @@ def a_busy_connection_is_used_again() -> None:
 
 
 def a_body_that_breaks_off_looks_whole() -> None:
-    def lost(self: connection.UpstreamConnection, exc: Exception | None) -> None:
+    def lost(self: http1_connection.Http1Connection, exc: Exception | None) -> None:
         reader, body = self.reader, self._body
         if reader is not None and body is not None:
             self.closed = True
@@ -153,8 +153,8 @@ def a_body_that_breaks_off_looks_whole() -> None:
         else:
             connection_lost(self, exc)
 
-    connection_lost = connection.UpstreamConnection.connection_lost
-    _set(connection.UpstreamConnection, "connection_lost", lost)
+    connection_lost = http1_connection.Http1Connection.connection_lost
+    _set(http1_connection.Http1Connection, "connection_lost", lost)
 
 
 def what_is_over_is_watched() -> None:

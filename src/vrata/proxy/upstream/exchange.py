@@ -1,13 +1,12 @@
-"""One attempt: one request on one connection, and what came back."""
+"""One attempt: one request on one carrier, and what came back."""
 
 from __future__ import annotations
 
 from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
-from vrata.proxy.upstream.connection import ResponseReader, UpstreamConnection
+from vrata.proxy.upstream.carrier import Carrier, ResponseReader
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.proxy.upstream.queue import TooManyWaiting, Waiting
-from vrata.wire.http1.body import encode_chunk, encode_last_chunk
 from vrata.wire.http1.head import ResponseHead
 
 MAX_UNSENT = 65536
@@ -26,10 +25,11 @@ class Exchange(ResponseReader):
 
     __slots__ = (
         "_began",
+        "_carrier",
         "_chunked",
-        "_connection",
         "_fresh",
         "_half_closed",
+        "_head",
         "_latency",
         "_over",
         "_owner",
@@ -37,6 +37,7 @@ class Exchange(ResponseReader):
         "_pool",
         "_request_complete",
         "_timeouts",
+        "_trailers",
         "_unsent",
         "_unsent_size",
         "_waiting",
@@ -60,7 +61,10 @@ class Exchange(ResponseReader):
         self.method = method
         self.upgrade = upgrade
         self._chunked = False
-        self._connection: UpstreamConnection | None = None
+        self._carrier: Carrier | None = None
+        # Until there is a carrier.
+        self._head = b""
+        self._trailers = b""
         self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._request_complete = False
@@ -79,7 +83,7 @@ class Exchange(ResponseReader):
     def __repr__(self) -> str:
         if self._over:
             state = "over"
-        elif self._connection is not None:
+        elif self._carrier is not None:
             state = "running"
         else:
             state = "waiting" if self._waiting is not None else "dialling"
@@ -88,12 +92,12 @@ class Exchange(ResponseReader):
     @property
     def nothing_sent(self) -> bool:
         """True as long as there was no connection to send on; until the exchange is cancelled."""
-        return bool(self._unsent)
+        return bool(self._head)
 
     @property
     def waits_for_client(self) -> bool:
         """True while the upstream can have no answer yet because the rest of the request's body is still to come."""
-        return self._connection is not None and not self._request_complete
+        return self._carrier is not None and not self._request_complete
 
     @property
     def waits_for_place(self) -> bool:
@@ -107,13 +111,14 @@ class Exchange(ResponseReader):
 
         *trailers* are lines, each with its CRLF, and come with the end of a *chunked* body.
         """
-        self._chunked = chunked
         self._request_complete = end
-        data = head + self._framed(content, end, trailers) if content or chunked else head
-        connection = None if fresh else self._pool.take_idle()
-        if connection is None:
-            self._unsent.append(data)
-            self._unsent_size = len(data)
+        carrier = None if fresh else self._pool.take_idle()
+        if carrier is None:
+            self._head = head
+            self._chunked = chunked
+            self._trailers = trailers
+            self._unsent_size = len(head)
+            self._keep(content)
             self._fresh = fresh
             try:
                 self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
@@ -123,9 +128,9 @@ class Exchange(ResponseReader):
                 self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, str(refusal))
             return
         self.reused = True
-        self._connection = connection
-        connection.begin(self)
-        connection.write(data)
+        self._carrier = carrier
+        carrier.begin(self)
+        carrier.send_head(head, content, end, chunked, trailers)
         if end:
             self._owner.on_request_sent()
 
@@ -133,39 +138,36 @@ class Exchange(ResponseReader):
         """More of the request body; *trailers* as in :meth:`start`."""
         if self._over:
             return
-        data = self._framed(content, end, trailers)
         self._request_complete = end
         if end and self._latency is not None:
             self._began = self._pool.time()  # the client's time is not the upstream's
-        connection = self._connection
-        if connection is None:
-            self._unsent.append(data)
-            self._unsent_size += len(data)
+        carrier = self._carrier
+        if carrier is None:
+            self._trailers = trailers
+            self._keep(content)
             if self._unsent_size > MAX_UNSENT:
                 self._owner.on_upstream_full()
             return
-        if data:
-            connection.write(data)
+        carrier.send(content, end, trailers)
         if end:
             self._owner.on_request_sent()
 
     def tunnel(self, data: bytes, end: bool) -> None:
         """Bytes of the client's side of a tunnel, which a 101 response has opened."""
-        connection = self._connection
-        if connection is None:
+        carrier = self._carrier
+        if carrier is None:
             return
         if data:
-            connection.write(data)
+            carrier.write(data)
         if not end:
             return
-        if not self._half_closed and connection.tls is None:
+        if not self._half_closed and carrier.can_half_close:
             self._half_closed = True
-            connection.end_input()
+            carrier.end_output()
             return
-        # Over TLS nothing would be read any more that the upstream still sends.
         self._over = True
-        self._connection = None
-        connection.leave()
+        self._carrier = None
+        carrier.leave()
         self._owner.on_response_content(b"", True)
 
     def cancel(self) -> None:
@@ -177,44 +179,44 @@ class Exchange(ResponseReader):
         if latency is not None and self._request_complete:
             now = self._pool.time()
             latency.waited(now - self._began, now)
-        self._unsent.clear()
+        self._forget_unsent()
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._pool.leave(waiting)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        carrier, self._carrier = self._carrier, None
+        if carrier is not None:
+            carrier.close()
 
     def pause_response(self) -> None:
         """The client does not keep up."""
         self._paused = True
-        if self._connection is not None:
-            self._connection.pause_reading()
+        if self._carrier is not None:
+            self._carrier.pause_reading()
 
     def resume_response(self) -> None:
         """The client has caught up."""
         self._paused = False
-        if self._connection is not None:
-            self._connection.resume_reading()
+        if self._carrier is not None:
+            self._carrier.resume_reading()
 
     # -- the dial's outcome -------------------------------------------------------------------------------------------
 
-    def _connected(self, connection: UpstreamConnection) -> bool:
+    def _connected(self, carrier: Carrier) -> bool:
         if self._over:
             return False
         self._waiting = None
-        self._connection = connection
+        self._carrier = carrier
         # Who waited may get one that has served others. It is alive, as it has just done so; but who asked for a new
         # one has been tried again already, and once is enough.
-        self.reused = connection.served > 0 and not self._fresh
-        connection.begin(self)
+        self.reused = carrier.has_served and not self._fresh
+        carrier.begin(self)
         if self._paused:
-            connection.pause_reading()
+            carrier.pause_reading()
         if self._unsent_size > MAX_UNSENT:
             self._owner.on_upstream_ready()  # before the write, which may fill the connection at once
-        connection.write(b"".join(self._unsent))
-        self._unsent.clear()
-        self._unsent_size = 0
+        head, content, trailers = self._head, b"".join(self._unsent), self._trailers
+        self._forget_unsent()
+        carrier.send_head(head, content, self._request_complete, self._chunked, trailers)
         if self._request_complete:
             self._owner.on_request_sent()
         return True
@@ -274,7 +276,7 @@ class Exchange(ResponseReader):
     def _broken(self, failure_class: FailureClass, detail: str) -> None:
         if not self._over:
             self._over = True
-            self._connection = None
+            self._carrier = None
             self._failed()
             self._owner.on_attempt_failed(failure_class, detail)
 
@@ -285,18 +287,20 @@ class Exchange(ResponseReader):
             now = self._pool.time()
             latency.failed(now - self._began, now)
 
-    def _framed(self, content: bytes, end: bool, trailers: bytes) -> bytes:
-        if not self._chunked:
-            return content
-        return encode_chunk(content) + encode_last_chunk(trailers) if end else encode_chunk(content)
+    def _keep(self, content: bytes) -> None:
+        if content:
+            self._unsent.append(content)
+            self._unsent_size += len(content)
+
+    def _forget_unsent(self) -> None:
+        self._head = self._trailers = b""
+        self._unsent.clear()
+        self._unsent_size = 0
 
     def _complete(self) -> None:
         self._over = True
-        connection, self._connection = self._connection, None
-        assert connection is not None
+        carrier, self._carrier = self._carrier, None
+        assert carrier is not None
         if self._paused:
-            connection.resume_reading()  # the pause was this exchange's, not the connection's
-        if self._request_complete and connection.can_serve_again:
-            self._pool.give_back(connection, self._timeouts.idle_connection)
-        else:
-            connection.close()
+            carrier.resume_reading()  # the pause was this exchange's, not the connection's
+        carrier.complete(self._request_complete, self._timeouts.idle_connection)

@@ -25,7 +25,7 @@ from vrata.net.upstream_tls import TlsSessions, UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
-from vrata.proxy.upstream.connection import ConnectionPool, UpstreamConnection
+from vrata.proxy.upstream.http1_connection import ConnectionPool, Http1Connection
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.queue import Queue, QueuedPool, Waiting
 
@@ -58,8 +58,8 @@ class EndpointPool(ConnectionPool, QueuedPool):
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._resolver = resolver if resolver is not None else Resolver(tasks)
-        self.idle: list[UpstreamConnection] = []
-        self._connections: set[UpstreamConnection] = set()
+        self.idle: list[Http1Connection] = []
+        self._connections: set[Http1Connection] = set()
         self._dialling: set[asyncio.Task[None]] = set()
         self.retired = False
         self.tls: UpstreamTls | None = None
@@ -74,7 +74,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
         self.line: OrderedDict[Waiting, None] = OrderedDict()
         self.held = 0
         """Connections that the queue knows of."""
-        self.leaving: set[UpstreamConnection] = set()
+        self.leaving: set[Http1Connection] = set()
         """Connections that are about to end."""
         self._lost = 0
         """Those of them whose end we know, while their sockets are still open."""
@@ -105,7 +105,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
         """Seconds of the clock that :attr:`latency` is measured on."""
         return self._loop.time()
 
-    def take_idle(self) -> UpstreamConnection | None:
+    def take_idle(self) -> Http1Connection | None:
         """The most recently used idle connection, or None."""
         idle = self.idle
         while idle:
@@ -117,7 +117,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
     def dial(
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
     ) -> Waiting | None:
         """Open a connection and give it to *connected*, which says whether it wants it; or call *failed*.
@@ -137,7 +137,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
         if self._queue is not None:
             self._queue.leave(self, waiting)
 
-    def give_back(self, connection: UpstreamConnection, idle_timeout: float) -> None:
+    def give_back(self, connection: Http1Connection, idle_timeout: float) -> None:
         """An exchange is done with *connection*, which can serve another one."""
         connection.reader = None
         if connection.tls is not self.tls:
@@ -151,7 +151,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
         connection.deadline = self._loop.time() + idle_timeout
         self.idle.append(connection)
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def lost(self, connection: Http1Connection) -> None:
         """*connection* is closed."""
         if connection.reader is None and connection in self.idle:
             self.idle.remove(connection)
@@ -163,7 +163,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
                 self._lost += 1
                 self._loop.call_soon(self._has_left, connection)
 
-    def drop(self, connection: UpstreamConnection) -> None:
+    def drop(self, connection: Http1Connection) -> None:
         """Close *connection*, which nobody uses, for the sake of its place."""
         if self._queue is not None:
             self._queue.leaves(self, connection)
@@ -212,7 +212,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
             connection.close()
         self.idle.clear()
 
-    def _has_left(self, connection: UpstreamConnection) -> None:
+    def _has_left(self, connection: Http1Connection) -> None:
         """The socket of *connection* is closed."""
         self._lost -= 1
         if self._queue is not None:
@@ -225,7 +225,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
     def start_dial(
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
     ) -> None:
         """Open a connection, for which there is a place."""
@@ -241,7 +241,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
     async def _dial(
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
     ) -> None:
         tls = self.tls
@@ -249,7 +249,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
             connection = await dial(
                 self.host,
                 self.port,
-                lambda: UpstreamConnection(self, tls),
+                lambda: Http1Connection(self, tls),
                 resolver=self._resolver,
                 connect_timeout=timeouts.connect,
                 fallback_delay=timeouts.dual_stack_fallback,

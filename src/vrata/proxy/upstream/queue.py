@@ -22,7 +22,7 @@ from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.net.dial import DialError
 from vrata.policy.shared_numbers import SharedNumber
 from vrata.proxy.contracts import UpstreamTimeouts
-from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.http1_connection import Http1Connection
 from vrata.proxy.upstream.places import PATIENCE, Places
 
 MAX_WAITING = 1024
@@ -64,7 +64,7 @@ class Waiting:
     def __init__(
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
         since: int,
         number: int,
@@ -86,18 +86,18 @@ class QueuedPool(Protocol):
 
     places: Places | None
     line: OrderedDict[Waiting, None]
-    idle: list[UpstreamConnection]
-    leaving: set[UpstreamConnection]
+    idle: list[Http1Connection]
+    leaving: set[Http1Connection]
     held: int
     retired: bool
 
     @property
     def in_use(self) -> int: ...  # noqa: D102
-    def drop(self, connection: UpstreamConnection) -> None: ...  # noqa: D102
+    def drop(self, connection: Http1Connection) -> None: ...  # noqa: D102
     def start_dial(  # noqa: D102
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
     ) -> None: ...
 
@@ -194,7 +194,7 @@ class Queue(Watched):
         self,
         pool: QueuedPool,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[UpstreamConnection], bool],
+        connected: Callable[[Http1Connection], bool],
         failed: Callable[[DialError], None],
     ) -> Waiting | None:
         """Have *pool* dial, at once if there are places (returns None), else later. Raises :class:`TooManyWaiting`."""
@@ -223,7 +223,7 @@ class Queue(Watched):
             self._left(pool, waiting)
         self.settle(pool)
 
-    def pass_on(self, pool: QueuedPool, connection: UpstreamConnection) -> bool:
+    def pass_on(self, pool: QueuedPool, connection: Http1Connection) -> bool:
         """Give *connection* up if its place is owed, else to the first who waits; false if it may stay idle."""
         if self._owes(pool) or (self._lines and self._is_wanted_elsewhere(pool)):
             pool.drop(connection)
@@ -236,13 +236,13 @@ class Queue(Watched):
 
     # -- of a pool ----------------------------------------------------------------------------------------------------
 
-    def leaves(self, pool: QueuedPool, connection: UpstreamConnection) -> None:
+    def leaves(self, pool: QueuedPool, connection: Http1Connection) -> None:
         """*connection* is about to end, and its place will be free when it has."""
         if connection not in pool.leaving:
             pool.leaving.add(connection)
             self._leaving += 1
 
-    def has_left(self, pool: QueuedPool, connection: UpstreamConnection) -> None:
+    def has_left(self, pool: QueuedPool, connection: Http1Connection) -> None:
         """The place of *connection* is free."""
         if connection in pool.leaving:
             pool.leaving.discard(connection)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.manual_loop import ManualLoop
 from tests.support.memory_transport import HIGH_WATER, MemoryTransport
 from vrata.net.deadlines import NEVER, DeadlineSweeper
-from vrata.proxy.upstream.connection import UpstreamConnection
+from vrata.proxy.upstream.http1_connection import Http1Connection
 from vrata.wire.http1.head import ResponseHead
 
 
@@ -20,9 +20,12 @@ class RecordingPool:
 
     def __init__(self, loop: ManualLoop) -> None:
         self.sweeper = DeadlineSweeper(loop.as_event_loop())
-        self.lost_connections: list[UpstreamConnection] = []
+        self.lost_connections: list[Http1Connection] = []
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def give_back(self, connection: Http1Connection, idle_timeout: float) -> None:
+        raise AssertionError("a reader that only records gives nothing back")
+
+    def lost(self, connection: Http1Connection) -> None:
         self.lost_connections.append(connection)
 
 
@@ -78,7 +81,7 @@ class Upstream:
     def __init__(self, method: bytes = b"GET") -> None:
         self.loop = ManualLoop()
         self.pool = RecordingPool(self.loop)
-        self.connection = UpstreamConnection(self.pool)
+        self.connection = Http1Connection(self.pool)
         self.transport = MemoryTransport(self.loop, self.connection)
         self.reader = RecordingReader(method)
         self.connection.begin(self.reader)
@@ -309,12 +312,12 @@ def test_one_response_after_the_other() -> None:
 
 def test_the_repr_says_what_the_connection_does() -> None:
     upstream = Upstream()
-    assert repr(upstream.connection) == "<UpstreamConnection busy, 0 served>"
+    assert repr(upstream.connection) == "<Http1Connection busy, 0 served>"
     upstream.transport.receive(OK + b"Content-Length: 0\r\n\r\n")
     upstream.connection.reader = None
-    assert repr(upstream.connection) == "<UpstreamConnection idle, 1 served>"
+    assert repr(upstream.connection) == "<Http1Connection idle, 1 served>"
     upstream.transport.receive_eof()
-    assert repr(upstream.connection) == "<UpstreamConnection closed, 1 served>"
+    assert repr(upstream.connection) == "<Http1Connection closed, 1 served>"
 
 
 # -- what the connection has to get right yet ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One connection to an endpoint, and the responses read from it."""
+"""One connection of HTTP/1 to an endpoint: how requests are framed on it, and the responses read from it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Protocol, cast
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.net.upstream_tls import UpstreamTls, is_confirmed
-from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, UntilCloseBody
+from vrata.proxy.upstream.carrier import Carrier, ResponseReader
+from vrata.wire.http1.body import (
+    BodyDecoder,
+    ChunkedBody,
+    LengthBody,
+    UntilCloseBody,
+    encode_chunk,
+    encode_last_chunk,
+)
 from vrata.wire.http1.errors import MalformedMessage
-from vrata.wire.http1.head import ResponseHead, parse_response_head
+from vrata.wire.http1.head import parse_response_head
 
 if TYPE_CHECKING:
     from vrata.net.deadlines import DeadlineSweeper
@@ -24,28 +32,16 @@ class ConnectionPool(Protocol):
 
     sweeper: DeadlineSweeper
 
-    def lost(self, connection: UpstreamConnection) -> None:
+    def give_back(self, connection: Http1Connection, idle_timeout: float) -> None:
+        """An exchange is done with *connection*, which can serve another one within *idle_timeout* seconds."""
+        ...
+
+    def lost(self, connection: Http1Connection) -> None:
         """The connection is gone."""
         ...
 
 
-class ResponseReader(Protocol):
-    """Who reads the response on a connection (an exchange)."""
-
-    method: bytes
-    upgrade: bool
-
-    def on_head(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
-    def on_informational(self, head: ResponseHead) -> None: ...  # noqa: D102
-    def on_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None: ...  # noqa: D102
-    def on_tunnel_end(self) -> None: ...  # noqa: D102
-    def on_broken(self, detail: str) -> None: ...  # noqa: D102
-    def on_refused(self, detail: str) -> None: ...  # noqa: D102
-    def on_full(self) -> None: ...  # noqa: D102
-    def on_ready(self) -> None: ...  # noqa: D102
-
-
-class UpstreamConnection:
+class Http1Connection(Carrier):
     """The protocol object of one connection. ``reader`` is set while an exchange uses it.
 
     With *tls* its transport is a :class:`~vrata.net.tls_transport.TlsTransport`, and it is a ``SecuredProtocol``.
@@ -66,6 +62,7 @@ class UpstreamConnection:
         """Bytes that the upstream had yet to take when this was last looked at; -1 until it is left."""
         # Per response.
         self.reader: ResponseReader | None = None
+        self._chunked = False
         self._buffer = b""
         self._body: BodyDecoder | None = None
         self._tunnel = False
@@ -73,12 +70,22 @@ class UpstreamConnection:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "busy" if self.reader is not None else "idle"
-        return f"<UpstreamConnection {state}, {self.served} served>"
+        return f"<Http1Connection {state}, {self.served} served>"
 
     @property
     def can_serve_again(self) -> bool:
         """True when the last exchange left nothing behind, neither in what was read nor in what was written."""
         return self.reusable and not self.closed and not self._transport.get_write_buffer_size()
+
+    @property
+    def has_served(self) -> bool:
+        """A response came over it before."""
+        return self.served > 0
+
+    @property
+    def can_half_close(self) -> bool:
+        """Over TLS nothing would be read any more that the upstream still sends."""
+        return self.tls is None
 
     def begin(self, reader: ResponseReader) -> None:
         """Use the connection for one exchange."""
@@ -86,11 +93,22 @@ class UpstreamConnection:
         self.deadline = NEVER
         self._body = None
 
+    def send_head(self, head: bytes, content: bytes, end: bool, chunked: bool, trailers: bytes) -> None:
+        """Send the head and the first of the body in one piece."""
+        self._chunked = chunked
+        self._transport.write(head + self._framed(content, end, trailers) if content or chunked else head)
+
+    def send(self, content: bytes, end: bool, trailers: bytes) -> None:
+        """More of the request's body."""
+        data = self._framed(content, end, trailers)
+        if data:
+            self._transport.write(data)
+
     def write(self, data: bytes) -> None:
-        """Send bytes of the request."""
+        """Send bytes as they are."""
         self._transport.write(data)
 
-    def end_input(self) -> None:
+    def end_output(self) -> None:
         """Nothing more will be written, and the upstream may know it: half of a tunnel is closed."""
         if not self.closed:
             write_buffer.end_output(self._transport)
@@ -104,6 +122,13 @@ class UpstreamConnection:
         """Read on."""
         if not self.closed:
             self._transport.resume_reading()
+
+    def complete(self, request_complete: bool, idle_timeout: float) -> None:
+        """Serve others, or close: what is left of a request that was cut short would be taken for the next one."""
+        if request_complete and self.can_serve_again:
+            self._pool.give_back(self, idle_timeout)
+        else:
+            self.close()
 
     def leave(self) -> None:
         """Nothing more will be written or come: close when all is sent, or when the upstream takes no more of it."""
@@ -281,6 +306,11 @@ class UpstreamConnection:
         else:
             self._ended(rest)
             reader.on_head(head, content, True, body.trailers)
+
+    def _framed(self, content: bytes, end: bool, trailers: bytes) -> bytes:
+        if not self._chunked:
+            return content
+        return encode_chunk(content) + encode_last_chunk(trailers) if end else encode_chunk(content)
 
     def _ended(self, rest: bytes) -> None:
         """The response is complete; bytes behind it belong to no request, so the connection cannot be trusted."""
