@@ -27,6 +27,7 @@ _LEGACY_CIPHERS: Final = f"{_CIPHERS}:ECDHE+AES:@SECLEVEL=0"
 """TLS 1.0 and 1.1 know no authenticated encryption, and their signatures are below OpenSSL's usual level."""
 
 _PROTOCOLS: Final = ("http/1.1",)
+_PROTOCOLS_WITH_HTTP2: Final = ("h2", *_PROTOCOLS)
 """What is agreed on by ALPN, the most wanted first (RFC 7301). A client that offers none of these is served without an
 agreement: the ssl module cannot send the alert that the RFC asks for."""
 
@@ -39,8 +40,9 @@ def server_context(
     client_auth: str = "none",
     min_version: str = "TLSv1_2",
     max_version: str | None = None,
+    http2: bool = False,
 ) -> ssl.SSLContext:
-    """A context for a server that speaks HTTP/1.1.
+    """A context for a server that speaks HTTP/1.1, and *http2* if a client wants it.
 
     *cert* (with its chain), *key* and *ca*, the authorities of client certificates, are PEM texts; *client_auth* is
     ``none``, ``optional`` or ``require``. Raises :class:`TlsMaterialError`.
@@ -52,7 +54,7 @@ def server_context(
     try:
         limit_versions(context, min_version, max_version)
         context.set_ciphers(_LEGACY_CIPHERS if min_version in ("TLSv1_0", "TLSv1_1") else _CIPHERS)
-        context.set_alpn_protocols(_PROTOCOLS)
+        context.set_alpn_protocols(_PROTOCOLS_WITH_HTTP2 if http2 else _PROTOCOLS)
         # Stripped: OpenSSL finds the beginning of a block only at the beginning of a line.
         with pem_file.as_file(cert.strip()) as certificate_path, pem_file.as_file(key.strip()) as key_path:
             pem_file.load_pair(context, certificate_path, key_path)
@@ -67,6 +69,19 @@ def server_context(
     return context
 
 
+def is_fit_for_http2(session: ssl.SSLObject) -> bool:
+    """Whether *session*, whose handshake is over, is what RFC 9113 §9.2 asks for: TLS 1.2 or later, and no suite of
+    appendix A, which lists all of TLS 1.2 but those with an ephemeral key exchange and authenticated encryption.
+
+    The ssl module agrees on a protocol whatever becomes of the rest.
+    """
+    version, cipher = session.version(), session.cipher()
+    if version == "TLSv1.3":
+        return True
+    name = cipher[0] if cipher is not None else ""
+    return version == "TLSv1.2" and name.startswith(("ECDHE-", "DHE-")) and ("GCM" in name or "CHACHA20" in name)
+
+
 def listener_context(tls: ListenerTls) -> ssl.SSLContext:
     """The context of a listener whose *tls* names no files. Raises :class:`TlsMaterialError`."""
     steps = building_listener_context(tls)
@@ -78,21 +93,23 @@ def listener_context(tls: ListenerTls) -> ssl.SSLContext:
             return context
 
 
-def building_listener_context(tls: ListenerTls) -> Generator[None, None, ssl.SSLContext]:
-    """The same in steps: each takes what one certificate takes, about 2 ms."""
-    context = _context(tls, "tls", tls.cert, tls.key)
+def building_listener_context(tls: ListenerTls, *, http2: bool = False) -> Generator[None, None, ssl.SSLContext]:
+    """The same in steps: each takes what one certificate takes, about 2 ms. Clients may ask for *http2* then."""
+    context = _context(tls, "tls", tls.cert, tls.key, http2=http2)
     if tls.certificates or tls.strict_sni:
         yield
         others: dict[str, ssl.SSLContext] = {}
         for index, certificate in enumerate(tls.certificates):
-            found = certificate_context(tls, certificate, f"certificates[{index}]")
+            found = certificate_context(tls, certificate, f"certificates[{index}]", http2=http2)
             others.update(dict.fromkeys(certificate.server_names or (), found))
             yield
         context.sni_callback = _chooser(others, certificate_facts(tls.cert).server_names, strict=tls.strict_sni)
     return context
 
 
-def certificate_context(tls: ListenerTls, certificate: ListenerCertificate, member: str) -> ssl.SSLContext:
+def certificate_context(
+    tls: ListenerTls, certificate: ListenerCertificate, member: str, *, http2: bool = False
+) -> ssl.SSLContext:
     """The context of a further *certificate* of a listener with *tls*; neither names a file. *member* is what holds it.
 
     While it is in use, it is the same for the same certificate: reading a key takes OpenSSL 2 ms. Raises
@@ -100,11 +117,11 @@ def certificate_context(tls: ListenerTls, certificate: ListenerCertificate, memb
     """
     key = (
         *(certificate.cert, certificate.key, tls.client_auth.mode, tls.client_auth.ca),
-        *(tls.min_version, tls.max_version),
+        *(tls.min_version, tls.max_version, "h2" if http2 else ""),
     )
     context = _contexts.get(key)
     if context is None:
-        context = _contexts[key] = _context(tls, f"tls.{member}", certificate.cert, certificate.key)
+        context = _contexts[key] = _context(tls, f"tls.{member}", certificate.cert, certificate.key, http2=http2)
     return context
 
 
@@ -174,7 +191,7 @@ def ignore_unreadable_names() -> None:
     sys.unraisablehook = report
 
 
-def _context(tls: ListenerTls, member: str, cert: str, key: str) -> ssl.SSLContext:
+def _context(tls: ListenerTls, member: str, cert: str, key: str, *, http2: bool) -> ssl.SSLContext:
     """A certificate's context. All of a listener's are made the same way, since OpenSSL looks some things up in that of
     the client's choice, such as the authorities, and others in the default one, such as the versions."""
     try:
@@ -185,6 +202,7 @@ def _context(tls: ListenerTls, member: str, cert: str, key: str) -> ssl.SSLConte
             client_auth=tls.client_auth.mode,
             min_version=tls.min_version,
             max_version=tls.max_version,
+            http2=http2,
         )
     except TlsMaterialError as error:
         raise TlsMaterialError(f"{member}: cannot be used: {error}") from None

@@ -189,7 +189,9 @@ class _Compilation:
 
     def _add_listener(self, listener: ListenerEntity) -> Iterator[None]:
         try:
-            tls = None if listener.tls is None else (yield from self._tls_termination(listener.id, listener.tls))
+            tls = None
+            if listener.tls is not None:
+                tls = yield from self._tls_termination(listener.id, listener.tls, http2=listener.http2)
         except TlsMaterialError as error:
             self._problems.append(EntityProblem(listener.kind, listener.id, listener.name, str(error)))
         else:
@@ -198,17 +200,19 @@ class _Compilation:
                 self._metered[listener_key(listener)] = listener
             self._listeners[listener.bind_address] = listener_settings(listener, tls, meters)
 
-    def _tls_termination(self, listener_id: str, tls: ListenerTls) -> Generator[None, None, TlsTermination]:
+    def _tls_termination(
+        self, listener_id: str, tls: ListenerTls, *, http2: bool
+    ) -> Generator[None, None, TlsTermination]:
         """What was made for the last snapshot, while it says the same: its session tickets stay good."""
         known = self._tls_before.get(listener_id)
         if files_of(tls):
             tls = with_files_read(tls)
-        if known is not None and known[0] == tls:
+        if known is not None and known[0] == tls and known[1].http2 == http2:
             termination = known[1]
         else:
             auth = tls.client_auth
             terms = (auth.mode, auth.ca, tls.min_version, tls.max_version or "")
-            termination = TlsTermination((yield from building_listener_context(tls)), terms)
+            termination = TlsTermination((yield from building_listener_context(tls, http2=http2)), terms, http2)
         self.tls[listener_id] = (tls, termination)
         return termination
 
@@ -350,6 +354,7 @@ def listener_settings(
         max_connections=entity.max_connections,
         # Room for the request line and for each field's colon, space and CRLF beside what the limit counts.
         max_head=max(MAX_HEAD, max_fields_size * 2) + MAX_REQUEST_LINE,
+        http2=entity.http2,
         tls=tls,
         meters=meters,
     )

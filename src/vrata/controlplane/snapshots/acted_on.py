@@ -41,7 +41,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "port": WHOLE,
         "proxyProtocol": WHOLE,
         "tls": WHOLE,
-        "http2": OFF,
+        "http2": WHOLE,
         "serverName": WHOLE,
         "trustedProxies": WHOLE,
         "maxRequestHeadersKB": WHOLE,

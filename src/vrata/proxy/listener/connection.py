@@ -15,21 +15,17 @@ import structlog
 from vrata.expressions import PeerCertificate
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
-from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
 from vrata.proxy.listener.hop import NO_HOP, Hop, address_of
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings
-from vrata.proxy.listener.time_limits import TimedConnection
+from vrata.proxy.listener.time_limits import LINGER, TimedConnection
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, encode_chunk, encode_last_chunk
-from vrata.wire.http1.date import http_date
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head
-from vrata.wire.http1.status import STATUS_LINES, has_no_body
+from vrata.wire.http1.status import has_no_body
 
-LINGER = 2.0
-"""Seconds for which the rest of a refused request is read and dropped: closing at once would reset the connection and
-could destroy the answer before the client has read it (RFC 9112 §9.6)."""
 MAX_PIPELINED = 65536
 """Bytes of further requests kept while one is being answered; beyond it the connection is not read."""
 
@@ -306,11 +302,8 @@ class DownstreamConnection(TimedConnection):
         self._body_complete = False
         if self._response_started:
             self.abort()
-        elif error.status == 431:
-            self.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
         else:
-            body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (error.status, error.reason.encode())
-            self.respond(LocalResponse(error.status, b"content-type: application/json\r\n", body))
+            self.respond(self._request.refusal_answer(error, self._settings))
 
     def pause_reading(self) -> None:
         """Read nothing more from the client for now."""
@@ -336,35 +329,32 @@ class DownstreamConnection(TimedConnection):
         assert request is not None
         self._settle_persistence()
         status, body = response.status, response.body
-        parts = [STATUS_LINES[status], response.fields, request.response_lines, b"date: ", http_date()]
-        if not has_no_body(status):
-            parts.append(b"\r\ncontent-length: %d" % len(body))
-        server = self._settings.server
-        if server is not None:
-            parts += (b"\r\nserver: ", server)
+        head = request.answer_head(response, self._settings)
         if not self._keep_alive:
-            parts.append(b"\r\nconnection: close")
+            head += b"connection: close\r\n\r\n"
         elif request.head.minor == 0:
-            parts.append(b"\r\nconnection: keep-alive")
-        parts.append(b"\r\n\r\n")
+            head += b"connection: keep-alive\r\n\r\n"
+        else:
+            head += b"\r\n"
         if request.head.method == b"HEAD" or has_no_body(status):
             body = b""
-        parts.append(body)
         if request.meters is not None:
             request.answered(status, len(body))
         self._response_started = True
         self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
-        self._transport.write(b"".join(parts))
+        self._transport.write(head + body)
         self._response_ended()
 
     def fail(self, failure: Failure) -> None:
         """Send the error body for *failure*; a response that has begun is cut instead, so that it cannot look whole."""
-        if self._request is not None and self._request.meters is not None:
-            self._request.failed(failure.failure_class.label)
+        request = self._request
+        assert request is not None
+        if request.meters is not None:
+            request.failed(failure.failure_class.label)
         if self._response_started:
             self.abort()
         else:
-            self.respond(self._settings.render_failure(failure))
+            self.respond(request.failure_answer(failure, self._settings))
 
     def inform(self, head: ResponseHead) -> None:
         """Pass a 1xx head on; an HTTP/1.0 client would not understand it (RFC 9110 §15.2)."""

@@ -11,7 +11,7 @@ from vrata.wire.http1.head import RequestHead
 class Hop:
     """What is the same for all requests of a connection. Never changes."""
 
-    __slots__ = ("_certificate", "_forwarding", "_port", "_proxies", "_scheme", "certificate", "peer")
+    __slots__ = ("_certificate", "_client_uris", "_forwarding", "_port", "_proxies", "_scheme", "certificate", "peer")
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class Hop:
         self.peer = peer
         self.certificate = certificate
         self._scheme = scheme
+        self._client_uris = client_uris
         self._port = address.rpartition(":")[2].encode("ascii")
         self._certificate = b"x-forwarded-client-cert: %s\r\n" % client_uris if client_uris else b""
         self._forwarding = forwarding_lines(scheme, self._port) + self._certificate
@@ -38,6 +39,10 @@ class Hop:
 
     def __repr__(self) -> str:
         return f"<Hop {self.peer.decode()} {self._scheme.decode()} {self._port.decode()}>"
+
+    def under(self, address: str, trusted_proxies: TrustedProxies | None) -> Hop:
+        """The same hop where the listener has other settings."""
+        return Hop(self.peer, self._scheme, address, trusted_proxies, self._client_uris, self.certificate)
 
     def scheme_of(self, head: RequestHead) -> bytes:
         """``http`` or ``https``: what a trusted proxy says that its client used, else that of the connection."""

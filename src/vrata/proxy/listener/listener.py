@@ -72,8 +72,8 @@ class Listener:
         self._owner.accepted = self._owner.handshake_failures = 0
 
     def configure(self, settings: ListenerSettings) -> None:
-        """New settings, in force from each connection's next request on; TLS and the PROXY protocol, from the next
-        connection on.
+        """New settings, in force from each connection's next request on; TLS, HTTP/2 and the PROXY protocol, from the
+        next connection on.
 
         Connections that came in on other terms of these, or without what is asked for now, end after their request.
         """
@@ -185,5 +185,5 @@ class Listener:
         return cast(asyncio.BaseProtocol, protocol)
 
 
-def _terms(settings: ListenerSettings) -> tuple[tuple[str, ...] | None, TrustedProxies | None]:
-    return settings.tls.terms if settings.tls is not None else None, settings.proxy_protocol
+def _terms(settings: ListenerSettings) -> tuple[tuple[str, ...] | None, TrustedProxies | None, bool]:
+    return settings.tls.terms if settings.tls is not None else None, settings.proxy_protocol, settings.http2

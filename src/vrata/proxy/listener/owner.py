@@ -64,6 +64,12 @@ class ConnectionOwner:
         self.emptied.clear()
         return True
 
+    def succeeded(self, connection: OwnedConnection, successor: OwnedConnection) -> None:
+        """From now on *successor* stands for what was *connection*: the client goes on in another version of HTTP."""
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self.connections.add(successor)
+
     def may_linger(self, descriptor: int) -> bool:
         """Whether a connection for which there is no room may take a moment to close, holding *descriptor*."""
         return self.dismissed <= MAX_DISMISSED and self.admission.has_descriptors(descriptor)

@@ -11,15 +11,19 @@ from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse, RequestHandler
 from vrata.proxy.listener.body import SeenBody
 from vrata.proxy.listener.hop import Hop
+from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, RouteMeter
+from vrata.wire.http1.date import http_date
+from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead
+from vrata.wire.http1.status import STATUS_LINES, has_no_body
 from vrata.wire.http1.target import first_parameters
 
 _CONTINUE = ResponseHead(100)
 
 
 class ServingConnection(Protocol):
-    """What a request needs of the connection that it came in on."""
+    """What a request needs of the connection that it came in on, or of its stream where requests share one."""
 
     peer: bytes
     hop: Hop
@@ -39,7 +43,7 @@ class ServingConnection(Protocol):
 class DownstreamRequest(ClientRequest):
     """Implements :class:`vrata.proxy.contracts.ClientRequest` on a connection.
 
-    Once the response has ended the connection serves the next request, so every call here first checks that this
+    Once the response has ended a connection serves the next request, so every call here first checks that this
     request is still the one being served: a late upstream event must never write into another response.
     """
 
@@ -247,6 +251,31 @@ class DownstreamRequest(ClientRequest):
         """Read on."""
         if self._connection.serves(self):
             self._connection.resume_reading()
+
+    # -- what it is answered with by us -------------------------------------------------------------------------------
+
+    def answer_head(self, response: LocalResponse, settings: ListenerSettings) -> bytes:
+        """The head of *response* without what is said of the connection, and without its last line."""
+        parts = [STATUS_LINES[response.status], response.fields, self.response_lines, b"date: ", http_date()]
+        if not has_no_body(response.status):
+            parts.append(b"\r\ncontent-length: %d" % len(response.body))
+        server = settings.server
+        if server is not None:
+            parts += (b"\r\nserver: ", server)
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+    def failure_answer(self, failure: Failure, settings: ListenerSettings) -> LocalResponse:
+        """What the client is told when *failure* is all that came of the request."""
+        return settings.render_failure(failure)
+
+    def refusal_answer(self, error: MalformedMessage, settings: ListenerSettings) -> LocalResponse:
+        """What the client is told when the request is not acceptable."""
+        if error.status == FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
+            self.failed(FailureClass.REQUEST_HEADERS_TOO_LARGE.label)
+            return self.failure_answer(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE), settings)
+        body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (error.status, error.reason.encode())
+        return LocalResponse(error.status, b"content-type: application/json\r\n", body)
 
     # -- what is counted of it; these are called only where there are meters ------------------------------------------
 

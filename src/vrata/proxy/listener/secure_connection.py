@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 
 from vrata.proxy.listener.client_certificate import ClientCertificate
-from vrata.proxy.listener.connection import LINGER, DownstreamConnection
+from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
+from vrata.proxy.listener.time_limits import LINGER
 
 _PLAIN_HTTP_BODY = b"this port speaks HTTPS, the request came in plain HTTP\n"
 PLAIN_HTTP_ANSWER = (

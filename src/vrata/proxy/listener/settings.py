@@ -34,6 +34,8 @@ class TlsTermination:
     """For new connections; another one when anything about it changed."""
     terms: tuple[str, ...]
     """Who is let in, and how. Connections that were let in on other terms are not kept."""
+    http2: bool = False
+    """Whether HTTP/2 is among what is agreed on."""
 
 
 @dataclass(frozen=True)
@@ -61,5 +63,7 @@ class ListenerSettings:
     """Clients over all workers; 0 = any number."""
     meters: ListenerMeters | None = None
     """What counts the listener's traffic; None where no metrics are wanted."""
+    http2: bool = False
+    """Whether clients may speak HTTP/2."""
     tls: TlsTermination | None = None
     """None where clients speak in clear."""

@@ -20,6 +20,10 @@ from vrata.wire.http1.head import ResponseHead
 DRAIN_IDLE_GRACE = 0.5
 """Seconds that an idle connection stays open after a drain began, for the request that may be on its way."""
 
+LINGER = 2.0
+"""Seconds for which what a client still sends is read and dropped: closing at once would reset the connection and could
+destroy the answer before the client has read it (RFC 9112 §9.6)."""
+
 _log = structlog.get_logger("vrata.proxy.listener")
 
 

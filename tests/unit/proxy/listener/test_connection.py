@@ -19,7 +19,8 @@ from tests.support.downstream_client import (
 from tests.support.memory_transport import HIGH_WATER
 from vrata.net.deadlines import INTERVAL
 from vrata.proxy.contracts import Failure, FailureClass
-from vrata.proxy.listener.connection import LINGER, MAX_PIPELINED
+from vrata.proxy.listener.connection import MAX_PIPELINED
+from vrata.proxy.listener.time_limits import LINGER
 
 # -- pipelining (RFC 9112 §9.3.2) ------------------------------------------------------------------------------------
 

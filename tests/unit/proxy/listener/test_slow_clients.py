@@ -15,7 +15,7 @@ from tests.support.downstream_client import (
 )
 from tests.support.memory_transport import HIGH_WATER
 from vrata.net.deadlines import INTERVAL, NEVER
-from vrata.proxy.listener.connection import LINGER
+from vrata.proxy.listener.time_limits import LINGER
 from vrata.proxy.listener.settings import ListenerTimeouts
 
 MARGIN = 2 * INTERVAL
