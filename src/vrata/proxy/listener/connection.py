@@ -16,11 +16,12 @@ from vrata.expressions import PeerCertificate
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
-from vrata.proxy.listener.hop import NO_HOP, Hop, address_of
+from vrata.proxy.listener.hop import Hop, address_of
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings
-from vrata.proxy.listener.time_limits import LINGER, TimedConnection
+from vrata.proxy.listener.succession import SucceededConnection
+from vrata.proxy.listener.time_limits import LINGER
 from vrata.wire.http1.body import BodyDecoder, ChunkedBody, LengthBody, encode_chunk, encode_last_chunk
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head
@@ -35,7 +36,7 @@ _EMPTY_LINES = frozenset({b"\r", b"\r\n", b"\r\n\r"})
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
-class DownstreamConnection(TimedConnection):
+class DownstreamConnection(SucceededConnection):
     """The protocol object of one accepted connection."""
 
     def __init__(self, owner: ConnectionOwner) -> None:
@@ -44,10 +45,9 @@ class DownstreamConnection(TimedConnection):
         self.scheme = b"http"
         self.client_uris = b""
         self.client_certificate: PeerCertificate | None = None
-        self.hop = NO_HOP
         self._write_paused = False
+        self._is_new = True
         # Reading.
-        self._buffer = b""
         self._processing = False
         self._reading_paused = False
         self._input_ended = False
@@ -208,6 +208,10 @@ class DownstreamConnection(TimedConnection):
             self._head_deadline = now + self._settings.timeouts.client_header
             self._body_deadline = now + self._settings.timeouts.client_request
         settings = self._settings
+        if self._is_new:
+            if settings.http2 and self._begins_http2(data):
+                return None
+            self._is_new = False
         head = parse_request_head(data, settings.max_head)
         if head is None:
             self._buffer = data
@@ -216,6 +220,9 @@ class DownstreamConnection(TimedConnection):
         self._head_deadline = NEVER
         if settings.max_fields_size and head.fields_size > settings.max_fields_size:
             raise MalformedMessage(431, "request headers too large")
+        # What comes behind a request for HTTP/2 without waiting for an answer can only be another one of HTTP/1.
+        if settings.http2 and len(data) == head.size and self._upgraded(head, data, now):
+            return None
         return self._begin(head, data[head.size :], now)
 
     def _begin(self, head: RequestHead, rest: bytes, now: float) -> bytes | None:

@@ -20,13 +20,12 @@ from vrata.proxy.listener.time_limits import LINGER, Stall
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.grammar import MAX_FIELDS
 from vrata.wire.http1.head import RequestHead, parse_request_head
-from vrata.wire.http2.errors import ENHANCE_YOUR_CALM, NO_ERROR
+from vrata.wire.http2.errors import NO_ERROR
 from vrata.wire.http2.events import CONTENT, FAILED, GOAWAY, HEAD, PONG, RESET, SETTINGS, STREAM_ERROR, TRAILERS
-from vrata.wire.http2.guard import FrameGuard
 from vrata.wire.http2.session import SessionLimits, server_session
 
 DRAIN_GRACE = 1.0
-"""Seconds that a client has to answer when it is told that the connection will end; its streams are taken until then."""
+"""Seconds for an answer of a client that was told that the connection will end. Until then its streams are taken."""
 MAX_UNTAKEN = 128
 """Requests that are begun for a client that takes nothing of what is sent; beyond it the connection is not read."""
 
@@ -49,7 +48,10 @@ class Http2Connection(StreamCarrier):
         settings: ListenerSettings,
         upgraded: bytes | None = None,
     ) -> None:
-        """*hop* is the connection's under *settings*. *upgraded* are the client's, of a request to upgrade to HTTP/2."""
+        """*hop* is the connection's under *settings*; *upgraded* are those of a request for HTTP/2.
+
+        Raises ``ValueError`` where these are none.
+        """
         self._owner = owner
         self._loop = owner.loop
         self._transport = transport
@@ -57,7 +59,6 @@ class Http2Connection(StreamCarrier):
         self._settings = settings
         limits = SessionLimits(header_list=settings.max_head + MAX_FIELDS * _ENTRY_OVERHEAD)
         self._session = server_session(limits, upgraded)
-        self._guard = FrameGuard()
         self._streams: dict[int, Http2Stream] = {}
         self._leaving: list[int] = []
         """Streams whose response is complete, and was not sent yet when that was last asked."""
@@ -116,10 +117,6 @@ class Http2Connection(StreamCarrier):
         if self._closing:
             return
         now = self._loop.time()
-        flood = self._guard.feed(data, now)
-        if flood:
-            self._calm(flood)
-            return
         self._receiving = True
         try:
             self._receive(data, now)
@@ -197,7 +194,6 @@ class Http2Connection(StreamCarrier):
                     self._idle_if_empty(now)
             else:
                 self._act_on(kind, number, content, now)
-        self._head_deadline = self._guard_head(now)
 
     def _begin_request(self, number: int, text: bytes, content: bytes, end: bool, now: float) -> None:
         settings = self._owner.settings
@@ -231,9 +227,6 @@ class Http2Connection(StreamCarrier):
                 self._idle_if_empty(now)
             elif self._settings.meters is not None:
                 self._settings.meters.failed("bad_request")
-            flood = self._guard.count_error(now)
-            if flood:
-                self._calm(flood)
         elif kind == SETTINGS:
             if self._settings_deadline != NEVER:
                 self._settings_deadline = NEVER
@@ -284,9 +277,8 @@ class Http2Connection(StreamCarrier):
             stream = self._streams.get(number)
             if stream is not None:
                 stream.drained()
-        if session.is_over or (self._input_ended and not self._streams):
-            if not self._write_paused:
-                self._close_gracefully()
+        if (session.is_over or (self._input_ended and not self._streams)) and not self._write_paused:
+            self._close_gracefully()
 
     def _flush_all(self) -> None:
         """Write what may be sent, as far as the transport takes it."""
@@ -330,7 +322,7 @@ class Http2Connection(StreamCarrier):
             self.due(self._idle_deadline)
 
     def expire(self) -> None:
-        """The earliest limit is due. A stream of which one has passed ends, or the connection does, without an answer."""
+        """The earliest limit is due. A stream or the connection, of which it is, ends without an answer."""
         now = self._loop.time()
         self.deadline = NEVER
         unsent = self._transport.get_write_buffer_size()
@@ -376,15 +368,6 @@ class Http2Connection(StreamCarrier):
         self.due(deadline)
         return now >= deadline
 
-    def _guard_head(self, now: float) -> float:
-        """Until when the head has to be complete of which a part has come; NEVER where there is none."""
-        if not self._guard.head_unfinished:
-            return NEVER
-        if self._head_deadline == NEVER:
-            self._head_deadline = now + self._settings.timeouts.client_header
-            self.due(self._head_deadline)
-        return self._head_deadline
-
     def _time_out(self) -> None:
         _log.info("client timed out", peer=self._hop.peer.decode(), connection=repr(self))
         self.abort()
@@ -409,11 +392,6 @@ class Http2Connection(StreamCarrier):
         self._farewell_deadline = NEVER
         self._session.go_away(NO_ERROR)
         self.touched()
-
-    def _calm(self, reason: str) -> None:
-        """The client sends what makes work and leads to nothing (RFC 9113 §10.5)."""
-        _log.warning("HTTP/2 flood", peer=self._hop.peer.decode(), reason=reason)
-        self.refuse(ENHANCE_YOUR_CALM, reason)
 
     def refuse(self, code: int, reason: str) -> None:
         """End the connection with all its streams, and say why."""

@@ -49,9 +49,9 @@ class Http2Stream(ServingConnection):
     """Implements what :class:`DownstreamRequest` needs of its connection."""
 
     __slots__ = (
+        "_bodiless",
         "_body_complete",
         "_body_deadline",
-        "_bodiless",
         "_carrier",
         "_early",
         "_handler",
@@ -115,13 +115,13 @@ class Http2Stream(ServingConnection):
         self._taken = 0
         """How many of these had gone out when that was last asked."""
         self._stall_deadline = NEVER
+        self._input_ended = False
         # The tunnel.
         self._tunnel_wanted = False
         self._tunnel = False
         self._idle_deadline = NEVER
         self._early: list[bytes] | None = None
         """What the client has sent before there was a tunnel."""
-        self._input_ended = False
 
     def __repr__(self) -> str:
         if self._request is None:
@@ -133,7 +133,7 @@ class Http2Stream(ServingConnection):
     @property
     def expects_input(self) -> bool:
         """The client has not sent everything yet that is still of interest."""
-        return self._request is not None and (not self._body_complete or self._tunnel_wanted)
+        return self._request is not None and not self._input_ended
 
     def serves(self, request: DownstreamRequest) -> bool:
         """True until the response has ended."""
@@ -146,10 +146,10 @@ class Http2Stream(ServingConnection):
         settings = self._settings
         request = self._request = DownstreamRequest(self, head, settings.meters, now)
         self._bodiless = head.method == b"HEAD"
+        self._input_ended = end
         if head.upgrade:
             self._tunnel_wanted = True
             self._early = [content] if content else []
-            self._input_ended = end
             self._owner.handle(request, b"", True)
             return
         if head.has_body and not end:
@@ -166,12 +166,13 @@ class Http2Stream(ServingConnection):
         request = self._request = DownstreamRequest(self, RequestHead.unreadable(), self._settings.meters, now)
         request.refused(error.status)
         self._bodiless = text.startswith(b"HEAD ")
-        self._body_complete = end
+        self._input_ended = end
         self.respond(request.refusal_answer(error, self._settings))
 
     def content(self, content: bytes, end: bool) -> None:
         """More of the request's content, or of the client's side of the tunnel."""
         request = self._request
+        self._input_ended = end
         if request is None:
             self._session.consumed(self.number, len(content))
             self._carrier.touched()
@@ -192,6 +193,7 @@ class Http2Stream(ServingConnection):
     def trailers(self, lines: bytes) -> None:
         """The request's content has ended with trailers."""
         request = self._request
+        self._input_ended = True
         if request is None or self._body_complete:
             return
         if lines:
@@ -246,7 +248,6 @@ class Http2Stream(ServingConnection):
             self._carrier.touched()
 
     def _tunnel_data(self, data: bytes, end: bool) -> None:
-        self._input_ended = self._input_ended or end
         if not self._tunnel:
             # There is no tunnel yet, and the client gets no leave to send more than it was given for a start.
             assert self._early is not None
@@ -307,9 +308,7 @@ class Http2Stream(ServingConnection):
     def inform(self, head: ResponseHead) -> None:
         """Pass a 1xx head on."""
         if not self._response_started:
-            self._session.inform(
-                self.number, head.emit(chunked=False, close=False, keep_alive_1_0=False, server=None)
-            )
+            self._session.inform(self.number, head.emit(chunked=False, close=False, keep_alive_1_0=False, server=None))
             self._carrier.touched()
 
     def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
@@ -398,10 +397,7 @@ class Http2Stream(ServingConnection):
                 self._handler.pause_response()
 
     def _response_ended(self) -> None:
-        if self._tunnel_wanted:
-            if not self._input_ended:
-                self._session.leave_input(self.number)
-        elif not self._body_complete:
+        if not self._input_ended:
             self._session.leave_input(self.number)
         self._handler = None
         self._over()

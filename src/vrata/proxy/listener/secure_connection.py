@@ -5,14 +5,18 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
+from vrata.net.server_tls import is_fit_for_http2
+from vrata.net.tls_transport import TlsTransport
 from vrata.proxy.listener.client_certificate import ClientCertificate
 from vrata.proxy.listener.connection import DownstreamConnection
+from vrata.proxy.listener.http2_connection import Http2Connection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.time_limits import LINGER
+from vrata.wire.http2.errors import INADEQUATE_SECURITY
 
 _PLAIN_HTTP_BODY = b"this port speaks HTTPS, the request came in plain HTTP\n"
 PLAIN_HTTP_ANSWER = (
@@ -31,12 +35,14 @@ class SecureConnection(DownstreamConnection):
     def __init__(self, owner: ConnectionOwner) -> None:
         super().__init__(owner)
         self.scheme = b"https"
+        self._speaks_clear = False
 
     def handshake_completed(self, session: ssl.SSLObject) -> None:
         """Take down who the client is, once for all requests of the connection."""
         # Without a certificate that was verified there is nothing in it.
         certificate: Any = session.getpeercert()
         if not certificate:
+            self._agreed(session)
             return
         if session.session_reused and time.time() > ssl.cert_time_to_seconds(certificate["notAfter"]):
             # What a session ticket remembers of an earlier handshake is not verified again by OpenSSL.
@@ -46,6 +52,19 @@ class SecureConnection(DownstreamConnection):
         self.client_uris = uris_of(certificate)
         self.client_certificate = ClientCertificate(certificate)
         self._adopt(self._settings)  # what the upstream is told of the client is made once
+        self._agreed(session)
+
+    def _agreed(self, session: ssl.SSLObject) -> None:
+        """Go on in HTTP/2 if that is what was agreed on (RFC 7301)."""
+        if session.selected_alpn_protocol() != "h2":
+            return
+        successor = Http2Connection(self._owner, self._transport, self.hop, self._settings)
+        self._give_way(successor, self.deadline)
+        if not is_fit_for_http2(session):
+            successor.refuse(INADEQUATE_SECURITY, "TLS below what RFC 9113 section 9.2 asks for")
+
+    def _carry(self, successor: Http2Connection) -> None:
+        cast(TlsTransport, self._transport).carry(successor)
 
     def handshake_failed(self, reason: str, plain_http: bool) -> bytes:
         """Wait a moment until the client has read why, in an alert or in clear."""

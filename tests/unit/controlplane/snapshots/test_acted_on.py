@@ -39,7 +39,6 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
 
 
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
-    ("listener", {"http2": True}, "http2"),
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
     ("destination", {"options": {"http2": True}}, "options.http2"),
@@ -74,7 +73,7 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
         listeners=[
             listener(
                 address="127.0.0.1",
-                http2=False,
+                http2=True,
                 serverName="vrata",
                 trustedProxies=["10.0.0.0/8"],
                 maxRequestHeadersKB=64,

@@ -25,6 +25,9 @@ from vrata.controlplane.snapshots.resolution import Sources, UnresolvedSecretsEr
 from vrata.controlplane.store.base import Record
 from vrata.controlplane.store.memory import MemoryStore
 
+SIZES = {"histograms": {"sizeBuckets": [1.0]}}
+"""Of metrics, and not acted on yet."""
+
 
 def warnings_of(**collections: list[dict[str, Any]]) -> set[str]:
     return {str(found) for found in captured(**collections).warnings}
@@ -143,7 +146,7 @@ def test_an_attached_middleware_without_its_destination_is_refused() -> None:
 
 def test_all_refusals_are_listed_at_once() -> None:
     found = refusals_of(
-        listeners=[listener(http2=True), listener(id="l2", name="other")],
+        listeners=[listener(metrics=SIZES), listener(id="l2", name="other")],
         destinations=[destination(options={"http2": True, "discovery": {"type": "kubernetes"}})],
         routes=[route(middlewareIds=["gone"])],
     )
@@ -314,7 +317,7 @@ def test_capturing_stores_the_snapshot_and_a_refusal_stores_none() -> None:
         snapshot = await capturer.create("first")
         assert await store.read("snapshots", snapshot.id) == snapshot.body
         assert (await store.catalogue()).active_id is None
-        body = staged(listeners=[listener(serverName="{{secret:value:s1}}", http2=True)])["listeners"][0]
+        body = staged(listeners=[listener(serverName="{{secret:value:s1}}", metrics=SIZES)])["listeners"][0]
         await store.replace("listeners", Record("l1", "web", body))
         with pytest.raises(SnapshotRefusedError):
             await capturer.create("second")

@@ -18,8 +18,8 @@ from tests.support.stream_client import request
 from tests.support.tls_listener import terminating, trusting
 from vrata.net.descriptors import limit
 from vrata.proxy.listener.admission import LOG_INTERVAL, RESERVED, Admission, highest_descriptor_for_clients
-from vrata.proxy.listener.time_limits import LINGER
 from vrata.proxy.listener.owner import MAX_DISMISSED
+from vrata.proxy.listener.time_limits import LINGER
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_counts import create as create_table
 from vrata.proxy.runtime.shared_numbers import SharedCount

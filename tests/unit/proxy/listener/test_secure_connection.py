@@ -11,8 +11,8 @@ from tests.support.tls_listener import server_certificate
 from vrata.net.deadlines import INTERVAL
 from vrata.net.server_tls import server_context
 from vrata.net.tls_transport import TlsTransport
-from vrata.proxy.listener.time_limits import LINGER
 from vrata.proxy.listener.secure_connection import SecureConnection
+from vrata.proxy.listener.time_limits import LINGER
 
 
 class SecureClient(DownstreamClient):

@@ -15,8 +15,8 @@ from tests.support.downstream_client import (
 )
 from tests.support.memory_transport import HIGH_WATER
 from vrata.net.deadlines import INTERVAL, NEVER
-from vrata.proxy.listener.time_limits import LINGER
 from vrata.proxy.listener.settings import ListenerTimeouts
+from vrata.proxy.listener.time_limits import LINGER
 
 MARGIN = 2 * INTERVAL
 IDLE = LIMITS.idle_between_requests
