@@ -21,6 +21,7 @@ def observed_request(module: ModuleType, data: bytes) -> object:
         *(list(head.lines), list(head.passed), list(head.forwarded_for), head.size, head.fields_size),
         *(head.content_length, bool(head.chunked), bool(head.has_body)),
         *(bool(head.keep_alive), bool(head.expects_continue), bool(head.upgrade), bool(head.accepts_trailers)),
+        bool(head.is_grpc),
         *(head.values(name) for name in (b"x-forwarded-for", b"forwarded", b"host", b"x")),
         # One that was made is known by its length alone, and left out of what is emitted.
         *(head.request_id if len(head.request_id) != 32 else None, len(head.request_id)),
@@ -48,7 +49,8 @@ def observed_response(module: ModuleType, data: bytes) -> object:
     return (
         *(head.status, head.minor, list(head.passed), head.size, head.server, bool(head.dated)),
         *(head.content_length, bool(head.chunked), bool(head.keep_alive)),
-        *(bool(head.is_informational), bool(head.is_event_stream)),
+        *(bool(head.is_informational), bool(head.is_event_stream), bool(head.is_grpc)),
+        *(head.values(name) for name in (b"grpc-status", b"date", b"x", b"connection")),
         *(bool(head.body_expected(method)) for method in (b"GET", b"HEAD")),
         # The date of now may change between the two.
         heads if head.dated else None,

@@ -22,6 +22,7 @@ compiled_head: Any = pytest.importorskip("vrata.wire.http1.compiled_head", reaso
         b"PUT http://b/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3;x\r\n",
         b"OPTIONS * HTTP/1.0\r\nHost: [::1]:80\r\nX-Forwarded-For: q\r\nConnection: close, X\r\nX: \xe4 \r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nX-Request-Id: r\r\nConnection: x-request-id, te\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc;a\r\nContent-Type: application/grpc\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost:a\r\nX-Request-Id:r\r\nUpgrade:websocket\r\nConnection:upgrade\r\nTE:trailers\r\n\r\n",
     ],
 )
@@ -35,6 +36,7 @@ def test_requests(data: bytes) -> None:
     [
         b"HTTP/1.1 200 OK\r\nDate: x\r\nX:1\r\nContent-Length: 5\r\nServer: s\r\n\r\nabcde",
         b"HTTP/1.0 304 x\r\nDate: x\r\nConnection: close, x\r\nX: 1\r\nContent-Type: text/event-stream;a\r\n\r\n",
+        b"HTTP/1.1 200\r\nGrpc-Status:1\r\nContent-Type:application/grpc+a\r\nConnection:grpc-status\r\n\r\n",
         b"HTTP/1.1 204\r\nDate: y\r\nTransfer-Encoding: chunked\r\n\r\n",
     ],
 )

@@ -311,3 +311,35 @@ def test_invented_names_do_not_stay_in_memory() -> None:
         assert table[b"X-Invented-%d" % number] == PASS
     assert len(table) <= 4096
     assert table[b"cONTENT-lENGTH"] == CONTENT_LENGTH
+
+
+# -- gRPC (the gRPC protocol over HTTP/2, under "Requests") ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "is_grpc"),
+    [
+        (b"application/grpc", True),
+        (b"application/grpc+proto", True),
+        (b"application/grpc+json", True),
+        (b"application/grpc;a=b", True),
+        (b"application/grpc ; a=b", True),
+        (b"Application/gRPC+x", True),
+        (b"application/grpc\t", True),
+        # another protocol, which is plain HTTP to a proxy
+        (b"application/grpc-web", False),
+        (b"application/grpc-web+proto", False),
+        (b"application/grpcx", False),
+        (b"application/grp", False),
+        (b"application/json", False),
+        (b"", False),
+    ],
+)
+def test_requests_of_grpc(value: bytes, is_grpc: bool) -> None:
+    assert accepted(message(b"X: 1", b"Content-Type:" + value)).is_grpc is is_grpc
+
+
+def test_the_first_content_type_tells_and_none_is_none() -> None:
+    assert not accepted(message(b"content-type: a/b", b"content-type: application/grpc")).is_grpc
+    assert not accepted(message(b"x-content-type: application/grpc")).is_grpc
+    assert not accepted(message()).is_grpc

@@ -373,6 +373,28 @@ def test_event_streams(value: bytes, is_event_stream: bool) -> None:
     assert accepted(message(b"X: 1", b"content-type: " + value)).is_event_stream is is_event_stream
 
 
+@pytest.mark.parametrize(
+    ("value", "is_grpc"),
+    [
+        (b"application/grpc", True),
+        (b"Application/GRPC+proto ", True),
+        (b"application/grpc;charset=utf-8", True),
+        (b"application/grpc-web", False),
+        (b"application/json", False),
+    ],
+)
+def test_responses_of_grpc(value: bytes, is_grpc: bool) -> None:
+    assert accepted(message(b"X: 1", b"content-type: " + value)).is_grpc is is_grpc
+    assert not accepted(message(b"content-type: " + value, b"connection: content-type")).is_grpc
+
+
+def test_the_values_of_a_field() -> None:
+    head = accepted(message(b"Grpc-Status: 1 ", b"date: x", b"grpc-status:2", b"Y: 3", b"connection: y"))
+    assert head.values(b"grpc-status") == [b"1", b"2"]
+    assert head.values(b"date") == [b"x"]
+    assert head.values(b"y") == head.values(b"connection") == head.values(b"z") == []
+
+
 def test_informational_heads_are_told_apart() -> None:  # RFC 9110 §15.2
     assert accepted(message(line=b"HTTP/1.1 100 Continue")).is_informational
     assert not accepted(message()).is_informational

@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
+from vrata.wire.http1 import hop_fields, media_type, refusal, request_id
 from vrata.wire.http1 import interpreted_head as interpreted
-from vrata.wire.http1 import refusal, request_id
 from vrata.wire.http1 import target as target_rules
 from vrata.wire.http1.date import http_date
 from vrata.wire.http1.errors import MalformedMessage
@@ -114,16 +114,13 @@ cdef class RequestHead(_Head):
             self.id_made = True
         return 0
 
+    @property
+    def is_grpc(self):
+        cdef Field* field = self.find(b"content-type")
+        return field != NULL and self.names_grpc(field)
+
     def values(self, bytes name):
-        cdef const char* wanted = PyBytes_AS_STRING(name)
-        cdef Py_ssize_t n = PyBytes_GET_SIZE(name)
-        cdef const char* base = PyBytes_AS_STRING(self.raw)
-        cdef int i
-        found = []
-        for i in range(self.count):
-            if self.fields[i].name_end - self.fields[i].start == n and same(base + self.fields[i].start, wanted, n):
-                found.append(self.value(&self.fields[i]))
-        return found
+        return self.values_of(name, False)
 
     def header(self, str name):
         cdef bytes wanted = name.encode("latin-1", "replace")
@@ -252,7 +249,7 @@ cdef class RequestHead(_Head):
         nominated = self.read_connection()
         if nominated is not None:
             protocols = [self.value(&self.fields[i]) for i in range(self.count) if self.fields[i].code == UPGRADE]
-            self.upgrade = interpreted.asks_for_websocket(protocols, nominated, self.minor) and not self.has_body
+            self.upgrade = hop_fields.asks_for_websocket(protocols, nominated, self.minor) and not self.has_body
             if self.id_field != NULL and self.id_field.code != PASS:
                 self.id_field = NULL
         return 0
@@ -262,7 +259,7 @@ cdef class RequestHead(_Head):
             self.accepts_trailers = (
                 field.value_end - field.value_start == 8
                 and same(PyBytes_AS_STRING(self.raw) + field.value_start, b"trailers", 8)
-            ) or interpreted.names_trailers(self.value(field))
+            ) or hop_fields.names_trailers(self.value(field))
         return 0
 
 
@@ -304,7 +301,15 @@ cdef class ResponseHead(_Head):
         cdef Field* field = self.find(b"content-type")
         if field == NULL or field.code == DROP:
             return False
-        return interpreted.names_event_stream(self.value(field))
+        return media_type.names_event_stream(self.value(field))
+
+    @property
+    def is_grpc(self):
+        cdef Field* field = self.find(b"content-type")
+        return field != NULL and field.code != DROP and self.names_grpc(field)
+
+    def values(self, bytes name):
+        return self.values_of(name, True)
 
     cpdef bint body_expected(self, bytes request_method):
         return not (

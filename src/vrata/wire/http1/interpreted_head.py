@@ -31,6 +31,8 @@ from vrata.wire.http1.fields import (
     UPGRADE,
 )
 from vrata.wire.http1.grammar import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, TEXT, TOKEN
+from vrata.wire.http1.hop_fields import asks_for_websocket, check_transfer_encoding, names_trailers, read_connection
+from vrata.wire.http1.media_type import names_event_stream, names_grpc
 from vrata.wire.http1.refusal import check_unfinished_request, check_unfinished_response, diagnose_request
 from vrata.wire.http1.request_id import RequestIdSource, is_sane
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
@@ -54,7 +56,6 @@ HIDDEN = frozenset(
     }
 )
 """What no matcher sees: the host has a member of its own, and the others are claims that do not go on."""
-
 
 _request_ids = RequestIdSource()
 os.register_at_fork(after_in_child=_request_ids.forget)
@@ -161,10 +162,15 @@ class RequestHead:
             self._request_id = _request_ids.next()
         return self._request_id
 
+    @property
+    def is_grpc(self) -> bool:
+        """True for a request of gRPC, by its content type; gRPC-Web is another protocol."""
+        content_type = _content_type(self.lines)
+        return content_type is not None and names_grpc(content_type)
+
     def values(self, name: bytes) -> list[bytes]:
         """Every value of the field *name* (lower case) in order, as the client sent it, whether it goes on or not."""
-        split = (line.partition(b":") for line in self.lines)
-        return [value.strip(b" \t") for key, _, value in split if key.lower() == name]
+        return _values(self.lines, name)
 
     def header(self, name: str) -> str | None:
         """The first value of the field *name* (lower case), or None. ``Host`` is not visible here.
@@ -250,11 +256,18 @@ class ResponseHead:
     @property
     def is_event_stream(self) -> bool:
         """True for ``text/event-stream``, a response that is meant never to end."""
-        for line in self.passed:
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-type":
-                return names_event_stream(value)
-        return False
+        content_type = _content_type(self.passed)
+        return content_type is not None and names_event_stream(content_type)
+
+    @property
+    def is_grpc(self) -> bool:
+        """True for a response of gRPC, by its content type."""
+        content_type = _content_type(self.passed)
+        return content_type is not None and names_grpc(content_type)
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Every value of the field *name* (lower case) that goes on, in order."""
+        return _values(self.passed, name)
 
     def body_expected(self, request_method: bytes) -> bool:
         """False when no body follows whatever the fields say (RFC 9112 §6.3 rule 1)."""
@@ -446,9 +459,14 @@ def parse_response_head(data: bytes, max_head: int = MAX_HEAD) -> ResponseHead |
     return head
 
 
-def names_event_stream(content_type: bytes) -> bool:
-    """True when the value of Content-Type is ``text/event-stream``, with whatever parameters."""
-    return content_type.partition(b";")[0].strip(b" \t").lower() == b"text/event-stream"
+def _values(lines: list[bytes], name: bytes) -> list[bytes]:
+    split = (line.partition(b":") for line in lines)
+    return [value.strip(b" \t") for key, _, value in split if key.lower() == name]
+
+
+def _content_type(lines: list[bytes]) -> bytes | None:
+    values = _values(lines, b"content-type")
+    return values[0] if values else None
 
 
 def _content_length(value: bytes, previous: int) -> int:
@@ -456,38 +474,6 @@ def _content_length(value: bytes, previous: int) -> int:
     if previous >= 0 or not value.isdigit() or len(value) > 18:
         raise MalformedMessage(400, "malformed Content-Length")
     return int(value)
-
-
-def check_transfer_encoding(value: bytes, *, already: bool) -> None:
-    """Accept ``chunked``, once; *already* says that it was seen. Raises :class:`MalformedMessage`."""
-    coding = value.lower()
-    if not already and coding == b"chunked":
-        return
-    # RFC 9112 §6.1: an unknown coding is 501; chunked must come once and last.
-    if not already and coding.rpartition(b",")[2].strip(b" \t") == b"chunked" and coding.count(b"chunked") == 1:
-        raise MalformedMessage(501, "unsupported transfer coding")
-    raise MalformedMessage(400, "malformed Transfer-Encoding")
-
-
-def read_connection(values: list[bytes], minor: int) -> tuple[bool, set[bytes]]:
-    """Persistence (RFC 9112 §9.3), and the names of the fields that Connection nominates (RFC 9110 §7.6.1)."""
-    options = {option.strip(b" \t").lower() for value in values for option in value.split(b",")}
-    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
-    return keep_alive, options - {b"close", b"keep-alive", b""}
-
-
-def names_trailers(te: bytes) -> bool:
-    """True when ``trailers`` is a member of *te*, a value of TE (RFC 9110 §10.1.4)."""
-    return any(member.strip(b" \t").lower() == b"trailers" for member in te.split(b","))
-
-
-def asks_for_websocket(protocols: list[bytes], nominated: set[bytes], minor: int) -> bool:
-    """True for an upgrade (RFC 9110 §7.8) to WebSocket and nothing else.
-
-    Other protocols do not go on. An upstream that switched to HTTP/2 would take requests through the tunnel that no
-    route has seen.
-    """
-    return minor == 1 and b"upgrade" in nominated and [each.lower() for each in protocols] == [b"websocket"]
 
 
 def _without(lines: list[bytes], names: set[bytes]) -> list[bytes]:

@@ -334,7 +334,7 @@ cdef class _Head:
         if not self.chunked and field.value_end - field.value_start == 7 and same(p, b"chunked", 7):
             self.chunked = True
             return 0
-        interpreted.check_transfer_encoding(self.value(field), already=self.chunked)
+        hop_fields.check_transfer_encoding(self.value(field), already=self.chunked)
         return 0
 
     cdef set read_connection(self):
@@ -361,7 +361,7 @@ cdef class _Head:
                 self.keep_alive = False
                 return None
         values = [self.value(&self.fields[i]) for i in range(self.count) if self.fields[i].code == CONNECTION]
-        self.keep_alive, nominated = interpreted.read_connection(values, self.minor)
+        self.keep_alive, nominated = hop_fields.read_connection(values, self.minor)
         if not nominated:
             return None
         for i in range(self.count):
@@ -397,3 +397,27 @@ cdef class _Head:
             if self.fields[i].name_end - self.fields[i].start == n and same(base + self.fields[i].start, wanted, n):
                 return &self.fields[i]
         return NULL
+
+    cdef list values_of(self, bytes name, bint passed):
+        """Every value of the field *name* (lower case), or of those that are *passed* on."""
+        cdef const char* wanted = PyBytes_AS_STRING(name)
+        cdef Py_ssize_t n = PyBytes_GET_SIZE(name)
+        cdef const char* base = PyBytes_AS_STRING(self.raw)
+        cdef Field* field
+        cdef int i
+        cdef list found = []
+        for i in range(self.count):
+            field = &self.fields[i]
+            if passed and field.code != PASS and field.code != DATE:
+                continue
+            if field.name_end - field.start == n and same(base + field.start, wanted, n):
+                found.append(self.value(field))
+        return found
+
+    cdef bint names_grpc(self, Field* field):
+        """As vrata.wire.http1.media_type.names_grpc."""
+        cdef const char* p = PyBytes_AS_STRING(self.raw) + field.value_start
+        cdef Py_ssize_t n = field.value_end - field.value_start
+        if n < 16 or not same(p, b"application/grpc", 16):
+            return False
+        return n == 16 or p[16] == c'+' or p[16] == c';' or p[16] == c' ' or p[16] == c'\t'

@@ -1,0 +1,19 @@
+"""The media types that a proxy treats in a way of their own, as values of Content-Type."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_GRPC: Final = b"application/grpc"
+_AFTER_GRPC: Final = (b"", b"+", b";", b" ", b"\t")
+
+
+def names_grpc(content_type: bytes) -> bool:
+    """True when the value of Content-Type is ``application/grpc``, alone or with a ``+format`` or parameters."""
+    media_type = content_type[: len(_GRPC)].lower()
+    return media_type == _GRPC and content_type[len(_GRPC) : len(_GRPC) + 1] in _AFTER_GRPC
+
+
+def names_event_stream(content_type: bytes) -> bool:
+    """True when the value of Content-Type is ``text/event-stream``, with whatever parameters."""
+    return content_type.partition(b";")[0].strip(b" \t").lower() == b"text/event-stream"
