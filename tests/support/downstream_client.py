@@ -7,7 +7,8 @@ from collections.abc import Callable
 from tests.support.manual_loop import ManualLoop
 from tests.support.memory_transport import MemoryTransport
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.proxy.contracts import Failure, LocalResponse
+from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest
@@ -21,13 +22,24 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 LIMITS = ListenerTimeouts(client_header=10, client_request=60, client_response=40, idle_between_requests=120)
 
 
-def failure_response(failure: Failure) -> LocalResponse:
-    failure_class = failure.failure_class
-    return LocalResponse(failure_class.status, b"", failure_class.label.encode())
+class ShortAnswers(OwnAnswers):
+    """Says of a failure what it is called, and to gRPC no more than the code."""
+
+    def failure(self, failure: Failure, *, grpc: bool) -> LocalResponse:
+        failure_class = failure.failure_class
+        if grpc:
+            return LocalResponse(200, self.trailers(failure), b"")
+        return LocalResponse(failure_class.status, b"", failure_class.label.encode())
+
+    def trailers(self, failure: Failure) -> bytes:
+        return b"grpc-status: %d\r\n" % failure.failure_class.grpc_code
+
+    def refusal(self, status: int, reason: str, *, grpc: bool) -> LocalResponse:
+        return FailureAnswers("standard").refusal(status, reason, grpc=grpc)
 
 
 def settings(**changes: object) -> ListenerSettings:
-    values: dict[str, object] = {"render_failure": failure_response, "timeouts": LIMITS, **changes}
+    values: dict[str, object] = {"answers": ShortAnswers(), "timeouts": LIMITS, **changes}
     return ListenerSettings("l1", "listener", "127.0.0.1:3000", **values)  # type: ignore[arg-type]
 
 

@@ -25,16 +25,19 @@ async def retry_to(
     group: dict[str, Any] | None = None,
     listeners: list[dict[str, Any]] | None = None,
     options: dict[str, Any] | None = None,
+    forwarding: dict[str, Any] | None = None,
     **retry: Any,
 ) -> None:
     """Apply one route to one destination with an endpoint on each of *ports*; *retry* are its settings, if any.
 
-    *limits* are the destination's, *timeouts* the route's. The route is in *group* if that is given.
+    *limits* are the destination's, *timeouts* the route's, and *forwarding* is what else that says. It is in *group* if
+    that is given.
     """
     stated: dict[str, Any] = {**({"timeouts": limits} if limits else {}), **(options or {})}
     document = destination("backend", ports[0], **stated)
     document["endpoints"] = [{"host": "127.0.0.1", "port": port} for port in ports]
     settings: dict[str, Any] = {"timeouts": timeouts} if timeouts else {}
+    settings |= forwarding or {}
     if retry:
         settings["retry"] = {"backoff": AT_ONCE, **retry}
     await proxy.apply(

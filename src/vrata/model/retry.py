@@ -6,7 +6,17 @@ from vrata.model.duration import Duration, PositiveDuration
 from vrata.model.number import U32, Within
 from vrata.model.part import ListOf, Part
 
-RetryCondition = Literal["server-error", "gateway-error", "connection-failure", "retriable-codes"]
+RetryCondition = Literal[
+    "server-error",
+    "gateway-error",
+    "connection-failure",
+    "retriable-codes",
+    "cancelled",
+    "deadline-exceeded",
+    "internal",
+    "resource-exhausted",
+    "unavailable",
+]
 
 
 class Backoff(Part):
@@ -27,7 +37,8 @@ class Retry(Part):
     """Limit of one try, up to the response headers; absent or `0s` = none."""
     on: ListOf[RetryCondition] = ("server-error", "connection-failure")
     """Failures that are worth another try. Methods that are not idempotent are tried again after a status only if this
-    is stated, and after a failed connection only if nothing had been sent."""
+    is stated, and after a failed connection only if nothing had been sent. The last five are codes of gRPC, and mean a
+    response that has nothing else."""
     retriable_codes: ListOf[Annotated[int, Within(100, 599)]] = ()
     """Statuses that count with `retriable-codes`."""
     backoff: Backoff = Backoff()

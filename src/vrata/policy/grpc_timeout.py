@@ -1,4 +1,4 @@
-"""The cap of ``grpc-timeout``: how long a client of gRPC may have its call wait.
+"""``grpc-timeout``: how long a client of gRPC has its call wait, and the cap of it.
 
 The value is up to eight digits and a unit, one of ``H M S m u n`` for hours, minutes, seconds, milliseconds,
 microseconds and nanoseconds (the gRPC protocol over HTTP/2, under "Requests").
@@ -26,6 +26,12 @@ _VALUE: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _LINE: Final = re.compile(rb"\r\n(?i:grpc-timeout):[\t ]*([0-9]{1,8}[HMSmun])[\t ]*(?=\r\n)")
 
 
+def seconds_of(values: list[bytes]) -> float:
+    """Return the seconds that the first of *values*, those of ``grpc-timeout``, allows; infinite where it is none."""
+    found = _VALUE.fullmatch(values[0]) if values else None
+    return float("inf") if found is None else int(found[1]) * _NANOSECONDS[found[2]] / 1e9
+
+
 class GrpcTimeoutCap:
     """One route's ``maxGrpcTimeout``, made once."""
 
@@ -34,6 +40,8 @@ class GrpcTimeoutCap:
         self._limit = round(seconds * 1e9)
         self.text = _text(self._limit)
         """The value in the place of a greater one."""
+        self.seconds = seconds_of([self.text])
+        """The same in seconds."""
 
     def __repr__(self) -> str:
         return f"<GrpcTimeoutCap {self.text.decode()}>"

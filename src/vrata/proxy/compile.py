@@ -33,7 +33,7 @@ from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.action.retrying import RetrySettings
 from vrata.proxy.action.unavailable import UnavailableAction
 from vrata.proxy.destinations import DestinationFactory, limit_of
-from vrata.proxy.failures import renderer
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
 from vrata.proxy.meters import ListenerMeters, route_key
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key
@@ -338,7 +338,7 @@ def listener_settings(
         listener_id=entity.id,
         name=entity.name,
         address=entity.bind_address,
-        render_failure=renderer(entity.proxy_errors.detail),
+        answers=FailureAnswers(entity.proxy_errors.detail),
         timeouts=ListenerTimeouts(
             client_header=limit_of(timeouts.client_header.seconds),
             client_request=limit_of(timeouts.client_request.seconds),

@@ -12,6 +12,7 @@ from enum import Enum, unique
 from typing import Protocol
 
 from vrata.expressions import RequestVariables
+from vrata.policy import grpc_status
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.meters import DestinationMeter, ListenerMeters, RouteMeter
 from vrata.wire.http1.head import RequestHead, ResponseHead
@@ -19,19 +20,33 @@ from vrata.wire.http1.head import RequestHead, ResponseHead
 
 @unique
 class FailureClass(Enum):
-    """Why the proxy itself answers a request: the name clients see, and the status (docs/behaviour.md)."""
+    """Why the proxy itself answers a request: the name clients see, and the status (docs/behaviour.md).
 
-    NO_ROUTE = ("no_route", 404, "no matching route")
-    REQUEST_HEADERS_TOO_LARGE = ("request_headers_too_large", 431, "request headers too large")
-    NO_DESTINATION = ("no_destination", 502, "no destination available")
-    NO_ENDPOINT = ("no_endpoint", 502, "no healthy endpoint")
-    CIRCUIT_OPEN = ("circuit_open", 503, "circuit breaker open")
-    TIMEOUT = ("timeout", 504, "request timeout")
-    CONNECTION_REFUSED = ("connection_refused", 502, "upstream connection refused")
-    CONNECTION_RESET = ("connection_reset", 502, "upstream connection reset")
-    DNS_FAILURE = ("dns_failure", 502, "upstream host could not be resolved")
-    TLS_HANDSHAKE_FAILURE = ("tls_handshake_failure", 502, "upstream TLS handshake failed")
-    INTERNAL = ("internal_error", 500, "the proxy failed to handle the request")
+    The last is the code for clients of gRPC: that of the public table for the status of HTTP, but where the proxy knows
+    better what has happened. A limit of time is their deadline, or the like of it, and no 504 of somebody on the way.
+    """
+
+    NO_ROUTE = ("no_route", 404, "no matching route", grpc_status.UNIMPLEMENTED)
+    REQUEST_HEADERS_TOO_LARGE = (
+        "request_headers_too_large",
+        431,
+        "request headers too large",
+        grpc_status.RESOURCE_EXHAUSTED,
+    )
+    NO_DESTINATION = ("no_destination", 502, "no destination available", grpc_status.UNAVAILABLE)
+    NO_ENDPOINT = ("no_endpoint", 502, "no healthy endpoint", grpc_status.UNAVAILABLE)
+    CIRCUIT_OPEN = ("circuit_open", 503, "circuit breaker open", grpc_status.UNAVAILABLE)
+    TIMEOUT = ("timeout", 504, "request timeout", grpc_status.DEADLINE_EXCEEDED)
+    CONNECTION_REFUSED = ("connection_refused", 502, "upstream connection refused", grpc_status.UNAVAILABLE)
+    CONNECTION_RESET = ("connection_reset", 502, "upstream connection reset", grpc_status.UNAVAILABLE)
+    DNS_FAILURE = ("dns_failure", 502, "upstream host could not be resolved", grpc_status.UNAVAILABLE)
+    TLS_HANDSHAKE_FAILURE = (
+        "tls_handshake_failure",
+        502,
+        "upstream TLS handshake failed",
+        grpc_status.UNAVAILABLE,
+    )
+    INTERNAL = ("internal_error", 500, "the proxy failed to handle the request", grpc_status.INTERNAL)
 
     @property
     def label(self) -> str:
@@ -47,6 +62,11 @@ class FailureClass(Enum):
     def message(self) -> str:
         """One clause for clients, free of anything that came from the system or a peer."""
         return self.value[2]
+
+    @property
+    def grpc_code(self) -> int:
+        """The code of the answer to a request of gRPC."""
+        return self.value[3]
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,22 @@ class LocalResponse:
     fields: bytes
     """Header lines, each with its CRLF; without Content-Length, which follows from the body."""
     body: bytes
+
+
+class OwnAnswers(Protocol):
+    """What the proxy itself answers, at a listener's level of detail: JSON, or a status where gRPC is spoken."""
+
+    def failure(self, failure: Failure, *, grpc: bool) -> LocalResponse:
+        """The answer to a request that has failed; *grpc* tells that it is one of gRPC."""
+        ...
+
+    def trailers(self, failure: Failure) -> bytes:
+        """The trailer lines, each with its CRLF, that end a response of gRPC whose request fails after it has begun."""
+        ...
+
+    def refusal(self, status: int, reason: str, *, grpc: bool) -> LocalResponse:
+        """The answer to what is no acceptable request: *reason* is one clause without the peer's bytes in it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -194,6 +230,10 @@ class ClientRequest(RequestView, Protocol):
 
     def handled_by(self, handler: RequestHandler) -> None:
         """Send what follows of this request to *handler*."""
+        ...
+
+    def limited_by_handler(self) -> None:
+        """Its handler limits its time, and a stream may last: the listener's limits of requests hold no more for it."""
         ...
 
     def respond(self, response: LocalResponse) -> None:

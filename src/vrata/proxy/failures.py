@@ -1,4 +1,4 @@
-"""Failures as clients see them, at the three levels of detail (docs/behaviour.md)."""
+"""Failures as clients see them, at the three levels of detail (docs/behaviour.md): JSON, or a status of gRPC."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from vrata.proxy.contracts import CensusEntry, Failure, LocalResponse
+from vrata.policy import grpc_status
+from vrata.proxy.contracts import CensusEntry, Failure, LocalResponse, OwnAnswers
 
 _FIELDS = b"content-type: application/json\r\n"
 
 
 MOST_ENTRIES = 50
 """Endpoints that a census names: who asks for details must not make every failure a large response."""
+_MOST_IN_MESSAGE = 10
+"""Those that a status of gRPC names: clients take no more than 8 KiB of trailers as a rule."""
 
 
 def _minimal(failure: Failure) -> dict[str, Any]:
@@ -50,12 +53,49 @@ def _entry(entry: CensusEntry) -> dict[str, str]:
 _LEVELS: dict[str, Callable[[Failure], dict[str, Any]]] = {"minimal": _minimal, "standard": _standard, "full": _full}
 
 
-def renderer(detail: str) -> Callable[[Failure], LocalResponse]:
-    """The function that turns a failure into the answer of level *detail* (``minimal``, ``standard`` or ``full``)."""
-    members = _LEVELS[detail]
+class FailureAnswers(OwnAnswers):
+    """What clients are told of failures at level *detail* (``minimal``, ``standard`` or ``full``)."""
 
-    def render(failure: Failure) -> LocalResponse:
-        body = json.dumps(members(failure), separators=(",", ":")).encode() + b"\n"
+    def __init__(self, detail: str) -> None:
+        self._detail = detail
+        self._members = _LEVELS[detail]
+
+    def __repr__(self) -> str:
+        return f"<FailureAnswers {self._detail}>"
+
+    def failure(self, failure: Failure, *, grpc: bool) -> LocalResponse:
+        """The answer to a request that has failed; *grpc* tells that it is one of gRPC."""
+        if grpc:
+            return _status_alone(failure.failure_class.grpc_code, self._message(failure))
+        body = json.dumps(self._members(failure), separators=(",", ":")).encode() + b"\n"
         return LocalResponse(failure.failure_class.status, _FIELDS, body)
 
-    return render
+    def trailers(self, failure: Failure) -> bytes:
+        """The trailer lines that end a response of gRPC which had begun when its request failed."""
+        return grpc_status.status_lines(failure.failure_class.grpc_code, self._message(failure))
+
+    def refusal(self, status: int, reason: str, *, grpc: bool) -> LocalResponse:
+        """The answer to what is no acceptable request, with *status* and *reason* of plain HTTP."""
+        if grpc:
+            return _status_alone(grpc_status.of_http(status), f"bad_request: {reason}")
+        body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (status, reason.encode())
+        return LocalResponse(status, _FIELDS, body)
+
+    def _message(self, failure: Failure) -> str:
+        """What the level has to say, in one line, since a status of gRPC has no other place for it."""
+        members = self._members(failure)
+        text = str(members.pop("error"))
+        if "message" in members:
+            text += f": {members.pop('message')}"
+        del members["status"]  # that of HTTP, which is not sent
+        endpoints = members.pop("endpoints", [])
+        details = [f"{name} {value}" for name, value in members.items() if name != "endpointsOmitted"]
+        details += [" ".join(entry.values()) for entry in endpoints[:_MOST_IN_MESSAGE]]
+        if len(endpoints) > _MOST_IN_MESSAGE:
+            details.append("further endpoints")
+        return f"{text} ({'; '.join(details)})" if details else text
+
+
+def _status_alone(code: int, message: str) -> LocalResponse:
+    """A response without a message (Trailers-Only); its status of HTTP is always 200."""
+    return LocalResponse(200, b"content-type: application/grpc\r\n" + grpc_status.status_lines(code, message), b"")

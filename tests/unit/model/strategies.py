@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import strategies as st
+
+from vrata.model.retry import RetryCondition
 
 Documents = st.SearchStrategy[dict[str, Any]]
 
@@ -78,7 +80,7 @@ overrides = st.dictionaries(
 retries = an_object(
     {"attempts": u32},
     perAttemptTimeout=limits,
-    on=some(st.sampled_from(["server-error", "gateway-error", "connection-failure", "retriable-codes"])),
+    on=some(st.sampled_from(get_args(RetryCondition))),
     retriableCodes=some(st.integers(100, 599)),
     backoff=an_object(base=periods, max=periods),
 )

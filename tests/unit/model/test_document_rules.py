@@ -203,7 +203,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 ),
                 (
                     {"retry": {"attempts": 1, "on": ["server-error", "5xx"]}},
-                    'retry.on[1]: must be "server-error", "gateway-error", "connection-failure" or "retriable-codes", '
+                    'retry.on[1]: must be "server-error", "gateway-error", "connection-failure", "retriable-codes", '
+                    '"cancelled", "deadline-exceeded", "internal", "resource-exhausted" or "unavailable", '
                     'got "5xx"',
                 ),
                 (

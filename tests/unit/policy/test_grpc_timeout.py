@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vrata.model.duration import parse_duration
-from vrata.policy.grpc_timeout import GrpcTimeoutCap
+from vrata.policy.grpc_timeout import GrpcTimeoutCap, seconds_of
 
 SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -156,6 +156,38 @@ def test_what_comes_out_is_what_came_in_or_the_cap(limit: float, value: bytes) -
 def test_any_bytes_are_kept_unless_they_are_a_value(limit: float, value: bytes) -> None:
     if not re.fullmatch(rb"[0-9]{1,8}[HMSmun]", value):
         assert GrpcTimeoutCap(limit).capped(value) == value
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ([], float("inf")),
+        ([b"1H"], 3600.0),
+        ([b"2M"], 120.0),
+        ([b"3S", b"1S"], 3.0),
+        ([b"1500m"], 1.5),
+        ([b"250u"], 0.00025),
+        ([b"99999999n"], 0.099999999),
+        ([b"0n"], 0.0),
+        ([b"soon", b"1S"], float("inf")),
+        ([b"123456789S"], float("inf")),
+        ([b"1s"], float("inf")),
+        ([b""], float("inf")),
+    ],
+)
+def test_how_long_a_client_waits(values: list[bytes], seconds: float) -> None:
+    assert seconds_of(values) == pytest.approx(seconds)
+
+
+@given(values)
+def test_what_a_value_allows_is_its_length(value: bytes) -> None:
+    assert seconds_of([value]) == pytest.approx(length(value))
+
+
+@given(caps)
+def test_a_cap_in_seconds_is_what_its_text_says(limit: float) -> None:
+    cap = GrpcTimeoutCap(limit)
+    assert cap.seconds == pytest.approx(length(cap.text))
 
 
 def test_no_duration_is_no_cap() -> None:

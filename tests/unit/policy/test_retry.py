@@ -76,6 +76,28 @@ def test_without_conditions_there_are_two(members: dict[str, Any]) -> None:
     assert not subject.after_status(500, idempotent=False)
 
 
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [
+        ("cancelled", 1),
+        ("deadline-exceeded", 4),
+        ("internal", 13),
+        ("resource-exhausted", 8),
+        ("unavailable", 14),
+    ],
+)
+def test_conditions_that_are_codes_of_grpc(condition: str, code: int) -> None:
+    assert policy(on=[condition]).grpc_codes == {code}
+    assert policy(on=[condition, "internal"]).grpc_codes == {code, 13}
+    # They say nothing of statuses of HTTP, nor of connections.
+    assert not any(policy(on=[condition]).after_status(status, idempotent=True) for status in range(100, 600))
+    assert not policy(on=[condition]).after_failure(idempotent=True, nothing_sent=True)
+
+
+def test_no_code_of_grpc_is_a_failure_unless_it_is_named() -> None:
+    assert policy().grpc_codes == policy(on=["server-error", "connection-failure"]).grpc_codes == set()
+
+
 def test_stated_conditions_hold_for_every_method() -> None:
     assert policy(on=["server-error"]).after_status(500, idempotent=False)
     assert policy(on=["retriable-codes"], retriableCodes=[409]).after_status(409, idempotent=False)

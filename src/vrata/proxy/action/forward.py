@@ -14,6 +14,7 @@ import structlog
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.policy.grpc_timeout import GrpcTimeoutCap
+from vrata.proxy.action.grpc_call import NO_RESULT, GrpcCall
 from vrata.proxy.action.mirror import Copy, Mirror
 from vrata.proxy.action.session_search import ForwardsWhereItIsTold, SessionSearch
 from vrata.proxy.contracts import AttemptOwner, ClientRequest, Considered, Failure, FailureClass, RequestHandler
@@ -135,12 +136,18 @@ class ForwardAction(ForwardsWhereItIsTold):
         if meters is not None:
             request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
+        call = None
+        if head.is_grpc:
+            call = GrpcCall(head, cap, budget)
+            budget = call.budget
+            request.limited_by_handler()
         retrying = self._retrying
         if retrying is None:
             forward = Forward(self, request, destination, endpoint, budget)
         else:
             forward = retrying.forward(self, request, destination, endpoint, budget)
         forward.admission = admission
+        forward.call = call
         mirror = self._mirror
         if mirror is None:
             forward.start(emitted, content, end)
@@ -175,6 +182,7 @@ class Forward(RequestHandler, AttemptOwner):
         "_request",
         "_response",
         "admission",
+        "call",
         "copy",
         "deadline",
     )
@@ -202,6 +210,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._replayable = False
         self.admission: Admission | None = None
         """The right to be under way, where the destination is protected."""
+        self.call: GrpcCall | None = None
+        """What there is to a request of gRPC beside; None for any other."""
         self.copy: Copy | None = None
         """What goes to the mirror, while its body is still to come."""
 
@@ -286,9 +296,11 @@ class Forward(RequestHandler, AttemptOwner):
         """The response begins."""
         self._response = head
         status = head.status
-        self._record(status)
-        if self.admission is not None:
-            self.admission.settle(status)
+        call = self.call
+        if call is None:
+            self._judge(status)
+        else:
+            self._judge_call(call.begun(head, content, end, trailers), end)
         if end:
             self._finish()
         else:
@@ -301,6 +313,9 @@ class Forward(RequestHandler, AttemptOwner):
 
     def on_response_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response goes on."""
+        call = self.call
+        if call is not None:
+            self._judge_call(call.went_on(content, end, trailers), end)
         if end:
             self._finish()
         self._request.send_content(content, end, trailers)
@@ -372,16 +387,42 @@ class Forward(RequestHandler, AttemptOwner):
         It had none when a limit of ours kept the request from it, and it is over when its response has begun: how that
         ends has been counted.
         """
-        exchange = self._exchange
-        if self._response is None and exchange is not None and self._is_judged(failure_class):
+        if self._is_undecided and self._exchange is not None and self._is_judged(failure_class):
             self._record(failure_class.status)
+
+    @property
+    def _is_undecided(self) -> bool:
+        """Whether nothing that came of the response is its result: it has none, or is one of gRPC without a message."""
+        return self._response is None or (self.call is not None and self.call.is_undecided)
 
     def _is_judged(self, failure_class: FailureClass) -> bool:
         """Whether a failure says something of the upstream, and not only of our limits or of the client."""
         exchange = self._exchange
         if failure_class is FailureClass.CIRCUIT_OPEN:
             return False
+        call = self.call
+        if (
+            call is not None
+            and call.is_hurried
+            and failure_class is FailureClass.TIMEOUT
+            and self._action.loop.time() >= self._budget_deadline
+        ):
+            return False  # or a client in a hurry could have endpoints ejected, and open the circuit
         return exchange is None or not (exchange.waits_for_client or exchange.waits_for_place)
+
+    def _judge(self, status: int) -> None:
+        """The request has come to *status*, and so has the present attempt."""
+        self._record(status)
+        if self.admission is not None:
+            self.admission.settle(status)
+
+    def _judge_call(self, result: int, end: bool) -> None:
+        """The call has come to *result*, or to none that is known."""
+        if result != NO_RESULT:
+            self._judge(result)
+        elif not end and self.admission is not None and self.admission.is_probe:
+            # A stream may last for hours, in which the circuit would let nobody else through.
+            self.admission.settle(200)
 
     def _record(self, status: int) -> None:
         """The present attempt came to *status*."""
@@ -397,7 +438,7 @@ class Forward(RequestHandler, AttemptOwner):
         reason = ""
         if failure_class is FailureClass.CIRCUIT_OPEN:
             reason = detail  # a limit of ours: nothing in it comes from the upstream
-        elif self.admission is not None and self._response is None and self._is_judged(failure_class):
+        elif self.admission is not None and self._is_undecided and self._is_judged(failure_class):
             self.admission.settle(failure_class.status)
         failure = Failure(failure_class, destination, endpoint, reason, self._considered(failure_class))
         self._finish()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from vrata.net.deadlines import NEVER
+from vrata.policy import grpc_status
 from vrata.policy.retry import RetryPolicy
 from vrata.policy.retry_budget import RetryBudget
 from vrata.proxy.action.forward import (
@@ -22,6 +23,7 @@ from vrata.proxy.action.forward import (
     PooledDestination,
     PooledEndpoint,
 )
+from vrata.proxy.action.grpc_call import NO_RESULT, GrpcCall
 from vrata.proxy.contracts import ClientRequest, FailureClass
 from vrata.wire.http1.head import ResponseHead
 
@@ -156,10 +158,28 @@ class RetryingForward(Forward):
         if is_failure and self._retry(status, outcome := f"status {status}", outcome):
             self._record(status)
             return
+        if self.call is not None and self._retries_code(self.call, head, end):
+            return
         self._kept = None
         self._first = (b"", b"", True)
         self._give_share_back()
         super().on_response(head, content, end, trailers)
+
+    def _retries_code(self, call: GrpcCall, head: ResponseHead, end: bool) -> bool:
+        """Begin another attempt if the response has nothing but a code of gRPC after which that is to be done."""
+        codes = self._settings.policy.grpc_codes
+        if not codes:
+            return False
+        code = call.code_at_once(head, end)
+        if code not in codes:
+            return False
+        result = call.result_of(code)
+        outcome = f"gRPC status {grpc_status.NAMES[code]}"
+        if not self._retry(grpc_status.in_http(code), outcome, outcome):
+            return False
+        if result != NO_RESULT:
+            self._record(result)
+        return True
 
     def _attempt_over(self, failure_class: FailureClass, detail: str) -> None:
         self._blame(failure_class)

@@ -185,13 +185,21 @@ _PROBE = 2
 
 
 class Admission:
-    """The right of one request to be under way. It comes to a result at most once, and ends exactly once."""
+    """The right of one request to be under way. It comes to a result at most once, and ends exactly once.
+
+    A probe that is a stream is believed when it begins, and may come to another result when it ends.
+    """
 
     __slots__ = ("_is_probe", "_protection")
 
     def __init__(self, protection: Protection, is_probe: bool) -> None:
         self._protection = protection
         self._is_probe = is_probe
+
+    @property
+    def is_probe(self) -> bool:
+        """The request is what the half-open circuit waits for."""
+        return self._is_probe
 
     def settle(self, status: int) -> None:
         """The request has come to *status*, of the upstream's or of the proxy's own making."""

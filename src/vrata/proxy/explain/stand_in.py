@@ -28,6 +28,9 @@ class StandIn:
     def handled_by(self, handler: RequestHandler) -> None:  # noqa: D102
         raise AssertionError("only actions that answer at once are run")
 
+    def limited_by_handler(self) -> None:  # noqa: D102
+        raise AssertionError("only actions that answer at once are run")
+
     def fail(self, failure: Failure) -> None:  # noqa: D102
         raise AssertionError("only actions that answer at once are run")
 

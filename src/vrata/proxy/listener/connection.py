@@ -185,7 +185,7 @@ class DownstreamConnection(SucceededConnection):
                     break
                 data = rest
         except MalformedMessage as error:
-            self._refuse(error)
+            self._refuse(error, data)
         finally:
             self._processing = False
 
@@ -292,11 +292,13 @@ class DownstreamConnection(SucceededConnection):
         if len(data) > MAX_PIPELINED:
             self.pause_reading()
 
-    def _refuse(self, error: MalformedMessage) -> None:
-        """Answer bytes that are no acceptable request, and trust nothing that follows them."""
+    def _refuse(self, error: MalformedMessage, data: bytes) -> None:
+        """Answer *data*, which is no acceptable request, or not the rest of one; and trust nothing that follows."""
         _log.info("request refused", peer=self.peer.decode(), status=error.status, reason=error.reason)
         handler, self._handler = self._handler, None
+        text = b""
         if self._request is None:
+            text = data
             self._owner.request_began()
             unreadable = RequestHead.unreadable()
             self._request = DownstreamRequest(self, unreadable, self._settings.meters, self._loop.time())
@@ -310,7 +312,7 @@ class DownstreamConnection(SucceededConnection):
         if self._response_started:
             self.abort()
         else:
-            self.respond(self._request.refusal_answer(error, self._settings))
+            self.respond(self._request.refusal_answer(error, self._settings, text))
 
     def pause_reading(self) -> None:
         """Read nothing more from the client for now."""
@@ -327,6 +329,9 @@ class DownstreamConnection(SucceededConnection):
     def handled_by(self, handler: RequestHandler) -> None:
         """Body content and the client's disappearance go to *handler*."""
         self._handler = handler
+
+    def limited_by_handler(self) -> None:
+        """The limits stay: HTTP/1 has no streams both ways, for which they would have to go."""
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

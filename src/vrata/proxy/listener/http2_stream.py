@@ -167,7 +167,7 @@ class Http2Stream(ServingConnection):
         request.refused(error.status)
         self._bodiless = text.startswith(b"HEAD ")
         self._input_ended = end
-        self.respond(request.refusal_answer(error, self._settings))
+        self.respond(request.refusal_answer(error, self._settings, text))
 
     def content(self, content: bytes, end: bool) -> None:
         """More of the request's content, or of the client's side of the tunnel."""
@@ -236,6 +236,10 @@ class Http2Stream(ServingConnection):
         """Body content and the client's disappearance go to *handler*."""
         self._handler = handler
 
+    def limited_by_handler(self) -> None:
+        """The client has its time from whoever handles the request; but it has to take what it is sent."""
+        self._body_deadline = NEVER
+
     def _input_complete(self) -> None:
         self._body_complete = True
         self._body_deadline = NEVER
@@ -297,8 +301,14 @@ class Http2Stream(ServingConnection):
         assert request is not None
         if request.meters is not None:
             request.failed(failure.failure_class.label)
+        response = self._response
         if not self._response_started:
             self.respond(request.failure_answer(failure, self._settings))
+            return
+        if response is not None and response.is_grpc and response.content_length < 0 and not self._output_ended:
+            # No client of gRPC takes that for whole: the status is what ends a call, and it is not OK.
+            self._send(b"", True, self._settings.answers.trailers(failure))
+            self._response_ended()
             return
         # RFC 8441 §5: what is a reset on TCP is a stream that is cancelled.
         self._session.reset(self.number, CANCEL if self._tunnel else INTERNAL_ERROR)
@@ -422,8 +432,9 @@ class Http2Stream(ServingConnection):
         elif self._request is not None:
             limit = self._body_deadline
             if self._response_started and self._response_expiry < limit:
-                if self._response is not None and self._response.is_event_stream:
-                    self._response_expiry = NEVER  # such a response is not meant to end
+                response = self._response
+                if response is not None and (response.is_event_stream or response.is_grpc):
+                    self._response_expiry = NEVER  # such a response is not meant to end, or ends by its own deadline
                 else:
                     limit = self._response_expiry
         else:

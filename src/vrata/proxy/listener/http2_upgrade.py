@@ -7,7 +7,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead
-from vrata.wire.http1.interpreted_head import read_connection
+from vrata.wire.http1.hop_fields import read_connection
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
 """The answer, behind which the server's side of HTTP/2 begins."""

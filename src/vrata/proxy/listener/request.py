@@ -16,6 +16,7 @@ from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, Rout
 from vrata.wire.http1.date import http_date
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead
+from vrata.wire.http1.media_type import looks_like_grpc
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
 from vrata.wire.http1.target import first_parameters
 
@@ -30,6 +31,7 @@ class ServingConnection(Protocol):
 
     def serves(self, request: DownstreamRequest) -> bool: ...  # noqa: D102
     def handled_by(self, handler: RequestHandler) -> None: ...  # noqa: D102
+    def limited_by_handler(self) -> None: ...  # noqa: D102
     def respond(self, response: LocalResponse) -> None: ...  # noqa: D102
     def fail(self, failure: Failure) -> None: ...  # noqa: D102
     def inform(self, head: ResponseHead) -> None: ...  # noqa: D102
@@ -212,6 +214,11 @@ class DownstreamRequest(ClientRequest):
         if self._connection.serves(self):
             self._connection.handled_by(handler)
 
+    def limited_by_handler(self) -> None:
+        """The time that the client has for it is its handler's business."""
+        if self._connection.serves(self):
+            self._connection.limited_by_handler()
+
     def respond(self, response: LocalResponse) -> None:
         """Answer with a response of our own."""
         if self._connection.serves(self):
@@ -267,15 +274,15 @@ class DownstreamRequest(ClientRequest):
 
     def failure_answer(self, failure: Failure, settings: ListenerSettings) -> LocalResponse:
         """What the client is told when *failure* is all that came of the request."""
-        return settings.render_failure(failure)
+        return settings.answers.failure(failure, grpc=self._head.is_grpc)
 
-    def refusal_answer(self, error: MalformedMessage, settings: ListenerSettings) -> LocalResponse:
-        """What the client is told when the request is not acceptable."""
+    def refusal_answer(self, error: MalformedMessage, settings: ListenerSettings, text: bytes) -> LocalResponse:
+        """What the client is told when the request is not acceptable; *text* is its head where that is the reason."""
+        is_grpc = self._head.is_grpc or looks_like_grpc(text)
         if error.status == FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
             self.failed(FailureClass.REQUEST_HEADERS_TOO_LARGE.label)
-            return self.failure_answer(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE), settings)
-        body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (error.status, error.reason.encode())
-        return LocalResponse(error.status, b"content-type: application/json\r\n", body)
+            return settings.answers.failure(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE), grpc=is_grpc)
+        return settings.answers.refusal(error.status, error.reason, grpc=is_grpc)
 
     # -- what is counted of it; these are called only where there are meters ------------------------------------------
 

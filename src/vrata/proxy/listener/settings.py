@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from vrata.policy.client_address import TrustedProxies
-from vrata.proxy.contracts import Failure, LocalResponse
+from vrata.proxy.contracts import OwnAnswers
 from vrata.proxy.meters import ListenerMeters
 from vrata.wire.http1.head import MAX_HEAD
 
@@ -46,8 +45,8 @@ class ListenerSettings:
     name: str
     address: str
     """``host:port`` as bound."""
-    render_failure: Callable[[Failure], LocalResponse]
-    """Turns a failure into the answer that the listener's detail level asks for."""
+    answers: OwnAnswers
+    """What clients are told of failures, and of requests that are none."""
     timeouts: ListenerTimeouts = ListenerTimeouts()
     trusted_proxies: TrustedProxies | None = None
     """The peers whose word on their own clients is taken."""
