@@ -61,6 +61,8 @@ class HandledRequest:
         self.request = request
         self.content = content
         self.end = end
+        self.tunnelled = b""
+        self.tunnel_ended = False
         self.client_gone = 0
         self.paused = False
         request.handled_by(self)
@@ -71,7 +73,10 @@ class HandledRequest:
         self.end = end
 
     def on_tunnel_data(self, data: bytes, end: bool) -> None:
-        raise AssertionError("no tunnel was opened")
+        assert self.request.head.upgrade, "no tunnel was asked for"
+        assert not self.tunnel_ended
+        self.tunnelled += data
+        self.tunnel_ended = end
 
     def on_client_gone(self) -> None:
         self.client_gone += 1

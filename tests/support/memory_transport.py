@@ -42,6 +42,8 @@ class MemoryTransport(asyncio.Transport):
         self.ended = False
         """The write side was shut down."""
         self.aborted = False
+        self.writes = 0
+        """How often something was written."""
         protocol.connection_made(self)
 
     # -- the peer's side ----------------------------------------------------------------------------------------------
@@ -125,6 +127,7 @@ class MemoryTransport(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
         if self._closing or self.ended:
             return
+        self.writes += 1
         if self._peer_reads and not self._unsent:
             self.sent += data
             return
@@ -132,6 +135,9 @@ class MemoryTransport(asyncio.Transport):
         if len(self._unsent) > HIGH_WATER and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert (high, low) == (HIGH_WATER, LOW_WATER)

@@ -62,6 +62,7 @@ class Http2Connection(StreamCarrier):
         self._streams: dict[int, Http2Stream] = {}
         self._leaving: list[int] = []
         """Streams whose response is complete, and was not sent yet when that was last asked."""
+        self._stalled: list[Http2Stream] = []
         self.draining = False
         self._closed = False
         self._closing = False
@@ -261,6 +262,10 @@ class Http2Connection(StreamCarrier):
             if not self._receiving:
                 self._loop.call_soon(self._flush)
 
+    def stalled(self, stream: Http2Stream) -> None:
+        """Its client has to take some of what waits for it."""
+        self._stalled.append(stream)
+
     def answered(self, stream: Http2Stream) -> None:
         """The response is complete, or there will be none."""
         self._leaving.append(stream.number)
@@ -271,12 +276,17 @@ class Http2Connection(StreamCarrier):
             return
         session = self._session
         self._flush_all()
+        if self._stalled:
+            now = self._loop.time()
+            for stream in self._stalled:
+                stream.wait_for_client(now)
+            self._stalled.clear()
         if self._leaving:
             self._part()
         for number in session.drained():
-            stream = self._streams.get(number)
-            if stream is not None:
-                stream.drained()
+            caught_up = self._streams.get(number)
+            if caught_up is not None:
+                caught_up.drained()
         if (session.is_over or (self._input_ended and not self._streams)) and not self._write_paused:
             self._close_gracefully()
 
@@ -291,18 +301,19 @@ class Http2Connection(StreamCarrier):
     def _part(self) -> None:
         """Forget the streams whose response is on its way as a whole."""
         still = []
+        now = self._loop.time()
         for number in self._leaving:
             stream = self._streams.get(number)
             if stream is None:
                 continue
             if self._session.unsent(number):
                 still.append(number)
-                self.due(stream.wait_for_client())
+                stream.wait_for_client(now)
             else:
                 del self._streams[number]
                 self._taken_by = stream.taken_by
         self._leaving = still
-        self._idle_if_empty(self._loop.time())
+        self._idle_if_empty(now)
 
     # -- limits of time -----------------------------------------------------------------------------------------------
 

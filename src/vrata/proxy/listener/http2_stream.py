@@ -40,6 +40,10 @@ class StreamCarrier(Protocol):
         """There may be something to send."""
         ...
 
+    def stalled(self, stream: Http2Stream) -> None:
+        """More waits to be sent than should: when what can be sent is, the stream's client has to take some of it."""
+        ...
+
     def answered(self, stream: Http2Stream) -> None:
         """The response is complete, or there will be none; what is left of it is on its way."""
         ...
@@ -344,6 +348,7 @@ class Http2Stream(ServingConnection):
             self._session.respond(self.number, data, True)
         else:
             self._session.respond(self.number, data, False)
+            self._carrier.touched()
             if content or end:
                 self._send(content, end, trailers)
         if status == 101:
@@ -402,7 +407,7 @@ class Http2Stream(ServingConnection):
         self._carrier.touched()
         if is_full and not self._response_paused:
             self._response_paused = True
-            self._begin_stall(self._carrier.time())
+            self._carrier.stalled(self)
             if self._handler is not None and not end:
                 self._handler.pause_response()
 
@@ -461,14 +466,10 @@ class Http2Stream(ServingConnection):
         self._carrier.touched()
         self.gone(now)
 
-    def wait_for_client(self) -> float:
-        """The response is complete and not taken yet: from now on the client has to take some of it, now and then.
-
-        Returns the deadline.
-        """
+    def wait_for_client(self, now: float) -> None:
+        """The client does not keep up, which it may do for as long as it takes something now and then."""
         if self._stall_deadline == NEVER:
-            self._begin_stall(self._carrier.time())
-        return self._stall_deadline if self._stall_deadline < self._response_expiry else self._response_expiry
+            self._begin_stall(now)
 
     @property
     def taken_by(self) -> float:
@@ -476,7 +477,6 @@ class Http2Stream(ServingConnection):
         return self._response_expiry
 
     def _begin_stall(self, now: float) -> None:
-        """The client does not keep up, which it may do for as long as it takes something now and then."""
         self._taken = self._written - self._session.unsent(self.number)
         self._stall_deadline = now + self._settings.timeouts.idle_between_requests
         self._carrier.due(self._stall_deadline)

@@ -62,7 +62,14 @@ _HARD_FACTOR: Final = 4
 
 
 class _Connection(H2Connection):
-    """hyper-h2, which leaves Content-Length to us: a wrong one ends a stream, not the connection."""
+    """hyper-h2, which leaves Content-Length and the number of streams to us: what is wrong there ends a stream, not the
+    connection.
+    """
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """As if there were none; when it is asked, hyper-h2 forgets those that are over."""
+        return 0 * super().open_inbound_streams
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: Any) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)
@@ -207,7 +214,7 @@ class InterpretedSession(Session):
             self._events.append((PONG, 0, event.ping_data, 0))
 
     def _take_request(self, number: int, fields: Fields, ended: bool) -> None:
-        if self._said_goodbye:
+        if self._said_goodbye or len(self._open) >= self._limits.concurrent_streams:
             self._h2.reset_stream(number, errors.REFUSED_STREAM)
             return
         self._last_taken = number
