@@ -57,6 +57,10 @@ class MemoryTransport(asyncio.Transport):
         """The connection has ended, in whichever way."""
         return self._lost
 
+    def has_ended(self) -> bool:
+        """The write side was shut down."""
+        return self.ended
+
     def receive(self, data: bytes) -> None:
         """The peer has sent *data*."""
         assert self._reading, "the peer's bytes wait in the kernel"

@@ -188,16 +188,24 @@ class MultiplexingClient(DownstreamClient):
             return
         answer = self.answers[number]
         if isinstance(event, events.InformationalResponseReceived):
-            answer.informational.append(int(dict(event.headers)[":status"]))
+            answer.informational.append(int(dict(_decoded(event.headers))[":status"]))
         elif isinstance(event, events.ResponseReceived):
-            answer.fields = list(event.headers)
+            answer.fields = _decoded(event.headers)
         elif isinstance(event, events.DataReceived):
             answer.content += event.data
             if self.takes_content and event.flow_controlled_length:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, number)
         elif isinstance(event, events.TrailersReceived):
-            answer.trailers = list(event.headers)
+            answer.trailers = _decoded(event.headers)
         elif isinstance(event, events.StreamEnded):
             answer.ended = True
         elif isinstance(event, events.StreamReset):
             answer.reset = int(event.error_code)
+
+
+def _decoded(fields: Iterable[tuple[bytes | str, bytes | str]]) -> Fields:
+    return [(_text(name), _text(value)) for name, value in fields]
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -230,11 +230,11 @@ def test_a_drain_is_announced_and_streams_on_their_way_are_served() -> None:
     client.send(b"\x00\x00\x08\x06\x01\x00\x00\x00\x00farewell")
     said = client.transport.take()
     assert b"\x07\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00" in said  # GOAWAY, 1, NO_ERROR
-    assert not client.transport.ended
+    assert not client.transport.has_ended()
     client.handled[0].request.respond(local(b"the last"))
     client.loop.settle()
     assert b"the last" in client.transport.take()
-    assert client.transport.ended
+    assert client.transport.has_ended()
     client.transport.receive_eof()
     assert client.transport.closed
 
