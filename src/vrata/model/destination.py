@@ -79,9 +79,11 @@ class DestinationOptions(Part):
     discovery: Discovery | None = None
     """Finding endpoints; absent = only those that are listed."""
     http2: bool = False
-    """Speak HTTP/2 to the endpoints, as gRPC needs."""
+    """Speak HTTP/2 to the endpoints, as gRPC needs: over TLS as far as they agree to it, else in any case."""
     max_conns_per_host: U32 = 0
     """Connections to one endpoint at once; 0 = any number."""
+    max_requests_per_connection: U32 = 0
+    """Requests over one connection, after which it is closed; 0 = any number."""
 
 
 class Destination(Entity):

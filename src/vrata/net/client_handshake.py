@@ -23,12 +23,12 @@ class HandshakeFailed(Exception):  # noqa: N818 - named after what it reports
 async def shake_hands(
     loop: asyncio.AbstractEventLoop,
     sock: socket.socket,
-    factory: Callable[[], ProtocolT],
+    factory: Callable[[str], ProtocolT],
     tls: UpstreamTls,
     sessions: TlsSessions | None,
     timeout: float,
 ) -> ProtocolT:
-    """Shake hands on *sock* within *timeout* seconds, and return the protocol that *factory* then made.
+    """Shake hands on *sock* within *timeout* seconds, and return the protocol that *factory* made of what ALPN gave.
 
     It has to be a :class:`~vrata.net.tls_transport.SecuredProtocol`. A session of *sessions* is resumed, and what the
     server offers for the next time goes there. Raises :class:`HandshakeFailed`. *sock* is closed when this fails.
@@ -60,7 +60,7 @@ async def shake_hands(
 class _Handshake(Generic[ProtocolT]):
     """What the transport carries until the server is known."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, factory: Callable[[], ProtocolT], tls: UpstreamTls) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, factory: Callable[[str], ProtocolT], tls: UpstreamTls) -> None:
         self._factory = factory
         self._tls = tls
         self._transport = cast(TlsTransport, None)
@@ -77,7 +77,7 @@ class _Handshake(Generic[ProtocolT]):
             # Of the handshake's last words nothing is sent yet, so the server sees that it did not come about.
             self._transport.abort()
             return
-        protocol = self._factory()
+        protocol = self._factory(session.selected_alpn_protocol() or "")
         self._transport.carry(cast(SecuredProtocol, protocol))
         cast(SecuredProtocol, protocol).connection_made(cast(asyncio.BaseTransport, self._transport))
         self.outcome.set_result(protocol)

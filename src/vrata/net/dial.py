@@ -39,7 +39,7 @@ class DialError(Exception):
 async def dial(
     host: str,
     port: int,
-    factory: Callable[[], ProtocolT],
+    factory: Callable[[str], ProtocolT],
     *,
     resolver: ResolvesNames,
     connect_timeout: float,
@@ -48,7 +48,9 @@ async def dial(
     sessions: TlsSessions | None = None,
     handshake_timeout: float = NEVER,
 ) -> ProtocolT:
-    """Connect to *host*:*port* and return the protocol that *factory* made.
+    """Connect to *host*:*port* and return the protocol that *factory* made of what was agreed on by ALPN.
+
+    That is empty where nothing was: without TLS, or because the server does not know ALPN or what was offered.
 
     *resolver* is asked unless *host* is an address. *connect_timeout* (seconds, infinite for none) covers resolution
     and all addresses tried; *fallback_delay* is the head start of each address before the next one, of the other family
@@ -81,7 +83,7 @@ async def dial(
             raise DialError(DialStage.TLS_HANDSHAKE, str(error)) from error
     try:
         # Both event loops ask of a protocol that it has the methods, not that it inherits them.
-        _, protocol = await loop.create_connection(cast(Callable[[], asyncio.BaseProtocol], factory), sock=sock)
+        _, protocol = await loop.create_connection(lambda: cast(asyncio.BaseProtocol, factory("")), sock=sock)
     except OSError as error:
         sock.close()
         raise DialError(DialStage.CONNECT, str(error)) from error

@@ -22,8 +22,11 @@ from vrata.model.tls import DEFAULT_MIN_VERSION, DestinationTls
 from vrata.net import pem_file
 from vrata.net.tls_material import TlsMaterialError, limit_versions, pair_read, reason_of, text_read
 
-_PROTOCOLS: Final = ("http/1.1",)
-"""What is offered by ALPN (RFC 7301)."""
+HTTP2: Final = "h2"
+"""What ALPN calls HTTP/2 over TLS (RFC 9113 §3.2)."""
+
+_HTTP1: Final = ("http/1.1",)
+_BOTH: Final = (HTTP2, *_HTTP1)
 
 _LEGACY_CIPHERS: Final = "DEFAULT:@SECLEVEL=0"
 """The signatures of TLS 1.0 and 1.1 are below OpenSSL's usual level."""
@@ -43,6 +46,8 @@ class UpstreamTls:
     """What the server is asked for, and what its certificate has to say; an IP address is not sent (RFC 6066 §3)."""
     names: tuple[str, ...] = ()
     """Of these alternative names the certificate has to carry one instead; empty for none."""
+    http1: UpstreamTls | None = None
+    """The same for a connection that is to speak HTTP/1; None where this one offers nothing else."""
 
     def refusal(self, session: ssl.SSLObject) -> str:
         """Why the server of *session*, whose certificate OpenSSL has found to be good, is another one than we mean."""
@@ -103,18 +108,28 @@ def is_confirmed(session: ssl.SSLObject) -> bool:
     return session.version() != "TLSv1.3" or (found is not None and found.has_ticket)
 
 
-def upstream_tls(tls: DestinationTls, host: str) -> UpstreamTls:
-    """How to reach a destination on *host* whose *tls* names no files. Raises :class:`TlsMaterialError`."""
+def upstream_tls(tls: DestinationTls, host: str, *, http2: bool = False) -> UpstreamTls:
+    """How to reach a destination on *host* whose *tls* names no files. Raises :class:`TlsMaterialError`.
+
+    By ALPN (RFC 7301) HTTP/1.1 is offered, and with *http2* HTTP/2 before it.
+    """
+    server_name, names = (tls.sni or host).removesuffix("."), tuple(map(str, tls.subject_alt_names))
+    http1 = UpstreamTls(_shared_context(tls, _HTTP1), server_name, names)
+    return UpstreamTls(_shared_context(tls, _BOTH), server_name, names, http1) if http2 else http1
+
+
+def _shared_context(tls: DestinationTls, protocols: tuple[str, ...]) -> ssl.SSLContext:
     has_names = bool(tls.subject_alt_names)
     certificate = (tls.cert, tls.key) if tls.mode == "mtls" else ("", "")
-    key = (*certificate, tls.ca, tls.min_version or "", tls.max_version or "", "names" if has_names else "")
+    versions = (tls.min_version or "", tls.max_version or "")
+    key = (*certificate, tls.ca, *versions, "names" if has_names else "", *protocols)
     context = _contexts.get(key)
     if context is None:
         try:
-            context = _contexts[key] = _context(tls, has_names)
+            context = _contexts[key] = _context(tls, has_names, protocols)
         except (OSError, ValueError) as error:
             raise TlsMaterialError(f"tls: cannot be used: {reason_of(error)}") from None
-    return UpstreamTls(context, (tls.sni or host).removesuffix("."), tuple(map(str, tls.subject_alt_names)))
+    return context
 
 
 _contexts: WeakValueDictionary[tuple[str, ...], ssl.SSLContext] = WeakValueDictionary()
@@ -138,14 +153,14 @@ def files_of(tls: DestinationTls) -> list[Path]:
     return [Path(value) for value in values if value and not is_pem(value)]
 
 
-def _context(tls: DestinationTls, has_names: bool) -> ssl.SSLContext:
+def _context(tls: DestinationTls, has_names: bool, protocols: tuple[str, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     oldest = tls.min_version or DEFAULT_MIN_VERSION
     limit_versions(context, oldest, tls.max_version)
     if oldest in ("TLSv1_0", "TLSv1_1"):
         context.set_ciphers(_LEGACY_CIPHERS)
-    context.set_alpn_protocols(_PROTOCOLS)
+    context.set_alpn_protocols(protocols)
     context.check_hostname = not has_names
     # A subject's common name is no name of a server (RFC 9525 §2).
     context.hostname_checks_common_name = False

@@ -103,7 +103,7 @@ class Compiler:
         selectors.tables.splits = self._tables.splits
         self._tables = selectors.tables
         scope = replace(plan.metrics_scope, endpoints=frozenset(factory.endpoints))
-        return replace(plan, uses=replace(factory.uses, tls=plan.uses.tls), metrics_scope=scope)
+        return replace(plan, uses=replace(factory.uses, speech=plan.uses.speech), metrics_scope=scope)
 
 
 class _Compilation:

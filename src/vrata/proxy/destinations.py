@@ -16,7 +16,7 @@ from vrata.proxy.destination.destination import Destination
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.selection import Endpoint
 from vrata.proxy.members import members
-from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Uses
+from vrata.proxy.runtime.registry import PoolKey, RuntimeRegistry, Speech, Uses
 from vrata.proxy.selectors import Selector, SelectorFactory
 from vrata.proxy.upstream.queue import ConnectionLimits
 
@@ -31,7 +31,7 @@ class DestinationFactory:
         self._destinations: set[str] = set()
         self._protected: set[str] = set()
         self._judged: set[str] = set()
-        self._tls: dict[str, UpstreamTls] = {}
+        self._speech: dict[str, Speech] = {}
         self.endpoints: set[tuple[str, str]] = set()
         """Destination ID and ``host:port`` of each."""
 
@@ -43,12 +43,12 @@ class DestinationFactory:
             frozenset(self._destinations),
             frozenset(self._protected),
             frozenset(self._judged),
-            self._tls,
+            self._speech,
         )
 
     def making(self, entity: DestinationEntity) -> Generator[None, None, PooledDestination]:
         """Make the destination of *entity*. Raises :class:`~vrata.net.tls_material.TlsMaterialError`."""
-        self._secure(entity)
+        self._settle_speech(entity)
         selector = yield from self.populating(entity)
         timeouts = entity.options.timeouts
         return Destination(
@@ -90,13 +90,15 @@ class DestinationFactory:
         selector.follow(registry.live_standing(entity.id), options.panic_threshold)
         return selector
 
-    def _secure(self, entity: DestinationEntity) -> None:
-        tls = entity.options.tls
-        if tls.mode == "none":
-            return
-        if upstream_tls.files_of(tls):
-            tls = upstream_tls.with_files_read(tls)
-        self._tls[entity.id] = upstream_tls.upstream_tls(tls, entity.host)
+    def _settle_speech(self, entity: DestinationEntity) -> None:
+        options = entity.options
+        tls: UpstreamTls | None = None
+        if options.tls.mode != "none":
+            stated = options.tls
+            if upstream_tls.files_of(stated):
+                stated = upstream_tls.with_files_read(stated)
+            tls = upstream_tls.upstream_tls(stated, entity.host, http2=options.http2)
+        self._speech[entity.id] = Speech(tls, options.http2, options.max_requests_per_connection)
 
     def _protection(self, entity: DestinationEntity) -> Protection | None:
         breaker = entity.options.circuit_breaker

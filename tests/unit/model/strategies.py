@@ -183,6 +183,7 @@ destinations = entity(
         discovery=an_object({"type": st.just("kubernetes")}),
         http2=flags,
         maxConnsPerHost=u32,
+        maxRequestsPerConnection=u32,
     ),
 )
 

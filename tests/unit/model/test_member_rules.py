@@ -200,6 +200,7 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
     ("destination", "options.discovery.type", ABSENT, "is required"),
     ("destination", "options.http2", "h2", "must be true or false, got a string"),
     ("destination", "options.maxConnsPerHost", -1, U32.format(-1)),
+    ("destination", "options.maxRequestsPerConnection", -1, U32.format(-1)),
     # Route: match.
     ("route", "match.path", "a", 'must start with "/", got "a"'),
     ("route", "match.pathPrefix", "a", 'must start with "/", got "a"'),

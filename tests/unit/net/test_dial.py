@@ -65,7 +65,7 @@ def connect(
         protocol = await dial(
             host,
             port,
-            Hanging,
+            lambda _: Hanging(),
             resolver=resolver if resolver is not None else Names(localhost=["127.0.0.1"]),
             connect_timeout=connect_timeout,
             fallback_delay=fallback_delay,
@@ -180,7 +180,9 @@ class Recording(SimulatedLoop):
 def test_families_take_turns_and_each_address_has_its_head_start() -> None:
     loop = Recording()  # type: ignore[abstract] # nobody asks it for the rest
     resolver = Names(name=["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"])
-    dialling = loop.create_task(dial("name", 80, Hanging, resolver=resolver, connect_timeout=5, fallback_delay=0.3))
+    dialling = loop.create_task(
+        dial("name", 80, lambda _: Hanging(), resolver=resolver, connect_timeout=5, fallback_delay=0.3)
+    )
     loop.advance(4.9)
     assert not dialling.done()
     assert loop.tried == [
@@ -203,7 +205,7 @@ def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 5) -> Secured
         protocol = await dial(
             host,
             port,
-            Secured,
+            lambda _: Secured(),
             resolver=Names(),
             connect_timeout=5,
             fallback_delay=0.05,

@@ -94,7 +94,7 @@ async def test_a_dial_of_the_product(loop: VirtualTimeLoop, network: MemoryNetwo
     network.names["backend.test"] = ["2001:db8::1", HOST]
     network.serve(HOST, PORT, lambda: far)
     network.path("2001:db8::1", PORT).is_silent = True
-    dialled = partial(dial, factory=Ear, resolver=network, connect_timeout=1, fallback_delay=0.3)
+    dialled = partial(dial, factory=lambda _: Ear(), resolver=network, connect_timeout=1, fallback_delay=0.3)
     near = await dialled("backend.test", PORT)
     near.transport.write(b"x")
     await quiet()

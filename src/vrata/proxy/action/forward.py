@@ -34,6 +34,9 @@ PooledEndpoint: TypeAlias = Endpoint[EndpointPool]
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 """Methods that may be sent again after a connection died under them (RFC 9110 §9.2.2)."""
 
+MAX_REFUSALS = 3
+"""How often a request is sent again at once because an upstream that speaks HTTP/2 has not acted on it."""
+
 _CONTINUE = ResponseHead(100)
 
 _log = structlog.get_logger("vrata.proxy.action")
@@ -178,6 +181,7 @@ class Forward(RequestHandler, AttemptOwner):
         "_exchange",
         "_first",
         "_head_deadline",
+        "_refusals",
         "_replayable",
         "_request",
         "_response",
@@ -208,6 +212,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._response: ResponseHead | None = None
         self._first = (b"", b"", True)
         self._replayable = False
+        self._refusals = 0
+        """How often it was sent again because the upstream had not acted on it."""
         self.admission: Admission | None = None
         """The right to be under way, where the destination is protected."""
         self.call: GrpcCall | None = None
@@ -237,7 +243,7 @@ class Forward(RequestHandler, AttemptOwner):
         )
         head, content, end = self._first
         chunked = request_head.chunked
-        trailers = self._request.trailers if chunked and end else b""
+        trailers = self._request.trailers if end else b""
         self._exchange.start(head, content, end, chunked=chunked, fresh=fresh, trailers=trailers)
 
     # -- the client's side --------------------------------------------------------------------------------------------
@@ -325,14 +331,27 @@ class Forward(RequestHandler, AttemptOwner):
         self._request.end_tunnel()
 
     def on_attempt_failed(self, failure_class: FailureClass, detail: str) -> None:
-        """The attempt is over. A connection that died idle says nothing about the upstream: try once on a fresh one."""
+        """The attempt is over; it may have said nothing about the upstream, and then there is another one at once."""
         exchange = self._exchange
-        if exchange is not None and exchange.reused and self._replayable and self._response is None:
+        if exchange is None or self._response is not None:
+            self._attempt_over(failure_class, detail)
+            return
+        if exchange.unprocessed and not exchange.nothing_sent:
+            # Whatever its method, the upstream has not acted on it. No connection with room is known to refuse.
+            is_repeated, fresh = self._refusals < MAX_REFUSALS and self._rewind(), False
+            self._refusals += 1
+        else:
+            is_repeated = fresh = exchange.reused and self._replayable
+        if is_repeated:
             self._head_deadline = NEVER
             self._settle_deadline()
-            self._attempt(fresh=True)
-            return
-        self._attempt_over(failure_class, detail)
+            self._attempt(fresh=fresh)
+        elif self._exchange is not None:
+            self._attempt_over(failure_class, detail)
+
+    def _rewind(self) -> bool:
+        """Take the request from its beginning again; false when that is not at hand, or the request is over."""
+        return self._first[2]
 
     def on_upstream_full(self) -> None:
         """The upstream does not keep up."""

@@ -187,10 +187,17 @@ class RetryingForward(Forward):
         # Whoever was not even let in by the limits of the destination does not knock again.
         if self._response is None and exchange is not None and failure_class is not FailureClass.CIRCUIT_OPEN:
             policy = self._settings.policy
-            is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.nothing_sent)
+            is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.unprocessed)
             if is_retried and self._retry(failure_class.status, failure_class.message, detail):
                 return
         self._fail(failure_class, detail)
+
+    def _rewind(self) -> bool:
+        kept = self._kept
+        if kept is None:
+            return super()._rewind()
+        self._take_up(kept)
+        return self._is_under_way
 
     # -- from one attempt to the next ---------------------------------------------------------------------------------
 
@@ -243,20 +250,26 @@ class RetryingForward(Forward):
         self._endpoint = endpoint
         self._count_retry(self._number, endpoint)
         self._number += 1
-        # The client may have been held back by the last attempt, or while there was none.
-        request.resume_body()
+        self._take_up(kept)
         if not self._is_under_way:
             return  # what came then was no acceptable body
-        body = b"".join(kept)
-        self._first = (self._numbered(self._head), body, self._body_ended)
-        self._replayable = self._body_ended and self._idempotent
-        self._kept = [body] if self._kept_size <= MAX_KEPT else None
-        if request.head.expects_continue and not body and not self._body_ended:
+        if request.head.expects_continue and not self._first[1] and not self._body_ended:
             self._continue_deadline = self._action.loop.time() + self._destination.timeouts.expect_continue
             self._settle_deadline()
         self._attempt_began = self._action.loop.time()
         self._attempt_deadline = self._attempt_began + self._settings.policy.per_attempt_timeout
         self._attempt(fresh=False)
+
+    def _take_up(self, kept: list[bytes]) -> None:
+        """Begin the next attempt with what is *kept* of the body."""
+        # The client may have been held back by the last attempt, or while there was none.
+        self._request.resume_body()
+        if not self._is_under_way:
+            return
+        body = b"".join(kept)
+        self._first = (self._numbered(self._head), body, self._body_ended)
+        self._replayable = self._body_ended and self._idempotent
+        self._kept = [body] if self._kept_size <= MAX_KEPT else None
 
     def _choose_again(self) -> PooledEndpoint | None:
         """The endpoint of the next attempt: one not tried yet, else any but the last, else the same again.

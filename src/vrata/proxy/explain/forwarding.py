@@ -178,6 +178,8 @@ def _unknown(destinations: Iterable[Destination], forward: Forward) -> Iterable[
         yield "circuit breakers: the request is refused where one is open"
     if any(each.max_conns_per_host for each in options):
         yield "maxConnsPerHost: the request waits or fails where an endpoint has no connection to spare"
+    if any(each.http2 and each.tls.mode != "none" for each in options):
+        yield "http2: an endpoint that agrees to HTTP/1.1 alone is spoken to in that"
     if any(each.discovery is not None for each in options):
         yield "discovery: endpoints that were found at run time"
     if forward.mirror is not None:

@@ -30,6 +30,25 @@ from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoin
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.proxy.upstream.queue import UNLIMITED, ConnectionLimits, Queue
 
+
+@dataclass(frozen=True)
+class Speech:
+    """How the endpoints of a destination are spoken to."""
+
+    tls: UpstreamTls | None = None
+    """How connections are secured; None = they are in clear."""
+    http2: bool = False
+    max_requests: int = 0
+    """Requests over one connection; 0 = any number."""
+
+    def shape(self, pool: EndpointPool) -> None:
+        """Have *pool* speak like that from now on."""
+        pool.max_requests = self.max_requests
+        pool.secure(self.tls, http2=self.http2)
+
+
+IN_CLEAR: Final = Speech()
+
 PoolKey = tuple[str, str, int]
 """Destination ID, host, port: two destinations never share connections, since their protection differs."""
 
@@ -45,8 +64,8 @@ class Uses:
     """Destinations with a circuit breaker."""
     judged: frozenset[str] = frozenset()
     """Destinations whose endpoints are judged by their failures."""
-    tls: Mapping[str, UpstreamTls] = field(default_factory=dict)
-    """By destination ID: how its connections are secured. The others are spoken to in clear."""
+    speech: Mapping[str, Speech] = field(default_factory=dict)
+    """By destination ID. The others are spoken to as :data:`IN_CLEAR`."""
 
 
 NOTHING: Final = Uses()
@@ -71,7 +90,7 @@ class RuntimeRegistry:
         self._resolver = resolver if resolver is not None else Resolver(tasks)
         self._pools: dict[PoolKey, EndpointPool] = {}
         self._queues: dict[str, Queue] = {}
-        self._tls: Mapping[str, UpstreamTls] = {}
+        self._speech: Mapping[str, Speech] = {}
         self._streaks: dict[PoolKey, FailureStreaks] = {}
         self._rotations: dict[str, Rotation] = {}
         self._retry_budgets: dict[str, RetryBudget] = {}
@@ -109,7 +128,7 @@ class RuntimeRegistry:
         pool = self._pools.get(key)
         if pool is None:
             pool = self._pools[key] = EndpointPool(host, port, self._sweeper, self._tasks, self._resolver)
-            pool.secure(self._tls.get(destination_id))
+            self._speech.get(destination_id, IN_CLEAR).shape(pool)
         return pool
 
     def streaks(self, destination_id: str, host: str, port: int) -> FailureStreaks:
@@ -187,11 +206,11 @@ class RuntimeRegistry:
 
     def keep_only(self, uses: Uses) -> None:
         """A new plan is in force: what it does not use takes no new work and goes when its last exchange has ended."""
-        self._tls = uses.tls
+        self._speech = uses.speech
         for key in [key for key in self._pools if key not in uses.pools]:
             self._pools.pop(key).retire()
         for key, pool in self._pools.items():
-            pool.secure(uses.tls.get(key[0]))
+            uses.speech.get(key[0], IN_CLEAR).shape(pool)
         self._limit(uses.pools)
         for key in list(self._streaks):
             if key not in uses.pools or key[0] not in uses.judged:

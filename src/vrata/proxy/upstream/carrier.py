@@ -41,6 +41,10 @@ class ResponseReader(Protocol):
         """The upstream has ended the TLS handshake after we had completed it."""
         ...
 
+    def on_unprocessed(self, detail: str) -> None:
+        """The upstream has not acted on the request, nor will it, whatever becomes of others."""
+        ...
+
     def on_full(self) -> None:
         """The upstream reads slower than the request is written."""
         ...
@@ -53,7 +57,7 @@ class ResponseReader(Protocol):
 class Carrier(Protocol):
     """What carries one exchange, from :meth:`begin` to one of :meth:`complete`, :meth:`leave` and :meth:`close`.
 
-    It also ends when its reader is told of the end of the response's carrier: broken or refused.
+    It also ends when its reader is told of its end: broken, refused or unprocessed.
     """
 
     @property

@@ -6,7 +6,7 @@ from vrata.net.dial import DialError, DialStage
 from vrata.proxy.contracts import AttemptOwner, FailureClass, UpstreamTimeouts
 from vrata.proxy.upstream.carrier import Carrier, ResponseReader
 from vrata.proxy.upstream.pool import EndpointPool
-from vrata.proxy.upstream.queue import TooManyWaiting, Waiting
+from vrata.proxy.upstream.waiting import TooManyWaiting, Waiting
 from vrata.wire.http1.head import ResponseHead
 
 MAX_UNSENT = 65536
@@ -38,6 +38,7 @@ class Exchange(ResponseReader):
         "_request_complete",
         "_timeouts",
         "_trailers",
+        "_unprocessed",
         "_unsent",
         "_unsent_size",
         "_waiting",
@@ -70,6 +71,7 @@ class Exchange(ResponseReader):
         self._request_complete = False
         self._over = False
         self._paused = False
+        self._unprocessed = False
         self._fresh = False
         self._half_closed = False
         """One side of the tunnel has ended."""
@@ -86,13 +88,21 @@ class Exchange(ResponseReader):
         elif self._carrier is not None:
             state = "running"
         else:
-            state = "waiting" if self._waiting is not None else "dialling"
+            state = "waiting" if self.waits_for_place else "dialling"
         return f"<Exchange {self.method.decode()} {self._pool.host}:{self._pool.port} {state}>"
 
     @property
     def nothing_sent(self) -> bool:
         """True as long as there was no connection to send on; until the exchange is cancelled."""
         return bool(self._head)
+
+    @property
+    def unprocessed(self) -> bool:
+        """True when it is certain that the upstream has not acted on the request, whatever method it has.
+
+        It was not sent, or the upstream has said so (RFC 9113 §8.7).
+        """
+        return self._unprocessed or bool(self._head)
 
     @property
     def waits_for_client(self) -> bool:
@@ -112,7 +122,7 @@ class Exchange(ResponseReader):
         *trailers* are lines, each with its CRLF, and come with the end of a *chunked* body.
         """
         self._request_complete = end
-        carrier = None if fresh else self._pool.take_idle()
+        carrier = None if fresh else self._pool.take(self.upgrade)
         if carrier is None:
             self._head = head
             self._chunked = chunked
@@ -121,17 +131,15 @@ class Exchange(ResponseReader):
             self._keep(content)
             self._fresh = fresh
             try:
-                self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed)
+                self._waiting = self._pool.dial(self._timeouts, self._connected, self._dial_failed, self.upgrade)
             except TooManyWaiting as refusal:
-                self._over = True
-                self._latency = None  # nothing was learnt of the endpoint
-                self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, str(refusal))
+                self._dial_failed(refusal)
             return
         self.reused = True
         self._carrier = carrier
         carrier.begin(self)
         carrier.send_head(head, content, end, chunked, trailers)
-        if end:
+        if end and not self._over:
             self._owner.on_request_sent()
 
     def send(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
@@ -217,13 +225,18 @@ class Exchange(ResponseReader):
         head, content, trailers = self._head, b"".join(self._unsent), self._trailers
         self._forget_unsent()
         carrier.send_head(head, content, self._request_complete, self._chunked, trailers)
-        if self._request_complete:
+        if self._request_complete and not self._over:
             self._owner.on_request_sent()
         return True
 
-    def _dial_failed(self, error: DialError) -> None:
-        if not self._over:
-            self._over = True
+    def _dial_failed(self, error: DialError | TooManyWaiting) -> None:
+        if self._over:
+            return
+        self._over = True
+        if isinstance(error, TooManyWaiting):
+            self._latency = None  # nothing was learnt of the endpoint
+            self._owner.on_attempt_failed(FailureClass.CIRCUIT_OPEN, str(error))
+        else:
             self._failed()
             self._owner.on_attempt_failed(_DIAL_FAILURES[error.stage], str(error))
 
@@ -264,6 +277,12 @@ class Exchange(ResponseReader):
     def on_refused(self, detail: str) -> None:
         """The upstream has ended the handshake after we had completed it: in TLS 1.3 it is the last to judge."""
         self._broken(FailureClass.TLS_HANDSHAKE_FAILURE, detail)
+
+    def on_unprocessed(self, detail: str) -> None:
+        """The upstream has refused the request, or gone before it took it: that says nothing of how long it takes."""
+        self._unprocessed = True
+        self._latency = None
+        self._broken(FailureClass.CONNECTION_RESET, detail)
 
     def on_full(self) -> None:
         """The upstream reads slower than the client writes."""

@@ -56,6 +56,8 @@ class Http1Connection(Carrier):
         """The alert with which the upstream has ended the handshake after we had completed it."""
         self._transport = cast(asyncio.Transport, None)
         self.deadline = NEVER
+        self.generation = 0
+        """Which of its pool's ways of connecting it was made by; -1 when it is for one exchange alone."""
         self.served = 0
         self.closed = False
         self._left = -1

@@ -3,10 +3,13 @@
 The pool decides at once from what it has; only a dial waits. The connection that was used last is used first, so that
 the others can grow old and be closed.
 
+Where the endpoint speaks HTTP/2 a connection is kept as long as it has streams, and who finds none with room for
+another joins a dial that is under way (:mod:`vrata.proxy.upstream.shared_connections`).
+
 With a limit there is a *queue*: who finds neither an idle connection nor a free place waits in it, first come first
-served, and gets the first connection that becomes idle or the first place that becomes free. While somebody waits no
-connection is idle. The pools of one destination share the queue (:mod:`vrata.proxy.upstream.queue`), and places are
-shared with the other workers (:mod:`vrata.proxy.upstream.places`).
+served, and gets the first connection that becomes idle, the first stream that becomes free, or the first place. While
+somebody waits no connection is idle. The pools of one destination share the queue (:mod:`vrata.proxy.upstream.queue`),
+and places are shared with the other workers (:mod:`vrata.proxy.upstream.places`).
 """
 
 from __future__ import annotations
@@ -21,13 +24,18 @@ from vrata.model.host import host_and_port
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.net.resolver import Resolver, ResolvesNames
-from vrata.net.upstream_tls import TlsSessions, UpstreamTls
+from vrata.net.upstream_tls import HTTP2, TlsSessions, UpstreamTls
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
+from vrata.proxy.upstream.carrier import Carrier
 from vrata.proxy.upstream.http1_connection import ConnectionPool, Http1Connection
+from vrata.proxy.upstream.http2_connection import Http2Connection, SharedPool
+from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import Places
-from vrata.proxy.upstream.queue import Queue, QueuedPool, Waiting
+from vrata.proxy.upstream.queue import Queue, QueuedPool
+from vrata.proxy.upstream.shared_connections import SharedConnections
+from vrata.proxy.upstream.waiting import Dial, TooManyWaiting, Waiting
 
 _log = structlog.get_logger("vrata.proxy.upstream")
 
@@ -40,8 +48,14 @@ and cost a dial for each request of every burst above it. This one is there for 
 must not hold descriptors by the thousand for a minute and a half."""
 
 
-class EndpointPool(ConnectionPool, QueuedPool):
-    """Connections of one worker to one endpoint. Survives swaps; a swap may change its limit, and how it is secured."""
+MAX_TRIES = 3
+"""Connections that may come about without room for a request that has hoped for them."""
+
+_ALONE = -1
+
+
+class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
+    """Connections of one worker to one endpoint. Survives swaps; a swap may change its limits, and what it speaks."""
 
     def __init__(
         self,
@@ -58,12 +72,20 @@ class EndpointPool(ConnectionPool, QueuedPool):
         self._loop = asyncio.get_running_loop()
         self._tasks = tasks
         self._resolver = resolver if resolver is not None else Resolver(tasks)
-        self.idle: list[Http1Connection] = []
-        self._connections: set[Http1Connection] = set()
-        self._dialling: set[asyncio.Task[None]] = set()
+        self.idle: list[Http1Connection | Http2Connection] = []
+        # By age, so that what is closed together is closed in the same order in every run.
+        self._connections: dict[Http1Connection | Http2Connection, None] = {}
+        self._dialling: dict[Dial, None] = {}
+        self._shared = SharedConnections()
         self.retired = False
         self.tls: UpstreamTls | None = None
         """How connections are secured that are opened from now on; :meth:`secure` changes it."""
+        self.http2 = False
+        """Connections that are opened from now on are to speak HTTP/2; over TLS as far as the endpoint does."""
+        self.max_requests = 0
+        """Requests over one connection; 0 = any number."""
+        self._generation = 0
+        """Counts the changes of the two: connections of an earlier one serve no further requests."""
         self._sessions: TlsSessions | None = None
         self.latency: PeakEwma | None = None
         """How long attempts take; None when nobody wants to know."""
@@ -74,7 +96,7 @@ class EndpointPool(ConnectionPool, QueuedPool):
         self.line: OrderedDict[Waiting, None] = OrderedDict()
         self.held = 0
         """Connections that the queue knows of."""
-        self.leaving: set[Http1Connection] = set()
+        self.leaving: set[Http1Connection | Http2Connection] = set()
         """Connections that are about to end."""
         self._lost = 0
         """Those of them whose end we know, while their sockets are still open."""
@@ -93,8 +115,8 @@ class EndpointPool(ConnectionPool, QueuedPool):
 
     @property
     def in_flight(self) -> int:
-        """Attempts under way: connections that are used, are being dialled, or are waited for."""
-        return len(self._connections) - len(self.idle) + len(self._dialling) + len(self.line)
+        """Attempts under way: those that have a connection or a stream, hope for a dial, or wait."""
+        return len(self._connections) - len(self.idle) + len(self._dialling) + len(self.line) + self._shared.beside
 
     @property
     def in_use(self) -> int:
@@ -105,42 +127,62 @@ class EndpointPool(ConnectionPool, QueuedPool):
         """Seconds of the clock that :attr:`latency` is measured on."""
         return self._loop.time()
 
-    def take_idle(self) -> Http1Connection | None:
-        """The most recently used idle connection, or None."""
+    def take(self, is_tunnel: bool = False) -> Carrier | None:
+        """A carrier for one exchange at once, or None; with *is_tunnel* one that can carry an upgrade to WebSocket."""
+        if self.http2:
+            shared = self._shared.find(is_tunnel)
+            if shared is not None:
+                return self.open(shared)
         idle = self.idle
-        while idle:
-            connection = idle.pop()
-            if not connection.closed:
-                return connection
+        at = len(idle)
+        while at:
+            at -= 1
+            connection = idle[at]
+            if isinstance(connection, Http1Connection):
+                del idle[at]
+                if not connection.closed:
+                    return connection
         return None
 
     def dial(
         self,
         timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-    ) -> Waiting | None:
-        """Open a connection and give it to *connected*, which says whether it wants it; or call *failed*.
+        connected: Callable[[Carrier], bool],
+        failed: Callable[[DialError | TooManyWaiting], None],
+        is_tunnel: bool = False,
+    ) -> Waiting:
+        """Open a connection and give what carries an exchange on it to *connected*, or call *failed*.
 
-        When the limit leaves no place for it, this is done later, or a connection that has become idle is given;
-        what is returned then takes the request out of the queue again (:meth:`leave`). Raises
-        :class:`~vrata.proxy.upstream.queue.TooManyWaiting`.
+        *connected* says whether it wants it. When the limit leaves no place for a connection, this is done later, or
+        one that has become idle is given. What is returned takes the request back (:meth:`leave`). Raises
+        :class:`~vrata.proxy.upstream.waiting.TooManyWaiting`.
         """
-        queue = self._queue
-        if queue is not None:
-            return queue.enter(self, timeouts, connected, failed)
-        self.start_dial(timeouts, connected, failed)
-        return None
+        waiting = Waiting(timeouts, connected, failed, is_tunnel)
+        self.seek(waiting)
+        return waiting
+
+    def seek(self, waiting: Waiting) -> None:
+        """Find a connection for *waiting*, for which there is none yet. Raises like :meth:`dial`."""
+        if self.http2 and self._shared.join(waiting):
+            return
+        if self._queue is not None:
+            self._queue.enter(self, waiting)
+        else:
+            self.start_dial(waiting)
 
     def leave(self, waiting: Waiting) -> None:
         """*waiting* wants no connection any more."""
+        dial = waiting.dial
+        self._shared.leave(waiting)
         if self._queue is not None:
+            if dial is not None:
+                self._fill(dial)
             self._queue.leave(self, waiting)
 
     def give_back(self, connection: Http1Connection, idle_timeout: float) -> None:
         """An exchange is done with *connection*, which can serve another one."""
         connection.reader = None
-        if connection.tls is not self.tls:
+        if connection.generation != self._generation or 0 < self.max_requests <= connection.served:
             connection.close()
             return
         if self._queue is not None and self._queue.pass_on(self, connection):
@@ -151,19 +193,65 @@ class EndpointPool(ConnectionPool, QueuedPool):
         connection.deadline = self._loop.time() + idle_timeout
         self.idle.append(connection)
 
-    def lost(self, connection: Http1Connection) -> None:
+    # -- connections of HTTP/2 ----------------------------------------------------------------------------------------
+
+    def open(self, connection: Http2Connection) -> Http2Stream:
+        """A stream of *connection*, which has room."""
+        if connection.is_idle:
+            connection.is_idle = False
+            self.idle.remove(connection)
+        return self._shared.open(connection)
+
+    def stream_ended(self, connection: Http2Connection) -> None:
+        """One stream less is open on *connection*: it may serve others, or be idle, or have to end."""
+        self._shared.ended(connection)
+        if not connection.closed:
+            self._employ(connection)
+
+    def has_room(self, connection: Http2Connection) -> None:
+        """*connection* may have room for more streams than before."""
+        if connection in self._connections and not connection.closed:
+            self._employ(connection)
+
+    def withdraw(self, connection: Http2Connection) -> None:
+        """*connection* takes no further streams now."""
+        self._shared.withdraw(connection)
+
+    def _employ(self, connection: Http2Connection) -> None:
+        """Find work for *connection*."""
+        if connection.generation != self._generation or self.retired:
+            connection.retire()
+        elif self._queue is not None:
+            self._queue.share(self, connection)
+        if connection.takes_no_more:
+            if not connection.streams:
+                connection.close()
+            return
+        self._shared.offer(connection)
+        if connection.streams or connection.is_idle:
+            return
+        if len(self.idle) >= MAX_IDLE:
+            connection.close()
+            return
+        connection.deadline = self._loop.time() + connection.idle_timeout
+        connection.is_idle = True
+        self.idle.append(connection)
+
+    # -- the end of connections ---------------------------------------------------------------------------------------
+
+    def lost(self, connection: Http1Connection | Http2Connection) -> None:
         """*connection* is closed."""
-        if connection.reader is None and connection in self.idle:
+        if connection in self.idle:
             self.idle.remove(connection)
         if connection in self._connections:
-            self._connections.remove(connection)
+            del self._connections[connection]
             if self._queue is not None:
                 # The event loop closes the socket after it has told us; until then nobody else may have its place.
                 self._queue.leaves(self, connection)
                 self._lost += 1
                 self._loop.call_soon(self._has_left, connection)
 
-    def drop(self, connection: Http1Connection) -> None:
+    def drop(self, connection: Http1Connection | Http2Connection) -> None:
         """Close *connection*, which nobody uses, for the sake of its place."""
         if self._queue is not None:
             self._queue.leaves(self, connection)
@@ -190,29 +278,39 @@ class EndpointPool(ConnectionPool, QueuedPool):
             self.places.limit = per_endpoint
         queue.adopt(self)
 
-    def secure(self, tls: UpstreamTls | None) -> None:
-        """From now on use connections only that are secured by *tls*; those under way finish what they do."""
-        if tls == self.tls:
+    def secure(self, tls: UpstreamTls | None, *, http2: bool = False) -> None:
+        """From now on use connections only that are secured by *tls*, and speak HTTP/2 where *http2* says so.
+
+        Those under way finish what they do.
+        """
+        if tls == self.tls and http2 == self.http2:
             return
+        if tls != self.tls:
+            self._sessions = TlsSessions() if tls is not None else None
         self.tls = tls
-        self._sessions = TlsSessions() if tls is not None else None
-        self._close_idle()
+        self.http2 = http2
+        self._generation += 1
+        self._shared.forget()
+        self._retire_all()
 
     def retire(self) -> None:
         """The endpoint is no longer configured: keep nothing idle, let running exchanges finish."""
         self.retired = True
-        self._close_idle()
+        self._retire_all()
         if self.places is not None:
             self.places.retire()
         if self._queue is not None:
             self._queue.settle(self)
 
-    def _close_idle(self) -> None:
-        for connection in list(self.idle):
-            connection.close()
+    def _retire_all(self) -> None:
+        for connection in list(self._connections):
+            if isinstance(connection, Http2Connection):
+                connection.retire()
+        for idle in list(self.idle):
+            idle.close()
         self.idle.clear()
 
-    def _has_left(self, connection: Http1Connection) -> None:
+    def _has_left(self, connection: Http1Connection | Http2Connection) -> None:
         """The socket of *connection* is closed."""
         self._lost -= 1
         if self._queue is not None:
@@ -222,56 +320,134 @@ class EndpointPool(ConnectionPool, QueuedPool):
 
     # -- dialling -----------------------------------------------------------------------------------------------------
 
-    def start_dial(
-        self,
-        timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-    ) -> None:
-        """Open a connection, for which there is a place."""
-        dialling = self._tasks.start(self._dial(timeouts, connected, failed), name=f"dial {self.host}:{self.port}")
-        self._dialling.add(dialling)
-        dialling.add_done_callback(self._dialled)  # a task that is cancelled before its first step runs no finally
+    def start_dial(self, waiting: Waiting) -> None:
+        """Open a connection for *waiting*, for which there is a place; others may join it."""
+        shared = self._shared
+        # What takes no requests for tunnels is asked for none, but for an upgrade over a connection of its own.
+        is_alone = self.http2 and waiting.is_tunnel and shared.has_tunnels is False
+        dial = Dial(waiting.timeouts, is_alone)
+        shared.hope(dial, waiting)
+        self._dialling[dial] = None
+        dial.task = self._tasks.start(self._dial(dial), name=f"dial {self.host}:{self.port}")
+        # A task that is cancelled before its first step runs no finally.
+        dial.task.add_done_callback(lambda _: self._dialled(dial))
+        if self.http2 and not is_alone:
+            shared.dialling(dial)
+            self._fill(dial)
 
-    def _dialled(self, task: asyncio.Task[None]) -> None:
-        self._dialling.discard(task)
+    def _fill(self, dial: Dial) -> None:
+        """Have those hope for *dial* who stand in the line."""
+        queue, shared = self._queue, self._shared
+        while queue is not None and shared.room_of(dial) > 0 and (waiting := queue.draw(self)) is not None:
+            shared.hope(dial, waiting)
+
+    def _dialled(self, dial: Dial) -> None:
+        if dial in self._dialling:
+            del self._dialling[dial]
+            self._shared.dialled(dial)
         if self._queue is not None:
             self._queue.settle(self)
 
-    async def _dial(
-        self,
-        timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-    ) -> None:
-        tls = self.tls
+    async def _dial(self, under_way: Dial) -> None:
+        connection: Http1Connection | Http2Connection | None = None
+        error: DialError
         try:
-            connection = await dial(
-                self.host,
-                self.port,
-                lambda: Http1Connection(self, tls),
-                resolver=self._resolver,
-                connect_timeout=timeouts.connect,
-                fallback_delay=timeouts.dual_stack_fallback,
-                tls=tls,
-                sessions=self._sessions,
-                handshake_timeout=timeouts.tls_handshake,
-            )
-        except DialError as error:
-            failed(error)
-            return
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+            connection = await self._connect(under_way)
+        except DialError as failure:
+            error = failure
+        except Exception as failure:  # noqa: BLE001 - whoever waits must hear of it
             _log.exception("dial failed unexpectedly", host=self.host, port=self.port)
-            failed(DialError(DialStage.CONNECT, str(error)))
+            error = DialError(DialStage.CONNECT, str(failure))
+        if connection is None:
+            for waiting in self._shared.dialled(under_way):
+                waiting.failed(error)
             return
+        self._connections[connection] = None
+        del self._dialling[under_way]  # counted as a connection from here on
+        self.sweeper.watch(connection)
+        hopeful = self._shared.dialled(under_way)
+        if isinstance(connection, Http2Connection):
+            self._distribute(connection, hopeful)
+        else:
+            self._assign(connection, hopeful, under_way.timeouts.idle_connection)
+
+    async def _connect(self, under_way: Dial) -> Http1Connection | Http2Connection:
+        """Raises :class:`~vrata.net.dial.DialError`."""
+        tls, generation, timeouts = self.tls, self._generation, under_way.timeouts
+        sessions = self._sessions
+        offers_http2 = self.http2 and not under_way.is_alone
+        if under_way.is_alone and tls is not None and tls.http1 is not None:
+            tls, sessions = tls.http1, None  # a session belongs to what it was made with
+        connection = await dial(
+            self.host,
+            self.port,
+            lambda agreed: self._make(agreed, tls, offers_http2),
+            resolver=self._resolver,
+            connect_timeout=timeouts.connect,
+            fallback_delay=timeouts.dual_stack_fallback,
+            tls=tls,
+            sessions=sessions,
+            handshake_timeout=timeouts.tls_handshake,
+        )
+        connection.generation = _ALONE if under_way.is_alone else generation
+        if isinstance(connection, Http2Connection):
+            connection.idle_timeout = timeouts.idle_connection
+            connection.max_requests = self.max_requests
+            await connection.settled(timeouts.connect if tls is None else timeouts.tls_handshake)
+            if generation == self._generation:
+                self._shared.learn(connection)
+            return connection
+        if offers_http2 and generation == self._generation:
+            self._shared.learn(None)
         if connection.closed:  # a server may have its last word in the moment after the handshake
             stage = DialStage.CONNECT if tls is None else DialStage.TLS_HANDSHAKE
-            failed(DialError(stage, connection.refusal or "closed by the upstream"))
+            raise DialError(stage, connection.refusal or "closed by the upstream")
+        return connection
+
+    def _make(self, agreed: str, tls: UpstreamTls | None, offers_http2: bool) -> Http1Connection | Http2Connection:
+        """The protocol object of a connection on which ALPN has *agreed* on something; in clear it cannot."""
+        if offers_http2 and (tls is None or agreed == HTTP2):
+            return Http2Connection(self, self._loop, tls)
+        return Http1Connection(self, tls)
+
+    def _distribute(self, connection: Http2Connection, hopeful: list[Waiting]) -> None:
+        """Serve the *hopeful* by the streams of *connection*, as far as it can."""
+        others: list[Waiting] = []
+        for waiting in hopeful:
+            if not connection.has_room or (waiting.is_tunnel and not connection.has_tunnels):
+                others.append(waiting)
+                continue
+            stream = self.open(connection)
+            if not waiting.connected(stream):
+                stream.close()
+        if not connection.closed:
+            self._employ(connection)
+        for waiting in others:
+            self._seek_again(waiting)
+
+    def _assign(self, connection: Http1Connection, hopeful: list[Waiting], idle_timeout: float) -> None:
+        """Give *connection* to the first of the *hopeful*; if more have hoped, it was to be one of HTTP/2."""
+        is_taken = False
+        for waiting in hopeful:
+            if is_taken:
+                self._seek_again(waiting)
+            elif waiting.connected(connection):
+                is_taken = True
+        if not is_taken:
+            self.give_back(connection, idle_timeout)
+
+    def _seek_again(self, waiting: Waiting) -> None:
+        """The connection that *waiting* has hoped for came about, and cannot serve it."""
+        waiting.tries += 1
+        if waiting.tries > MAX_TRIES:
+            waiting.failed(DialError(DialStage.CONNECT, "the connections that came about allow no further streams"))
             return
-        self._connections.add(connection)
-        task = asyncio.current_task()
-        assert task is not None
-        self._dialling.discard(task)  # counted as a connection from here on
-        self.sweeper.watch(connection)
-        if not connected(connection):
-            self.give_back(connection, timeouts.idle_connection)
+        carrier = self.take(waiting.is_tunnel)
+        if carrier is not None:
+            if not waiting.connected(carrier):
+                carrier.close()
+            return
+        try:
+            self.seek(waiting)
+        except TooManyWaiting as refusal:
+            waiting.failed(refusal)

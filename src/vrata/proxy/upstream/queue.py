@@ -19,11 +19,12 @@ from heapq import heapify, heappop, heapreplace
 from typing import Final, Protocol
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
-from vrata.net.dial import DialError
 from vrata.policy.shared_numbers import SharedNumber
-from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.http1_connection import Http1Connection
+from vrata.proxy.upstream.http2_connection import Http2Connection
+from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import PATIENCE, Places
+from vrata.proxy.upstream.waiting import TooManyWaiting, Waiting
 
 MAX_WAITING = 1024
 """Requests that wait for a connection to one endpoint in one worker, where no circuit breaker has another limit.
@@ -31,10 +32,6 @@ MAX_WAITING = 1024
 A queue this long is not worked off in the time that anybody waits for an answer. It is also what the pending requests
 of a circuit breaker are limited to by default. Each may hold :data:`~vrata.proxy.upstream.exchange.MAX_UNSENT` bytes of
 a body, and what was read at once."""
-
-
-class TooManyWaiting(Exception):  # noqa: N818 - an outcome
-    """As many requests wait for a connection as may; ``args[0]`` says how many."""
 
 
 @dataclass(frozen=True)
@@ -56,50 +53,22 @@ _LACKS_PLACE_OF_ENDPOINT: Final = 1
 _LACKS_PLACE_OF_DESTINATION: Final = 2
 
 
-class Waiting:
-    """One who waits for a connection."""
-
-    __slots__ = ("connected", "failed", "is_counted", "number", "since", "timeouts")
-
-    def __init__(
-        self,
-        timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-        since: int,
-        number: int,
-        is_counted: bool,
-    ) -> None:
-        self.timeouts = timeouts
-        self.connected = connected
-        self.failed = failed
-        self.since = since
-        """Milliseconds of the loop's clock."""
-        self.number = number
-        """Who comes later has a higher one."""
-        self.is_counted = is_counted
-        """It counts among the pending requests of the destination."""
-
-
 class QueuedPool(Protocol):
     """What a queue needs of the pool of one endpoint."""
 
     places: Places | None
     line: OrderedDict[Waiting, None]
-    idle: list[Http1Connection]
-    leaving: set[Http1Connection]
+    idle: list[Http1Connection | Http2Connection]
+    leaving: set[Http1Connection | Http2Connection]
     held: int
     retired: bool
 
     @property
     def in_use(self) -> int: ...  # noqa: D102
-    def drop(self, connection: Http1Connection) -> None: ...  # noqa: D102
-    def start_dial(  # noqa: D102
-        self,
-        timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-    ) -> None: ...
+    def drop(self, connection: Http1Connection | Http2Connection) -> None: ...  # noqa: D102
+    def seek(self, waiting: Waiting) -> None: ...  # noqa: D102
+    def start_dial(self, waiting: Waiting) -> None: ...  # noqa: D102
+    def open(self, connection: Http2Connection) -> Http2Stream: ...  # noqa: D102
 
 
 class Queue(Watched):
@@ -177,8 +146,7 @@ class Queue(Watched):
         if self._places is not None:
             self._places.hold(self._places.held - held)
         while pool.line:
-            waiting = self._pop(pool)
-            pool.start_dial(waiting.timeouts, waiting.connected, waiting.failed)
+            pool.seek(self._pop(pool))
         self._give_up_if_done()
 
     def retire(self) -> None:
@@ -190,31 +158,32 @@ class Queue(Watched):
 
     # -- of a request -------------------------------------------------------------------------------------------------
 
-    def enter(
-        self,
-        pool: QueuedPool,
-        timeouts: UpstreamTimeouts,
-        connected: Callable[[Http1Connection], bool],
-        failed: Callable[[DialError], None],
-    ) -> Waiting | None:
-        """Have *pool* dial, at once if there are places (returns None), else later. Raises :class:`TooManyWaiting`."""
+    def enter(self, pool: QueuedPool, waiting: Waiting) -> None:
+        """Have *pool* dial for *waiting*, at once if there are places, else later. Raises :class:`TooManyWaiting`.
+
+        Who has stood in the line before keeps its place in it.
+        """
         now = self._now()
         if pool not in self._pools:
             self._pools[pool] = None  # a late attempt, by a plan that was replaced
             self._watch()
         self._admit_for(pool)
         if not self._others_first(pool) and self._take(pool, now, now) == _TAKEN:
-            pool.start_dial(timeouts, connected, failed)
-            return None
+            pool.start_dial(waiting)
+            return
         victim = self._victim(pool, now)
-        waiting = Waiting(timeouts, connected, failed, now, self._last, self._count(pool, victim is not None))
-        self._last += 1
+        waiting.is_counted = self._count(pool, victim is not None)
+        is_first = waiting.number > 0
+        if not is_first:
+            self._last += 1
+            waiting.number, waiting.since = self._last, now
         pool.line[waiting] = None
+        if is_first:
+            pool.line.move_to_end(waiting, last=False)
         self._lines[pool] = None
         if victim is not None:
             self._drop_oldest(victim)
         self._show(pool)
-        return waiting
 
     def leave(self, pool: QueuedPool, waiting: Waiting) -> None:
         """*waiting* wants no connection to the endpoint of *pool* any more."""
@@ -222,6 +191,32 @@ class Queue(Watched):
             del pool.line[waiting]
             self._left(pool, waiting)
         self.settle(pool)
+
+    def share(self, pool: QueuedPool, connection: Http2Connection) -> None:
+        """Serve those who wait for *pool* by *connection*, or have it end with its streams if its place is owed."""
+        if connection.takes_no_more:
+            return
+        if (
+            self._owes(pool)
+            or (self._lines and self._is_wanted_elsewhere(pool))
+            or self._needs_another(pool, connection)
+        ):
+            self.leaves(pool, connection)
+            connection.retire()
+            return
+        while connection.has_room and (waiting := self._next_for(pool, connection)) is not None:
+            stream = pool.open(connection)
+            if not waiting.connected(stream):
+                stream.close()
+
+    def draw(self, pool: QueuedPool) -> Waiting | None:
+        """Take the first out of the line who waits for *pool* and not for a tunnel; None if there is none."""
+        for waiting in pool.line:
+            if not waiting.is_tunnel:
+                del pool.line[waiting]
+                self._left(pool, waiting)
+                return waiting
+        return None
 
     def pass_on(self, pool: QueuedPool, connection: Http1Connection) -> bool:
         """Give *connection* up if its place is owed, else to the first who waits; false if it may stay idle."""
@@ -236,13 +231,13 @@ class Queue(Watched):
 
     # -- of a pool ----------------------------------------------------------------------------------------------------
 
-    def leaves(self, pool: QueuedPool, connection: Http1Connection) -> None:
+    def leaves(self, pool: QueuedPool, connection: Http1Connection | Http2Connection) -> None:
         """*connection* is about to end, and its place will be free when it has."""
         if connection not in pool.leaving:
             pool.leaving.add(connection)
             self._leaving += 1
 
-    def has_left(self, pool: QueuedPool, connection: Http1Connection) -> None:
+    def has_left(self, pool: QueuedPool, connection: Http1Connection | Http2Connection) -> None:
         """The place of *connection* is free."""
         if connection in pool.leaving:
             pool.leaving.discard(connection)
@@ -309,8 +304,7 @@ class Queue(Watched):
             if outcome == _LACKS_PLACE_OF_DESTINATION:
                 return
             if outcome == _TAKEN:
-                waiting = self._pop(pool)
-                pool.start_dial(waiting.timeouts, waiting.connected, waiting.failed)
+                pool.start_dial(self._pop(pool))
                 if pool.line:
                     heapreplace(heads, (_head(pool).number, pool))
                     continue
@@ -375,6 +369,19 @@ class Queue(Watched):
             return False
         since = self._wanted(None)[1] if self._lines else 0
         return places.owed(since) > self._leaving
+
+    def _needs_another(self, pool: QueuedPool, connection: Http2Connection) -> bool:
+        """Whether the first who waits for *pool* needs the place of *connection*, which cannot serve it."""
+        if connection.has_tunnels or not pool.line:
+            return False
+        first = _head(pool)
+        return first.is_tunnel and not pool.leaving and self._now() - first.since > PATIENCE
+
+    def _next_for(self, pool: QueuedPool, connection: Http2Connection) -> Waiting | None:
+        """Take the first out of the line of *pool* whom *connection* can serve; None if there is none."""
+        if not pool.line:
+            return None
+        return self._pop(pool) if connection.has_tunnels else self.draw(pool)
 
     # -- idle connections ---------------------------------------------------------------------------------------------
 

@@ -89,7 +89,7 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
             connection = await dial(
                 target.host,
                 target.port,
-                lambda: _ProbeConnection(target.request),
+                lambda agreed: _ProbeConnection(target.request),
                 resolver=resolver,
                 connect_timeout=NEVER,
                 fallback_delay=target.fallback_delay,

@@ -41,7 +41,6 @@ def test_every_kind_of_a_snapshot_is_in_the_list() -> None:
 PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
-    ("destination", {"options": {"http2": True}}, "options.http2"),
 ]
 for attached in ("route", "group"):
     PATHS_NOT_ACTED_ON.append((attached, {"middlewareIds": ["m1"]}, "middlewareIds"))
@@ -114,7 +113,8 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     },
                     "endpointBalancing": {"algorithm": "RANDOM"},
                     "discovery": {"type": "dns"},
-                    "http2": False,
+                    "http2": True,
+                    "maxRequestsPerConnection": 1000,
                     "maxConnsPerHost": 100,
                 },
             )

@@ -147,10 +147,10 @@ def test_an_attached_middleware_without_its_destination_is_refused() -> None:
 def test_all_refusals_are_listed_at_once() -> None:
     found = refusals_of(
         listeners=[listener(metrics=SIZES), listener(id="l2", name="other")],
-        destinations=[destination(options={"http2": True, "discovery": {"type": "kubernetes"}})],
+        destinations=[destination(options={"discovery": {"type": "kubernetes"}})],
         routes=[route(middlewareIds=["gone"])],
     )
-    assert len(found) == 6
+    assert len(found) == 5
 
 
 def test_dangling_references_are_warned_of() -> None:

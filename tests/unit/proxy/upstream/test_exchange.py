@@ -155,7 +155,7 @@ def test_what_forbids_reuse_closes_the_connection(answer: bytes) -> None:
         connection = await endpoint.served(answer)
         assert await connection.read_to_end() == b""
         await endpoint.until_connections(0)
-        assert endpoint.pool.take_idle() is None
+        assert endpoint.pool.take() is None
 
     run(scenario)
 
@@ -216,7 +216,7 @@ def test_a_response_before_the_end_of_the_request_forbids_reuse() -> None:
         exchange.send(b"late", True)
         assert owner.requests_sent == 0
         assert await connection.read_to_end() == b"ab"
-        assert endpoint.pool.take_idle() is None
+        assert endpoint.pool.take() is None
 
     run(scenario)
 
@@ -450,8 +450,8 @@ def test_a_connection_that_is_full_at_once_stays_full(monkeypatch: pytest.Monkey
 
         loop = ManualLoop()
 
-        async def connect(host: str, port: int, factory: Callable[[], Http1Connection], **_: object) -> object:
-            connection = factory()
+        async def connect(host: str, port: int, factory: Callable[[str], Http1Connection], **_: object) -> object:
+            connection = factory("")
             transports.append(MemoryTransport(loop, connection))
             transports[0].stop_reading()
             return connection

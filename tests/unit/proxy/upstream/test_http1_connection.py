@@ -56,6 +56,9 @@ class RecordingReader:
     def on_refused(self, detail: str) -> None:
         self.events.append(("refused",))
 
+    def on_unprocessed(self, detail: str) -> None:
+        self.events.append(("unprocessed",))
+
     def on_full(self) -> None:
         self.events.append(("full",))
 

@@ -1,0 +1,58 @@
+"""Those who ask for a connection to an endpoint, and the dials that they are waiting for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from vrata.net.dial import DialError
+from vrata.proxy.contracts import UpstreamTimeouts
+from vrata.proxy.upstream.carrier import Carrier
+
+
+class TooManyWaiting(Exception):  # noqa: N818 - an outcome
+    """As many requests wait for a connection as may; ``args[0]`` says how many."""
+
+
+class Waiting:
+    """One who waits for a connection, or for a stream of one."""
+
+    __slots__ = ("connected", "dial", "failed", "is_counted", "is_tunnel", "number", "since", "timeouts", "tries")
+
+    def __init__(
+        self,
+        timeouts: UpstreamTimeouts,
+        connected: Callable[[Carrier], bool],
+        failed: Callable[[DialError | TooManyWaiting], None],
+        is_tunnel: bool = False,
+    ) -> None:
+        """*connected* is given the carrier, and says whether it wants it."""
+        self.timeouts = timeouts
+        self.connected = connected
+        self.failed = failed
+        self.is_tunnel = is_tunnel
+        """What is asked for has to carry an upgrade to WebSocket."""
+        self.dial: Dial | None = None
+        """The dial that is hoped to serve it; None while it stands in a line."""
+        self.tries = 0
+        """Connections that came about and could not serve it."""
+        # In a line.
+        self.since = 0
+        """Milliseconds of the loop's clock."""
+        self.number = 0
+        """Who comes later has a higher one."""
+        self.is_counted = False
+        """It counts among the pending requests of the destination."""
+
+
+class Dial:
+    """A connection that is being opened, and those who hope for it, in their order."""
+
+    __slots__ = ("hopeful", "is_alone", "task", "timeouts")
+
+    def __init__(self, timeouts: UpstreamTimeouts, is_alone: bool) -> None:
+        self.timeouts = timeouts
+        self.is_alone = is_alone
+        """It is for HTTP/1 whatever the endpoint speaks else, and for one exchange."""
+        self.hopeful: dict[Waiting, None] = {}
+        self.task: asyncio.Task[None] | None = None

@@ -1,0 +1,233 @@
+"""A backend that speaks HTTP/2 by hyper-h2, and every answer of which the test sends itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+from h2.settings import SettingCodes
+
+TIMEOUT = 10.0
+"""Seconds that any single wait may take before the test fails."""
+
+Fields = list[tuple[str, str]]
+OK: Fields = [(":status", "200"), ("content-length", "2")]
+
+
+class Http2Request:
+    """One stream as the backend has it."""
+
+    def __init__(self, connection: Http2BackendConnection, number: int, fields: Fields) -> None:
+        self.connection = connection
+        self.number = number
+        self.fields = fields
+        self.content = b""
+        self.trailers: Fields | None = None
+        self.is_complete = False
+        self.reset: int | None = None
+        """The code with which the proxy has ended it."""
+        self.acknowledges = True
+        """Grant a new window for what has come."""
+
+    def __getitem__(self, name: str) -> str:
+        (value,) = (value for found, value in self.fields if found == name)
+        return value
+
+    @property
+    def path(self) -> str:
+        return self[":path"]
+
+    async def until_complete(self) -> Self:
+        await self.connection.until(lambda: self.is_complete)
+        return self
+
+    async def until_content(self, size: int) -> None:
+        await self.connection.until(lambda: len(self.content) >= size)
+
+    async def until_reset(self) -> int:
+        await self.connection.until(lambda: self.reset is not None)
+        assert self.reset is not None
+        return self.reset
+
+    def head(self, fields: Fields = OK, *, end: bool = False) -> None:
+        self.connection.h2.send_headers(self.number, fields, end_stream=end)
+        self.connection.flush()
+
+    def send(self, content: bytes, *, end: bool = False) -> None:
+        """Send what fits the windows."""
+        self.connection.h2.send_data(self.number, content, end_stream=end)
+        self.connection.flush()
+
+    def finish(self, trailers: Fields) -> None:
+        self.connection.h2.send_headers(self.number, trailers, end_stream=True)
+        self.connection.flush()
+
+    def answer(self, content: bytes = b"ok", status: int = 200) -> None:
+        self.connection.h2.send_headers(
+            self.number, [(":status", str(status)), ("content-length", str(len(content)))], end_stream=not content
+        )
+        if content:
+            self.connection.h2.send_data(self.number, content, end_stream=True)
+        self.connection.flush()
+
+    def refuse(self, code: int = h2.errors.ErrorCodes.REFUSED_STREAM) -> None:
+        self.connection.h2.reset_stream(self.number, code)
+        self.connection.flush()
+
+
+class Http2BackendConnection:
+    """One connection as the backend has it."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        settings: Mapping[SettingCodes, int],
+        *,
+        greets: bool,
+    ) -> None:
+        self._reader = reader
+        self.writer = writer
+        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.h2.local_settings = h2.settings.Settings(client=False, initial_values=dict(settings))
+        self.requests: list[Http2Request] = []
+        self._by_number: dict[int, Http2Request] = {}
+        self.pings = 0
+        self.goodbye: int | None = None
+        """The code of the proxy's GOAWAY."""
+        self.is_over = False
+        self._changed = asyncio.Event()
+        self._taken = 0
+        if greets:
+            self.greet()
+
+    def greet(self) -> None:
+        """Send the settings."""
+        self.h2.initiate_connection()
+        self.flush()
+
+    def allow(self, streams: int) -> None:
+        self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
+        self.flush()
+
+    def go_away(self, last: int, code: int = 0) -> None:
+        """GOAWAY, after which hyper-h2 would say nothing any more, so it is not told."""
+        self.writer.write(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+    def flush(self) -> None:
+        data = self.h2.data_to_send()
+        if data:
+            self.writer.write(data)
+
+    def close(self) -> None:
+        self.writer.close()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def request(self) -> Http2Request:
+        """The next one, whose head has come."""
+        number = self._taken
+        self._taken += 1
+        await self.until(lambda: len(self.requests) > number)
+        return self.requests[number]
+
+    async def until_over(self) -> None:
+        await self.until(lambda: self.is_over)
+
+    async def serve(self) -> None:
+        try:
+            while data := await self._reader.read(65536):
+                for event in self.h2.receive_data(data):
+                    self._take(event)
+                self.flush()
+                self._changed.set()
+        except (ConnectionError, h2.exceptions.ProtocolError, ssl.SSLError):
+            pass
+        finally:
+            self.is_over = True
+            self._changed.set()
+            self.writer.close()
+
+    def _take(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            fields: Any = event.headers
+            request = Http2Request(self, event.stream_id, list(fields))
+            self.requests.append(request)
+            self._by_number[event.stream_id] = request
+        elif isinstance(event, h2.events.DataReceived):
+            request = self._by_number[event.stream_id]
+            request.content += event.data
+            if request.acknowledges:
+                self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.TrailersReceived):
+            trailers: Any = event.headers
+            self._by_number[event.stream_id].trailers = list(trailers)
+        elif isinstance(event, h2.events.StreamEnded):
+            self._by_number[event.stream_id].is_complete = True
+        elif isinstance(event, h2.events.StreamReset):
+            self._by_number[event.stream_id].reset = int(event.error_code)
+        elif isinstance(event, h2.events.PingReceived):
+            self.pings += 1
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self.goodbye = int(event.error_code or 0)
+
+
+class Http2Backend:
+    """Listens on an ephemeral loopback port; an asynchronous context manager."""
+
+    def __init__(
+        self,
+        settings: Mapping[SettingCodes, int] | None = None,
+        *,
+        greets: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """*settings* by their codes; without *greets* the test has each connection send them."""
+        self.settings = dict(settings or {})
+        self._greets = greets
+        self._tls = tls
+        self._accepted: asyncio.Queue[Http2BackendConnection] = asyncio.Queue()
+        self._open: list[Http2BackendConnection] = []
+        self._server: asyncio.Server | None = None
+        self.port = 0
+        self.connections = 0
+        """Connections accepted so far."""
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for connection in self._open:
+            connection.close()
+            await connection.until_over()
+        await self._server.wait_closed()
+
+    async def accept(self) -> Http2BackendConnection:
+        """The next connection."""
+        return await asyncio.wait_for(self._accepted.get(), TIMEOUT)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Http2BackendConnection(reader, writer, self.settings, greets=self._greets)
+        self.connections += 1
+        self._open.append(connection)
+        self._accepted.put_nowait(connection)
+        await connection.serve()
