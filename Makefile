@@ -25,8 +25,10 @@ FUZZ_ARGS ?=
 BIN := $(VENV)/bin
 # What an installation depends on: the requirements, and the sources that are compiled.
 INSTALLED := pyproject.toml setup.py hot-modules.txt $(shell cat hot-modules.txt; find src -name '*.pyx' -o -name '*.pxi')
-RUN_STAMP := $(VENV)/.vrata-run
-TEST_STAMP := $(VENV)/.vrata-test
+# What was made without nghttp2 is made again when that has come.
+WITH := $(shell .ci/has-header nghttp2/nghttp2.h && echo -nghttp2)
+RUN_STAMP := $(VENV)/.vrata-run$(WITH)
+TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
@@ -61,6 +63,7 @@ format: $(TEST_STAMP) ## rewrite the sources in the house format
 
 test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messages once more without the compiled modules
 	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep -x "data path compiled"
+	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep "^HTTP/2 by nghttp2 "
 	$(BIN)/pytest $(SPREAD) $(TEST_ARGS)
 	VRATA_INTERPRETED=1 $(BIN)/pytest -q $(SPREAD) tests/wire tests/robustness
 

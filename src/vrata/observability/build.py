@@ -1,4 +1,4 @@
-"""What this installation of Vrata is made of: versions, event loop, and whether the data path runs compiled."""
+"""What this installation of Vrata is made of: versions, event loop, and what of the data path runs compiled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from vrata import __version__
 from vrata.compilation import INTERPRETED
+from vrata.wire.http2.session import ENGINE
 
 
 def description() -> str:
@@ -20,5 +21,6 @@ def description() -> str:
         f"python {platform.python_version()} ({platform.python_implementation()}, {platform.machine()})",
         f"event loop {loop}",
         f"data path interpreted: {INTERPRETED}" if INTERPRETED else "data path compiled",
+        f"HTTP/2 by {ENGINE}",
     ]
     return "\n".join(lines)

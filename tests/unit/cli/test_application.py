@@ -14,6 +14,7 @@ from tests.support.ports import free_port
 from vrata import __version__
 from vrata.cli.application import application
 from vrata.compilation import INTERPRETED
+from vrata.wire.http2.session import ENGINE
 
 
 def vrata(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +50,10 @@ def test_the_version_says_what_is_installed_and_what_is_compiled(tmp_path: Path)
     assert lines[0] == f"vrata {__version__}"
     assert lines[1].startswith("python 3.")
     assert lines[2].startswith("event loop ")
-    assert lines[3:] == [f"data path interpreted: {INTERPRETED}" if INTERPRETED else "data path compiled"]
+    assert lines[3:] == [
+        f"data path interpreted: {INTERPRETED}" if INTERPRETED else "data path compiled",
+        f"HTTP/2 by {ENGINE}",
+    ]
 
 
 def test_help_names_the_commands_that_people_use(tmp_path: Path) -> None:

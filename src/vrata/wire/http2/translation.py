@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 from vrata.wire.http1.fields import goes_on_in_trailers
 from vrata.wire.http1.grammar import MAX_FIELDS, TEXT
+from vrata.wire.http1.interpreted_head import names_trailers
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
@@ -100,7 +101,9 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
     if method is None or _METHOD.fullmatch(method) is None:
         raise MalformedFields("no method, or no such method")
     protocol = pseudo.get(b":protocol")
-    authority = _authority(pseudo.get(b":authority"), rest)
+    authority = pseudo.get(b":authority")
+    if authority is not None and _VISIBLE.fullmatch(authority) is None:
+        raise MalformedFields("malformed authority")
     if method == b"CONNECT" and protocol is None:
         if b":scheme" in pseudo or b":path" in pseudo:
             raise MalformedFields("CONNECT with a scheme or a path")  # RFC 9113 §8.5
@@ -123,13 +126,22 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
         parts.append(b"host: " + authority)
     cookies: list[bytes] = []
     length = -1
+    host: bytes | None = None
     for name, value in rest:
         _check_field(name, value)
         if name == b"content-length":
             length = _content_length(value, length)
         elif name == b"cookie":
             cookies.append(value)
-        elif name != b"host" and not (is_tunnel and name == b"sec-websocket-key"):
+        elif name == b"host":
+            if host is not None or (authority is not None and value.lower() != authority.lower()):
+                raise MalformedFields("Host is not the authority, or comes twice")  # RFC 9113 §8.3.1
+            if authority is None:
+                if _VISIBLE.fullmatch(value) is None:
+                    raise MalformedFields("malformed authority")
+                parts.append(b"host: " + value)
+            host = value
+        elif not (is_tunnel and name == b"sec-websocket-key"):
             parts.append(b"%s: %s" % (name, value))
     if cookies:
         parts.append(b"cookie: " + b"; ".join(cookies))  # RFC 9113 §8.2.3
@@ -224,7 +236,7 @@ def request_fields(head: bytes, scheme: bytes) -> OutgoingRequest:
         elif name == b"upgrade":
             is_upgrade = value.lower() == b"websocket"
         elif name == b"te":
-            accepts_trailers = accepts_trailers or b"trailers" in value.lower()
+            accepts_trailers = accepts_trailers or names_trailers(value)
     pseudo: Fields
     if is_upgrade:
         pseudo = [(b":method", b"CONNECT"), (b":protocol", b"websocket")]
@@ -282,18 +294,6 @@ def _without_pseudo(fields: Fields, known: frozenset[bytes]) -> tuple[dict[bytes
         pseudo[name] = value
         count += 1
     return pseudo, fields[count:]
-
-
-def _authority(authority: bytes | None, rest: Fields) -> bytes | None:
-    """What becomes Host; None when nothing was sent (RFC 9113 §8.3.1)."""
-    hosts = [value for name, value in rest if name == b"host"]
-    if len(hosts) > 1 or (hosts and authority is not None and hosts[0].lower() != authority.lower()):
-        raise MalformedFields("Host is not the authority, or comes twice")
-    if authority is None and hosts:
-        authority = hosts[0]
-    if authority is not None and _VISIBLE.fullmatch(authority) is None:
-        raise MalformedFields("malformed authority")
-    return authority
 
 
 def _check_field(name: bytes, value: bytes) -> None:
