@@ -20,8 +20,9 @@ from vrata.proxy.listener.time_limits import LINGER, Stall
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.grammar import MAX_FIELDS
 from vrata.wire.http1.head import RequestHead, parse_request_head
-from vrata.wire.http2.errors import NO_ERROR
+from vrata.wire.http2.errors import ENHANCE_YOUR_CALM, NO_ERROR
 from vrata.wire.http2.events import CONTENT, FAILED, GOAWAY, HEAD, PONG, RESET, SETTINGS, STREAM_ERROR, TRAILERS
+from vrata.wire.http2.guard import FrameGuard
 from vrata.wire.http2.session import SessionLimits, server_session
 
 DRAIN_GRACE = 1.0
@@ -59,6 +60,7 @@ class Http2Connection(StreamCarrier):
         self._settings = settings
         limits = SessionLimits(header_list=settings.max_head + MAX_FIELDS * _ENTRY_OVERHEAD)
         self._session = server_session(limits, upgraded)
+        self._guard = FrameGuard()
         self._streams: dict[int, Http2Stream] = {}
         self._leaving: list[int] = []
         """Streams whose response is complete, and was not sent yet when that was last asked."""
@@ -118,6 +120,16 @@ class Http2Connection(StreamCarrier):
         if self._closing:
             return
         now = self._loop.time()
+        flood = self._guard.feed(data, now)
+        if flood:
+            self._calm(flood)
+            return
+        if self._guard.head_unfinished:
+            if self._head_deadline == NEVER:
+                self._head_deadline = now + self._settings.timeouts.client_header
+                self.due(self._head_deadline)
+        else:
+            self._head_deadline = NEVER
         self._receiving = True
         try:
             self._receive(data, now)
@@ -228,6 +240,9 @@ class Http2Connection(StreamCarrier):
                 self._idle_if_empty(now)
             elif self._settings.meters is not None:
                 self._settings.meters.failed("bad_request")
+            flood = self._guard.count_error(now)
+            if flood:
+                self._calm(flood)
         elif kind == SETTINGS:
             if self._settings_deadline != NEVER:
                 self._settings_deadline = NEVER
@@ -296,6 +311,7 @@ class Http2Connection(StreamCarrier):
             data = self._session.outgoing()
             if not data:
                 return
+            self._guard.sent(len(data))
             self._transport.write(data)
 
     def _part(self) -> None:
@@ -403,6 +419,11 @@ class Http2Connection(StreamCarrier):
         self._farewell_deadline = NEVER
         self._session.go_away(NO_ERROR)
         self.touched()
+
+    def _calm(self, reason: str) -> None:
+        """The client sends what makes work and leads to nothing (RFC 9113 §10.5)."""
+        _log.warning("HTTP/2 flood", peer=self._hop.peer.decode(), reason=reason)
+        self.refuse(ENHANCE_YOUR_CALM, reason)
 
     def refuse(self, code: int, reason: str) -> None:
         """End the connection with all its streams, and say why."""

@@ -67,6 +67,7 @@ _CONTINUATION: Final = 9
 _HEADER: Final = 9
 """Bytes of a frame's header (RFC 9113 §4.1)."""
 _END_STREAM: Final = 0x1
+_END_HEADERS: Final = 0x4
 
 
 class Allowance:
@@ -110,6 +111,8 @@ class FrameGuard:
         "_errors",
         "_head_size",
         "_hints",
+        "_in_head",
+        "_is_head",
         "_partial",
         "_pings",
         "_resets",
@@ -126,6 +129,10 @@ class FrameGuard:
         self._partial = b""
         self._stream = 0
         self._head_size = 0
+        self._is_head = False
+        """The last frame is a part of a head."""
+        self._in_head = False
+        """More of that head has to follow in another."""
         self._continuations = 0
         self._resets = Allowance(RESETS_AT_ONCE, RESETS_PER_SECOND)
         self._errors = Allowance(ERRORS_AT_ONCE, ERRORS_PER_SECOND)
@@ -135,6 +142,11 @@ class FrameGuard:
         self._empty = Allowance(EMPTY_AT_ONCE, EMPTY_PER_SECOND)
         self._tiny = Allowance(TINY_AT_ONCE, TINY_PER_SECOND)
         self._window_updates = Allowance(WINDOW_UPDATES_AT_ONCE, WINDOW_UPDATES_PER_SECOND)
+
+    @property
+    def head_unfinished(self) -> bool:
+        """A head has begun to come, and has not come to its end: until then nothing else can come (RFC 9113 §4.3)."""
+        return self._in_head or (self._is_head and self._skip > 0)
 
     def feed(self, data: bytes, now: float) -> str:
         """Count the frames in *data*, the next bytes of the peer, which came at the time *now* in seconds.
@@ -182,6 +194,9 @@ class FrameGuard:
         kind = data[position + 3]
         flags = data[position + 4]
         size = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
+        self._is_head = kind in (_HEADERS, _CONTINUATION)
+        if self._is_head:
+            self._in_head = flags & _END_HEADERS == 0
         if kind == _DATA:
             if size >= TINY or flags & _END_STREAM:
                 return ""

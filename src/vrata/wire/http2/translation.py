@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from vrata.wire.http1.fields import goes_on_in_trailers
 from vrata.wire.http1.grammar import MAX_FIELDS, TEXT
-from vrata.wire.http1.interpreted_head import names_trailers
+from vrata.wire.http1.hop_fields import names_trailers
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]

@@ -78,6 +78,22 @@ def test_a_connection_with_a_stream_is_not_idle() -> None:
     assert not client.goaways
 
 
+@pytest.mark.parametrize(
+    "begun",
+    [b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82", b"\x00\x00\x20\x01\x04\x00\x00\x00\x01\x82"],
+    ids=["to be continued", "within a frame"],
+)
+def test_a_head_has_to_come_in_time_whatever_else_goes_on(begun: bytes) -> None:
+    client = with_limits()
+    client.request("POST", end=False)
+    client.send(begun)
+    client.loop.advance(LIMITS.client_header - INTERVAL)
+    assert not client.transport.is_lost()
+    client.loop.advance(INTERVAL + MARGIN)
+    assert client.transport.aborted
+    assert client.last.client_gone == 1
+
+
 # -- requests and responses ------------------------------------------------------------------------------------------
 
 
