@@ -1,11 +1,14 @@
 """Destinations: named upstream services with their endpoints and how to treat them."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from vrata.model.balancing import EndpointBalancing
 from vrata.model.circuit_breaker import CircuitBreaker
 from vrata.model.duration import Duration
 from vrata.model.entity import Entity
+from vrata.model.errors import Problem, broken
 from vrata.model.health_check import HealthCheck
 from vrata.model.host import Host, host_and_port
 from vrata.model.number import U32, Percentage, Port, Within
@@ -84,6 +87,12 @@ class DestinationOptions(Part):
     """Connections to one endpoint at once; 0 = any number."""
     max_requests_per_connection: U32 = 0
     """Requests over one connection, after which it is closed; 0 = any number."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.health_check is not None and self.health_check.type == "grpc" and not self.http2:
+            raise broken(Problem("healthCheck.type", 'must not be "grpc" unless http2 is true: gRPC needs HTTP/2'))
+        return self
 
 
 class Destination(Entity):

@@ -8,16 +8,19 @@ from vrata.model.duration import Interval, PositiveDuration
 from vrata.model.errors import Problem, broken
 from vrata.model.number import U32
 from vrata.model.part import Part
-from vrata.model.text import ProbePath
+from vrata.model.text import ProbePath, ServiceName
 
 
 class HealthCheck(Part):
     """Probes of every endpoint; the presence of the object turns them on."""
 
-    type: Literal["http", "tcp"] = "http"
-    """`http` sends a GET; `tcp` only connects, with the TLS handshake where the destination has TLS."""
+    type: Literal["http", "tcp", "grpc"] = "http"
+    """`http` sends a GET; `tcp` only connects, with the TLS handshake where the destination has TLS; `grpc` calls the
+    method `Check` of `grpc.health.v1.Health`, for which the destination has to have `http2`."""
     path: ProbePath = ""
     """Path of the GET, with a query or without; a status from 200 to 399 is a success. Needed for `http`."""
+    service: ServiceName = ""
+    """The service that `grpc` asks about; absent = the whole server."""
     interval: Interval = Interval("10s")
     """Time between two probes of an endpoint, at least 100 ms."""
     timeout: PositiveDuration = PositiveDuration("5s")
@@ -31,6 +34,8 @@ class HealthCheck(Part):
     def _check(self) -> Self:
         if self.type == "http" and not self.path:
             raise broken(Problem("path", "is required"))
-        if self.type == "tcp" and self.path:
-            raise broken(Problem("path", 'has no meaning when type is "tcp"'))
+        if self.type != "http" and self.path:
+            raise broken(Problem("path", f'has no meaning when type is "{self.type}"'))
+        if self.type != "grpc" and self.service:
+            raise broken(Problem("service", f'has no meaning when type is "{self.type}"'))
         return self

@@ -23,6 +23,7 @@ LONGEST_PATH = 8192
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PROBE_PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
+_SERVICE_NAME = re.compile(rf"[\x21-\x7e]{{1,{LONGEST_ID}}}")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 
@@ -88,6 +89,12 @@ def check_probe_path(text: str) -> None:
     check_path(text)
     if not _PROBE_PATH.fullmatch(text):
         raise ValueError('must be visible ASCII characters without "#", others percent-encoded')
+
+
+def check_service_name(text: str) -> None:
+    """Demand what can be the name of a service to its health checks."""
+    if not _SERVICE_NAME.fullmatch(text):
+        raise ValueError(f"must be up to {LONGEST_ID} visible ASCII characters")
 
 
 def check_token(text: str) -> None:
@@ -156,6 +163,8 @@ Path = Annotated[str, AfterValidator(unless_reference(check_path))]
 """A path that starts with `/`."""
 ProbePath = Annotated[str, AfterValidator(unless_reference(check_probe_path))]
 """A path that is sent as it is, with a query or without."""
+ServiceName = Annotated[str, AfterValidator(unless_reference(check_service_name))]
+"""What gRPC calls a service, with its package."""
 Token = Annotated[str, AfterValidator(unless_reference(check_token))]
 HeaderName = Annotated[str, AfterValidator(unless_reference(check_token))]
 HeaderPattern = Annotated[str, AfterValidator(unless_reference(check_header_pattern))]

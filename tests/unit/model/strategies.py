@@ -172,7 +172,8 @@ destinations = entity(
         ),
         healthCheck=an_object(
             {"path": stated_paths}, interval=intervals, timeout=periods, unhealthyThreshold=u32, healthyThreshold=u32
-        ),
+        )
+        | an_object({"type": st.just("tcp")}, interval=intervals, timeout=periods),
         outlierDetection=an_object(
             consecutive5xx=u32,
             consecutiveGatewayErrors=u32,

@@ -93,6 +93,26 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
         for algorithm in ("ringHash", "maglev")
         for policy in HASH_POLICIES
     ),
+    *(
+        ("destination", with_member(MINIMAL["destination"], "options", options), f"options.healthCheck.{text}")
+        for options, text in [
+            (
+                {"healthCheck": {"type": "grpc"}},
+                'type: must not be "grpc" unless http2 is true: gRPC needs HTTP/2',
+            ),
+            ({"http2": True, "healthCheck": {"type": "grpc", "path": "/"}}, 'path: has no meaning when type is "grpc"'),
+            ({"healthCheck": {"type": "tcp", "path": "/"}}, 'path: has no meaning when type is "tcp"'),
+            ({"healthCheck": {"type": "tcp", "service": "a"}}, 'service: has no meaning when type is "tcp"'),
+            ({"healthCheck": {"path": "/", "service": "a"}}, 'service: has no meaning when type is "http"'),
+            *(
+                (
+                    {"http2": True, "healthCheck": {"type": "grpc", "service": service}},
+                    "service: must be up to 255 visible ASCII characters",
+                )
+                for service in ("a b", "é", "a\n", "a" * 256)
+            ),
+        ]
+    ),
     (
         "destination",
         with_member(MINIMAL["destination"], "options.endpointBalancing.maglev.hashPolicy", [{"header": {}}]),

@@ -188,6 +188,7 @@ MEMBERS: list[tuple[str, str, Any, str]] = [
         )
     ),
     ("destination", "options.healthCheck.path", "/" * 8193, "must not be longer than 8192 characters"),
+    ("destination", "options.healthCheck.type", "exec", 'must be "http", "tcp" or "grpc", got "exec"'),
     ("destination", "host", "fe80::1%\r\nX-Evil: 1", HOST.format("fe80::1%\r\nX-Evil: 1")),
     ("destination", "host", "fe80::1%eth0", HOST.format("fe80::1%eth0")),
     ("destination", "endpoints", [{"host": "::1%1", "port": 1}], "[0].host: " + HOST.format("::1%1")),

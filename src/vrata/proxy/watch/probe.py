@@ -1,4 +1,6 @@
-"""One probe of one endpoint: over a connection of its own, a GET whose status counts, or the connection itself."""
+"""One probe of one endpoint: over a connection of its own, a GET whose status counts, a call of gRPC whose answer does,
+or the connection itself.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +8,25 @@ import asyncio
 import errno
 import os
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from vrata import __version__
 from vrata.model.destination import Destination
 from vrata.model.health_check import HealthCheck
 from vrata.model.host import check_host, host_and_port
-from vrata.model.text import check_probe_path
+from vrata.model.text import check_probe_path, check_service_name
 from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage, dial
 from vrata.net.resolver import ResolvesNames
-from vrata.net.upstream_tls import UpstreamTls, upstream_tls
-from vrata.wire.http1.errors import MalformedMessage
-from vrata.wire.http1.head import parse_response_head
+from vrata.net.upstream_tls import HTTP2, UpstreamTls, upstream_tls
+from vrata.policy import grpc_status
+from vrata.proxy.watch import grpc_health
+from vrata.proxy.watch.probe_connection import Answer, Http1Probe, Http2Probe, NoAnswer, ProbeConnection
 
 USER_AGENT: Final = f"vrata-health-check/{__version__}"
 
 _OUR_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 """Errors that say that this machine has no more of something; the endpoint has no part in them."""
-_NO_ANSWER: Final = "connection closed without an answer"
 _NEWS: Final = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -38,7 +40,7 @@ class Target:
     host: str
     port: int
     request: bytes
-    """The head of the GET; empty = connecting is all."""
+    """The head of the request; empty = connecting is all."""
     limit: float
     """Seconds for everything."""
     limit_text: str
@@ -47,6 +49,10 @@ class Target:
     """Head start of each address of the host before the next one is tried beside it."""
     tls: UpstreamTls | None = None
     """How the connection is secured; None = not at all."""
+    http2: bool = False
+    """The request is one of HTTP/2, over TLS if the endpoint agrees to that."""
+    message: bytes = b""
+    """What the call of gRPC says, which the request then is; empty = it is a GET."""
 
 
 def target(destination: Destination, check: HealthCheck, host: str, port: int) -> Target:
@@ -55,11 +61,27 @@ def target(destination: Destination, check: HealthCheck, host: str, port: int) -
     Raises :class:`~vrata.net.tls_material.TlsMaterialError`, or ValueError where the request could not be written: what
     looks like a reference to a secret passes the model unseen.
     """
-    stated = destination.options.tls
-    tls = None if stated.mode == "none" else upstream_tls(stated, destination.host)
-    fallback_delay = destination.options.timeouts.dual_stack_fallback.seconds
-    request = _request(check.path, host, port) if check.type == "http" else b""
-    return Target(host, port, request, check.timeout.seconds, str(check.timeout), fallback_delay, tls)
+    options = destination.options
+    stated = options.tls
+    tls = None if stated.mode == "none" else upstream_tls(stated, destination.host, http2=options.http2)
+    request = message = b""
+    if check.type == "http":
+        request = _request(check.path, host, port)
+    elif check.type == "grpc":
+        if check.service:
+            check_service_name(check.service)
+        request, message = _call(host, port), grpc_health.encode_request(check.service)
+    return Target(
+        host,
+        port,
+        request,
+        check.timeout.seconds,
+        str(check.timeout),
+        options.timeouts.dual_stack_fallback.seconds,
+        tls,
+        options.http2,
+        message,
+    )
 
 
 def _request(path: str, host: str, port: int) -> bytes:
@@ -68,6 +90,12 @@ def _request(path: str, host: str, port: int) -> bytes:
     authority = host_and_port(host, port)
     fields = f"Host: {authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n"
     return f"GET {path} HTTP/1.1\r\n{fields}\r\n".encode("ascii")
+
+
+def _call(host: str, port: int) -> bytes:
+    check_host(host)
+    fields = f"Host: {host_and_port(host, port)}\r\nContent-Type: application/grpc\r\nTE: trailers\r\n"
+    return f"POST {grpc_health.CHECK} HTTP/1.1\r\n{fields}User-Agent: {USER_AGENT}\r\n\r\n".encode("ascii")
 
 
 class ProbeFailed(Exception):  # noqa: N818 - an outcome
@@ -83,13 +111,13 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
 
     Raises :class:`ProbeFailed` and :class:`NoResult`.
     """
-    connection: _ProbeConnection | None = None
+    connection: ProbeConnection | None = None
     try:
         async with asyncio.timeout(target.limit):
             connection = await dial(
                 target.host,
                 target.port,
-                lambda agreed: _ProbeConnection(target.request),
+                lambda agreed: _connection(target, agreed),
                 resolver=resolver,
                 connect_timeout=NEVER,
                 fallback_delay=target.fallback_delay,
@@ -97,76 +125,49 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
             )
             if not target.request:
                 return
-            status = await connection.status
+            answer = await connection.answer
     except DialError as error:
         raise _outcome(error, _reason(error)) from error
+    except NoAnswer as error:
+        cause = error.__cause__
+        raise _outcome(error, _words_of(cause) if isinstance(cause, Exception) else str(error)) from error
     except TimeoutError:
         what = "not connected" if connection is None else "no answer"
         raise ProbeFailed(f"{what} within {target.limit_text}") from None
     finally:
         if connection is not None:
             connection.close()
-    if not 200 <= status < 400:
-        raise ProbeFailed(f"status {status}")
+    reason = _complaint(answer) if target.message else ("" if 200 <= answer.status < 400 else f"status {answer.status}")
+    if reason:
+        raise ProbeFailed(reason)
 
 
-class _ProbeConnection:
-    """The protocol object of a probe: sends the request, and waits for the head of the final response."""
-
-    def __init__(self, request: bytes) -> None:
-        self._request = request
-        self._received = b""
-        self._transport = cast(asyncio.Transport, None)
-        self.status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        # A connection that comes about when the time is over is nobody's, and what becomes of it nobody wants to know.
-        self.status.add_done_callback(_take_note)
-
-    def close(self) -> None:
-        """Be done with it."""
-        self.status.cancel()
-        self._transport.close()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        if self._request:
-            self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        if self.status.done():
-            return
-        self._received += data
-        try:
-            while (head := parse_response_head(self._received)) is not None:
-                # What it would switch to was not asked for, so a 101 is the end.
-                if not head.is_informational or head.status == 101:
-                    self.status.set_result(head.status)
-                    return
-                self._received = self._received[head.size :]
-        except MalformedMessage as error:
-            self.status.set_exception(ProbeFailed(error.reason))
-
-    def eof_received(self) -> bool:
-        return False
-
-    def input_cut(self, reason: str) -> None:
-        if not self.status.done():
-            self.status.set_exception(ProbeFailed(reason or _NO_ANSWER))
-        self._transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.status.done():
-            self.status.set_exception(ProbeFailed(_NO_ANSWER) if exc is None else _outcome(exc, _words_of(exc)))
-
-    def pause_writing(self) -> None:
-        pass
-
-    def resume_writing(self) -> None:
-        pass
+def _connection(target: Target, agreed: str) -> ProbeConnection:
+    """Speak what was *agreed* on by ALPN; in clear, what the destination says is known."""
+    if target.http2 and (target.tls is None or agreed == HTTP2):
+        return Http2Probe(target.request, target.message, b"http" if target.tls is None else b"https")
+    if target.message:
+        return Http1Probe(b"", "HTTP/2 was not agreed on")
+    return Http1Probe(target.request)
 
 
-def _take_note(status: asyncio.Future[int]) -> None:
-    if not status.cancelled():
-        status.exception()
+def _complaint(answer: Answer) -> str:
+    """What is wrong with the *answer* to a call; empty for nothing."""
+    if answer.status != 200:
+        return f"status {answer.status}"
+    if answer.grpc_code != grpc_status.OK:
+        names = grpc_status.NAMES
+        if not 0 <= answer.grpc_code < len(names):
+            return "no answer of gRPC"
+        return f"gRPC status {names[answer.grpc_code]}"
+    try:
+        status = grpc_health.decode_response(answer.content)
+    except grpc_health.MalformedHealthMessage as error:
+        return f"malformed answer: {error}"
+    if status == grpc_health.SERVING:
+        return ""
+    known = grpc_health.STATUSES
+    return known[status] if status < len(known) else f"health status {status}"
 
 
 def _outcome(error: BaseException, reason: str) -> ProbeFailed | NoResult:

@@ -275,4 +275,10 @@ class _Endpoint:
 def _what_matters(destination: Destination) -> tuple[object, ...]:
     """The settings that make a probe what it is."""
     options = destination.options
-    return options.health_check, options.tls, options.timeouts.dual_stack_fallback, destination.host
+    return (
+        options.health_check,
+        options.tls,
+        options.http2,
+        options.timeouts.dual_stack_fallback,
+        destination.host,
+    )
