@@ -1,7 +1,7 @@
 """One client's connection that speaks HTTP/2: bytes to streams, and what the streams send to bytes (RFC 9113).
 
-What frames mean is the session's business (:mod:`vrata.wire.http2`). Here is the rest of a connection: its transport,
-its limits of time, its end. What streams send is collected and written once in a turn of the event loop.
+What frames mean is the session's business (:mod:`vrata.wire.http2`). What streams send is collected and written once in
+a turn of the event loop.
 """
 
 from __future__ import annotations
@@ -10,35 +10,33 @@ import asyncio
 
 import structlog
 
-from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.listener.hop import Hop
-from vrata.proxy.listener.http2_stream import Http2Stream, StreamCarrier
+from vrata.proxy.listener.http2_stream import Http2Stream
+from vrata.proxy.listener.http2_time_limits import FAREWELL, TimedHttp2Connection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.settings import ListenerSettings
-from vrata.proxy.listener.time_limits import LINGER, Stall
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.grammar import MAX_FIELDS
 from vrata.wire.http1.head import RequestHead, parse_request_head
 from vrata.wire.http2.errors import ENHANCE_YOUR_CALM, NO_ERROR
 from vrata.wire.http2.events import CONTENT, FAILED, GOAWAY, HEAD, PONG, RESET, SETTINGS, STREAM_ERROR, TRAILERS
-from vrata.wire.http2.guard import FrameGuard
 from vrata.wire.http2.session import SessionLimits, server_session
 
-DRAIN_GRACE = 1.0
-"""Seconds for an answer of a client that was told that the connection will end. Until then its streams are taken."""
 MAX_UNTAKEN = 128
 """Requests that are begun for a client that takes nothing of what is sent; beyond it the connection is not read."""
+SLICE = 8192
+"""Bytes that are acted on at once: requests can be so small that many hundreds are read together."""
+BEGUN_AT_ONCE = 64
+"""Requests in one turn of the event loop, from which on what else was read with them waits for the next."""
 
-_FAREWELL = b"farewell"
-"""The ping whose answer says that the client knows that the connection will end."""
 _ENTRY_OVERHEAD = 32
 """What RFC 9113 §6.5.2 counts for each field beside its name and value."""
 
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
-class Http2Connection(StreamCarrier):
+class Http2Connection(TimedHttp2Connection):
     """The protocol object of a connection from when it is known to be one of HTTP/2."""
 
     def __init__(
@@ -53,37 +51,19 @@ class Http2Connection(StreamCarrier):
 
         Raises ``ValueError`` where these are none.
         """
-        self._owner = owner
-        self._loop = owner.loop
-        self._transport = transport
-        self._hop = hop
-        self._settings = settings
         limits = SessionLimits(header_list=settings.max_head + MAX_FIELDS * _ENTRY_OVERHEAD)
-        self._session = server_session(limits, upgraded)
-        self._guard = FrameGuard()
-        self._streams: dict[int, Http2Stream] = {}
+        super().__init__(owner, transport, hop, settings, server_session(limits, upgraded))
         self._leaving: list[int] = []
         """Streams whose response is complete, and was not sent yet when that was last asked."""
         self._stalled: list[Http2Stream] = []
-        self.draining = False
-        self._closed = False
-        self._closing = False
         self._receiving = False
         self._is_dirty = False
-        self._write_paused = False
-        self._reading_paused = False
-        self._input_ended = False
+        self._held = b""
+        """What was read, and has to wait for its turn."""
+        self._begun = 0
+        """Requests that have begun in this turn."""
         self._untaken = 0
         """Requests that have begun since the client takes nothing."""
-        self.deadline = NEVER
-        """Not after the earliest of these, and of those that streams have."""
-        self._settings_deadline = NEVER
-        self._head_deadline = NEVER
-        self._idle_deadline = NEVER
-        self._farewell_deadline = NEVER
-        self._taken_by = NEVER
-        """Until when the client has to have taken the last response."""
-        self._stall: Stall | None = None
 
     def __repr__(self) -> str:
         state = f"{len(self._streams)} streams" if self._streams else "idle"
@@ -119,22 +99,11 @@ class Http2Connection(StreamCarrier):
         """Bytes from the client."""
         if self._closing:
             return
-        now = self._loop.time()
-        flood = self._guard.feed(data, now)
-        if flood:
-            self._calm(flood)
+        if self._held or len(data) > SLICE:
+            self._held += data
+            self._read_on()
             return
-        if self._guard.head_unfinished:
-            if self._head_deadline == NEVER:
-                self._head_deadline = now + self._settings.timeouts.client_header
-                self.due(self._head_deadline)
-        else:
-            self._head_deadline = NEVER
-        self._receiving = True
-        try:
-            self._receive(data, now)
-        finally:
-            self._receiving = False
+        self._take(data)
         self._flush()
 
     def eof_received(self) -> bool:
@@ -158,20 +127,64 @@ class Http2Connection(StreamCarrier):
     def pause_writing(self) -> None:
         """The client does not keep up. Streams fill up on their own, and pause then."""
         self._write_paused = True
-        self._stall = Stall(self._transport, self._loop.time(), self._settings.timeouts.idle_between_requests)
-        self.due(self._stall.deadline)
+        self._begin_stall(self._loop.time())
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._write_paused = False
         self._stall = None
         self._untaken = 0
-        if self._reading_paused and not self._closed:
-            self._reading_paused = False
-            self._transport.resume_reading()
+        if self._held:
+            self._loop.call_soon(self._read_on)
+        else:
+            self._settle_reading()
         self._flush()
 
     # -- what comes in ------------------------------------------------------------------------------------------------
+
+    def _read_on(self) -> None:
+        """Take what was read, until that has begun so many requests that others should have their turn."""
+        held, position = self._held, 0
+        self._begun = 0
+        while position < len(held) and self._begun < BEGUN_AT_ONCE and not self._is_full():
+            if self._closed or self._closing:
+                self._held = b""
+                return
+            self._take(held[position : position + SLICE])
+            position += SLICE
+        self._held = held[position:]
+        if self._held and not self._is_full():
+            self._loop.call_soon(self._read_on)
+        self._settle_reading()
+        self._flush()
+
+    def _settle_reading(self) -> None:
+        """Read nothing more of the client while what was read waits, or while answers do."""
+        pauses = bool(self._held) or self._is_full()
+        if pauses == self._reading_paused or self._closed or self._closing:
+            return
+        self._reading_paused = pauses
+        if pauses:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def _is_full(self) -> bool:
+        """Who does not take answers gets no further ones, or they would pile up here."""
+        return self._write_paused and self._untaken > MAX_UNTAKEN
+
+    def _take(self, data: bytes) -> None:
+        now = self._loop.time()
+        flood = self._guard.feed(data, now)
+        if flood:
+            self._calm(flood)
+            return
+        self._limit_head(now)
+        self._receiving = True
+        try:
+            self._receive(data, now)
+        finally:
+            self._receiving = False
 
     def _receive(self, data: bytes, now: float) -> None:
         events = self._session.receive(data)
@@ -217,8 +230,11 @@ class Http2Connection(StreamCarrier):
         stream = Http2Stream(self, self._owner, self._session, number, settings, self._hop)
         self._streams[number] = stream
         self._owner.request_began()
+        self._begun += 1
         if self._write_paused:
-            self._hold_back()
+            self._untaken += 1
+            if self._is_full():
+                self._settle_reading()
         try:
             head = parse_request_head(text, settings.max_head)
             if head is None:
@@ -248,7 +264,7 @@ class Http2Connection(StreamCarrier):
                 self._settings_deadline = NEVER
                 self._idle_if_empty(now)
         elif kind == PONG:
-            if content == _FAREWELL and self._farewell_deadline != NEVER:
+            if content == FAREWELL and self._farewell_deadline != NEVER:
                 self._say_goodbye()
         elif kind == GOAWAY:
             # It will ask for nothing more.
@@ -257,16 +273,12 @@ class Http2Connection(StreamCarrier):
         elif kind == FAILED:
             reason = content.decode("ascii", "replace")
             _log.info("connection refused", peer=self._hop.peer.decode(), reason=reason)
-            self._give_streams_up()
-            self._flush_all()
-            self._close_gracefully()
+            self._finish()
 
-    def _hold_back(self) -> None:
-        """Who does not take answers gets no further ones, or they would pile up here."""
-        self._untaken += 1
-        if self._untaken > MAX_UNTAKEN and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
+    def _calm(self, reason: str) -> None:
+        """The client sends what makes work and leads to nothing (RFC 9113 §10.5)."""
+        _log.warning("HTTP/2 flood", peer=self._hop.peer.decode(), reason=reason)
+        self.end(ENHANCE_YOUR_CALM, reason)
 
     # -- what goes out ------------------------------------------------------------------------------------------------
 
@@ -305,15 +317,6 @@ class Http2Connection(StreamCarrier):
         if (session.is_over or (self._input_ended and not self._streams)) and not self._write_paused:
             self._close_gracefully()
 
-    def _flush_all(self) -> None:
-        """Write what may be sent, as far as the transport takes it."""
-        while not self._write_paused:
-            data = self._session.outgoing()
-            if not data:
-                return
-            self._guard.sent(len(data))
-            self._transport.write(data)
-
     def _part(self) -> None:
         """Forget the streams whose response is on its way as a whole."""
         still = []
@@ -330,131 +333,3 @@ class Http2Connection(StreamCarrier):
                 self._taken_by = stream.taken_by
         self._leaving = still
         self._idle_if_empty(now)
-
-    # -- limits of time -----------------------------------------------------------------------------------------------
-
-    def time(self) -> float:
-        """The loop's."""
-        return self._loop.time()
-
-    def due(self, deadline: float) -> None:
-        """Something has a limit at *deadline*."""
-        if deadline < self.deadline:
-            self.deadline = deadline
-
-    def _idle_if_empty(self, now: float) -> None:
-        """With no stream left the client may wait a while before it begins the next."""
-        if not self._streams and self._settings_deadline == NEVER:
-            self._idle_deadline = now + self._settings.timeouts.idle_between_requests
-            self.due(self._idle_deadline)
-
-    def expire(self) -> None:
-        """The earliest limit is due. A stream or the connection, of which it is, ends without an answer."""
-        now = self._loop.time()
-        self.deadline = NEVER
-        unsent = self._transport.get_write_buffer_size()
-        if self._closing:
-            if unsent:
-                self._time_out()
-            else:
-                self._transport.close()
-            return
-        if now >= self._settings_deadline or now >= self._head_deadline or self._is_stalled(now, unsent):
-            self._time_out()
-            return
-        if now >= self._farewell_deadline:
-            self._say_goodbye()
-        for stream in list(self._streams.values()):
-            limit = stream.limit(now)
-            if limit <= now:
-                stream.expire(now)
-            else:
-                self.due(limit)
-        if not self._streams and not unsent and now >= self._idle_deadline:
-            self._session.go_away(NO_ERROR)
-        self.due(self._settings_deadline)
-        self.due(self._head_deadline)
-        self.due(self._farewell_deadline)
-        if not self._streams and now < self._idle_deadline:
-            self.due(self._idle_deadline)
-        self._flush()
-
-    def _is_stalled(self, now: float, unsent: int) -> bool:
-        """Whether the client takes nothing of what was written, or too long for it."""
-        if not unsent:
-            return False
-        if not self._streams:
-            if now >= self._taken_by:
-                return True
-            if self._stall is None:
-                self._stall = Stall(self._transport, now, self._settings.timeouts.idle_between_requests)
-            self.due(self._taken_by)
-        if self._stall is None:
-            return False
-        deadline = self._stall.renewed(now)
-        self.due(deadline)
-        return now >= deadline
-
-    def _time_out(self) -> None:
-        _log.info("client timed out", peer=self._hop.peer.decode(), connection=repr(self))
-        self.abort()
-
-    # -- the end ------------------------------------------------------------------------------------------------------
-
-    def drain(self) -> None:
-        """Let the client begin no further streams, finish those that there are, then close.
-
-        A client that does not know yet may have begun one, so it is told first, and taken at its word for a moment.
-        """
-        if self.draining:
-            return
-        self.draining = True
-        self._session.announce_shutdown()
-        self._session.ping(_FAREWELL)
-        self._farewell_deadline = self._loop.time() + DRAIN_GRACE
-        self.due(self._farewell_deadline)
-        self.touched()
-
-    def _say_goodbye(self) -> None:
-        self._farewell_deadline = NEVER
-        self._session.go_away(NO_ERROR)
-        self.touched()
-
-    def _calm(self, reason: str) -> None:
-        """The client sends what makes work and leads to nothing (RFC 9113 §10.5)."""
-        _log.warning("HTTP/2 flood", peer=self._hop.peer.decode(), reason=reason)
-        self.refuse(ENHANCE_YOUR_CALM, reason)
-
-    def refuse(self, code: int, reason: str) -> None:
-        """End the connection with all its streams, and say why."""
-        self._session.go_away(code, reason.encode("ascii", "replace"))
-        self._give_streams_up()
-        self._flush_all()
-        self._close_gracefully()
-
-    def abort(self) -> None:
-        """Cut the connection so that the client cannot take what it has for whole messages."""
-        if not self._closed:
-            write_buffer.reset_on_close(self._transport)
-            self._transport.abort()
-
-    def _give_streams_up(self) -> None:
-        now = self._loop.time()
-        streams = list(self._streams.values())
-        self._streams.clear()
-        for stream in streams:
-            stream.gone(now)
-
-    def _close_gracefully(self) -> None:
-        """Close when the client has; a close at once could destroy what it has not read yet."""
-        if self._closing:
-            return
-        self._closing = True
-        self.deadline = self._loop.time() + LINGER
-        if self._input_ended:
-            self._transport.close()
-            return
-        if self._reading_paused:
-            self._reading_paused = False
-            self._transport.resume_reading()
-        write_buffer.end_output(self._transport)

@@ -61,7 +61,7 @@ class SecureConnection(DownstreamConnection):
         successor = Http2Connection(self._owner, self._transport, self.hop, self._settings)
         self._give_way(successor, self.deadline)
         if not is_fit_for_http2(session):
-            successor.refuse(INADEQUATE_SECURITY, "TLS below what RFC 9113 section 9.2 asks for")
+            successor.end(INADEQUATE_SECURITY, "TLS below what RFC 9113 section 9.2 asks for")
 
     def _carry(self, successor: Http2Connection) -> None:
         cast(TlsTransport, self._transport).carry(successor)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.downstream_client import LIMITS, immediately, local, response_head, settings
 from tests.support.multiplexing_client import MultiplexingClient
 from vrata.net.deadlines import INTERVAL, NEVER
-from vrata.proxy.listener.http2_connection import DRAIN_GRACE
+from vrata.proxy.listener.http2_time_limits import DRAIN_GRACE
 from vrata.proxy.listener.settings import ListenerTimeouts
 from vrata.proxy.listener.time_limits import LINGER
 from vrata.wire.http2.errors import CANCEL, NO_ERROR
