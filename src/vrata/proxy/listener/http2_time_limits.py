@@ -1,7 +1,7 @@
 """The limits of time of a client's HTTP/2 connection (docs/behaviour.md), and how it ends.
 
-There is one entry for all of them, and for those of the streams: setting a limit is storing a number, and they are looked
-at when the earliest may be due.
+There is one entry for all of them, and for those of the streams: setting a limit is storing a number, and all are
+looked at when the earliest may be due.
 """
 
 from __future__ import annotations
