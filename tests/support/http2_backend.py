@@ -102,9 +102,14 @@ class Http2BackendConnection:
         self.requests: list[Http2Request] = []
         self._by_number: dict[int, Http2Request] = {}
         self.pings = 0
+        self.acknowledged = 0
+        """Settings that the proxy has taken notice of."""
         self.goodbye: int | None = None
         """The code of the proxy's GOAWAY."""
         self.is_over = False
+        self.hears = asyncio.Event()
+        """Cleared, nothing is read."""
+        self.hears.set()
         self._changed = asyncio.Event()
         self._taken = 0
         if greets:
@@ -150,6 +155,7 @@ class Http2BackendConnection:
     async def serve(self) -> None:
         try:
             while data := await self._reader.read(65536):
+                await self.hears.wait()
                 for event in self.h2.receive_data(data):
                     self._take(event)
                 self.flush()
@@ -179,6 +185,8 @@ class Http2BackendConnection:
             self._by_number[event.stream_id].is_complete = True
         elif isinstance(event, h2.events.StreamReset):
             self._by_number[event.stream_id].reset = int(event.error_code)
+        elif isinstance(event, h2.events.SettingsAcknowledged):
+            self.acknowledged += 1
         elif isinstance(event, h2.events.PingReceived):
             self.pings += 1
         elif isinstance(event, h2.events.ConnectionTerminated):

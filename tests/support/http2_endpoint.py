@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -113,9 +114,13 @@ Play = Callable[[Endpoint], Awaitable[None]]
 
 
 def with_endpoint(
-    settings: Mapping[SettingCodes, int] | None = None, *, tls: UpstreamTls | None = None, **options: Any
+    settings: Mapping[SettingCodes, int] | None = None,
+    *,
+    tls: UpstreamTls | None = None,
+    server_tls: ssl.SSLContext | None = None,
+    greets: bool = True,
 ) -> Callable[[Play], Callable[[LoopFactory], None]]:
-    """The test that plays a scenario with a backend on each event loop; *options* are those of the backend."""
+    """The test that plays a scenario with a backend on each event loop; the rest is as for the backend."""
 
     def decorated(play: Play) -> Callable[[LoopFactory], None]:
         async def main() -> None:
@@ -125,7 +130,7 @@ def with_endpoint(
             tasks = TaskSupervisor()
             sweeper = DeadlineSweeper(loop)
             sweeper.start()
-            async with Http2Backend(settings, **options) as backend:
+            async with Http2Backend(settings, greets=greets, tls=server_tls) as backend:
                 pool = EndpointPool("127.0.0.1", backend.port, sweeper, tasks)
                 pool.secure(tls, http2=True)
                 endpoint = Endpoint(backend, pool, sweeper)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from types import TracebackType
 from typing import Self
@@ -54,7 +55,8 @@ class BackendConnection:
 class ScriptedBackend:
     """Listens on an ephemeral loopback port; an asynchronous context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._accepted: asyncio.Queue[BackendConnection] = asyncio.Queue()
         self._open: list[BackendConnection] = []
         self._server: asyncio.Server | None = None
@@ -63,7 +65,7 @@ class ScriptedBackend:
         """Connections accepted so far."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 MAX_STREAMS: Final = 1024
 """Streams of one connection at once, even if the upstream allows more: what ends the connection ends all of them."""
 
-PING_AFTER: Final = 30.0
+PING_AFTER = 30.0
 """Seconds without a byte from the upstream, while streams are open, after which it is asked whether it is there."""
 
-PING_LIMIT: Final = 10.0
+PING_LIMIT = 10.0
 """Seconds that it has for the answer."""
 
 LINGER: Final = 2.0
@@ -117,8 +117,8 @@ class Http2Connection(StreamOwner):
         """Why they did not come, or that the connection has ended since."""
         self._heard = 0.0
         """When something came last."""
-        self._has_asked = False
-        """A ping is under way."""
+        self._asked = 0.0
+        """When it was asked whether it is there; 0 when it has not been since."""
         self._is_full = False
         """The transport takes nothing."""
         self._will_write = False
@@ -155,13 +155,16 @@ class Http2Connection(StreamOwner):
             raise
         if self._failure is not None:
             raise self._failure
+        if not self.limit:
+            self.close()
+            raise DialError(DialStage.CONNECT, "the upstream allows no streams")
 
     def open(self) -> Http2Stream:
         """A stream, which begins when its head is sent."""
         if not self.streams:
             self._heard = self._loop.time()
             self.deadline = self._heard + PING_AFTER
-            self._has_asked = False
+            self._asked = 0.0
         self.streams += 1
         self.begun += 1
         if self.begun == self.max_requests:
@@ -185,6 +188,14 @@ class Http2Connection(StreamOwner):
         self.idle_timeout = idle_timeout
         if self.limit < self._allowed:
             self.limit += 1
+
+    def left(self, stream: Http2Stream) -> None:
+        """*stream* ends when all is sent, or when the upstream has not taken it for long enough."""
+        self._flush()
+        if self._session.unsent(stream.number):
+            self._loop.call_later(LINGER, stream.expire)
+        else:
+            stream.expire()
 
     def write_soon(self) -> None:
         """There is something to send; much of what is sent in one turn of the loop goes out at once."""
@@ -223,18 +234,18 @@ class Http2Connection(StreamOwner):
             self.close()
             return
         now = self._loop.time()
-        if now - self._heard < PING_AFTER:
-            self._has_asked = False
+        if self._heard < self._asked:
+            self.deadline = NEVER
+            self._end(f"no answer to a ping within {PING_LIMIT:g} s")
+            self._transport.abort()
+        elif now - self._heard < PING_AFTER:
+            self._asked = 0.0
             self.deadline = self._heard + PING_AFTER
-        elif not self._has_asked:
-            self._has_asked = True
+        else:
+            self._asked = now
             self.deadline = now + PING_LIMIT
             self._session.ping(_PING)
             self.write_soon()
-        else:
-            self.deadline = NEVER
-            self._end(f"no answer to a ping within {PING_LIMIT:.0f} s")
-            self._transport.abort()
 
     @property
     def _allowed(self) -> int:

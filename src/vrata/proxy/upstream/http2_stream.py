@@ -28,6 +28,10 @@ class StreamOwner(Protocol):
         """*stream* is over."""
         ...
 
+    def left(self, stream: Http2Stream) -> None:
+        """Nobody is told of *stream* any more, and what was sent on it may have to go out yet."""
+        ...
+
     def retire(self) -> None:
         """Begin no further streams."""
         ...
@@ -150,8 +154,14 @@ class Http2Stream(Carrier):
         self._end(request_complete)
 
     def leave(self) -> None:
-        """Both sides of a tunnel have ended."""
+        """Both sides of a tunnel have ended, but for what the upstream has to take yet."""
         self.end_output()
+        self.reader = None
+        self._held = None
+        self._connection.left(self)
+
+    def expire(self) -> None:
+        """It was left, and the upstream had its time to take the rest."""
         self._end(True)
 
     def close(self) -> None:
