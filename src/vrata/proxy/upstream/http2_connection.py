@@ -44,6 +44,11 @@ PING_LIMIT = 10.0
 LINGER: Final = 2.0
 """Seconds in which an upstream has to take the last bytes."""
 
+MAX_UNANSWERED: Final = 16 << 20
+"""Bytes that may come while the upstream takes nothing of what we send, the answers to its frames among them.
+
+Without our answers an honest one can send no more than the window of the connection, and heads."""
+
 _PING: Final = b"vrata-up"
 
 # Of a response that its client does not take a window is all that is held.
@@ -121,6 +126,8 @@ class Http2Connection(StreamOwner):
         """When it was asked whether it is there; 0 when it has not been since."""
         self._is_full = False
         """The transport takes nothing."""
+        self._unanswered = 0
+        """Bytes that have come since."""
         self._will_write = False
         """What there is to send will be sent, at the end of what is being read or in the next turn of the loop."""
 
@@ -276,6 +283,12 @@ class Http2Connection(StreamOwner):
             self._end("the upstream does not speak HTTP/2: it has answered in HTTP/1")
             self._transport.abort()
             return
+        if self._is_full:
+            self._unanswered += len(data)
+            if self._unanswered > MAX_UNANSWERED:
+                self._end("the upstream sends without end, and takes nothing")
+                self._transport.abort()
+                return
         is_first = not self._will_write
         self._will_write = True
         self._take(self._session.receive(data))
@@ -296,6 +309,7 @@ class Http2Connection(StreamOwner):
     def pause_writing(self) -> None:
         """The upstream does not keep up; what there is to send stays in the session, which tells the streams."""
         self._is_full = True
+        self._unanswered = 0
 
     def resume_writing(self) -> None:
         """The upstream has caught up."""
