@@ -104,5 +104,6 @@ check(nghttp2_option_new(&OPTIONS))
 nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
 nghttp2_option_set_no_http_messaging(OPTIONS, 1)
 nghttp2_option_set_max_outbound_ack(OPTIONS, MOST_ANSWERS)
-# Cancelled requests are counted by vrata.wire.http2.guard, by what clients of gRPC need.
-leave_reset_rate(OPTIONS)
+# Versions that build trees of priorities would keep as many as may be open at once.
+nghttp2_option_set_no_closed_streams(OPTIONS, 1)
+leave_to_guard(OPTIONS)

@@ -11,9 +11,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
 from vrata.wire.http1.fields import goes_on_in_trailers
-from vrata.wire.http1.interpreted_head import names_trailers
+from vrata.wire.http1.hop_fields import names_trailers
 from vrata.wire.http1.status import STATUS_LINES
 from vrata.wire.http2.contract import StreamsExhausted
+from vrata.wire.http2.upgrade import checked_settings
 from vrata.wire.http2.translation import OVERSIZED_REQUEST, OVERSIZED_RESPONSE, accepted_key, tunnel_key
 
 include "nghttp2.pxi"

@@ -7,13 +7,14 @@ end the connection for what one stream did wrong: :mod:`vrata.wire.http2.transla
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from typing import Any, Final
 
 from h2 import events as happened
 from h2.config import H2Configuration
 from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
 from hyperframe.exceptions import HyperframeError
@@ -50,6 +51,7 @@ from vrata.wire.http2.translation import (
     trailer_fields,
     trailer_lines,
 )
+from vrata.wire.http2.upgrade import checked_settings
 
 _MAX_FRAME: Final = 16384
 _OUTGOING: Final = 65536
@@ -132,10 +134,7 @@ class InterpretedSession(Session):
         self._windows.open()
 
     def _begin_upgraded(self, settings: bytes) -> None:
-        try:
-            self._h2.initiate_upgrade_connection(urlsafe_b64encode(settings))
-        except (ProtocolError, HyperframeError) as error:
-            raise ValueError("malformed HTTP2-Settings") from error
+        self._h2.initiate_upgrade_connection(urlsafe_b64encode(checked_settings(settings)))
         stream = self._open[1] = SessionStream()
         stream.has_head = stream.ended = True
         self._last_taken = 1
@@ -216,6 +215,8 @@ class InterpretedSession(Session):
     def _take_request(self, number: int, fields: Fields, ended: bool) -> None:
         if self._said_goodbye or len(self._open) >= self._limits.concurrent_streams:
             self._h2.reset_stream(number, errors.REFUSED_STREAM)
+            if not self._said_goodbye:
+                self._events.append((STREAM_ERROR, number, b"more streams than allowed", errors.REFUSED_STREAM))
             return
         self._last_taken = number
         stream = self._open[number] = SessionStream()
@@ -268,12 +269,15 @@ class InterpretedSession(Session):
             self.consumed(number, flow_size - size)  # padding
         if stream.content_due >= 0:
             stream.content_due -= size
-            if stream.content_due < 0 or (ended and stream.content_due):
+            if stream.content_due < 0:
                 self._refuse(number, errors.PROTOCOL_ERROR, "content is not what content-length says")
                 return
-        if size or ended:
-            self._events.append((CONTENT, number, content, int(ended)))
-        if ended:
+        is_short = ended and stream.content_due > 0
+        if size or (ended and not is_short):
+            self._events.append((CONTENT, number, content, int(ended and not is_short)))
+        if is_short:
+            self._refuse(number, errors.PROTOCOL_ERROR, "content is not what content-length says")
+        elif ended:
             self._end_input(number, stream)
 
     def _take_trailers(self, number: int, fields: Fields, withheld: bool) -> None:
@@ -468,7 +472,8 @@ class InterpretedSession(Session):
         self._windows.give_up_kept(stream)
         if stream in self._open:
             self._forget(stream)
-            self._h2.reset_stream(stream, code)
+            with suppress(StreamClosedError):  # by the frame that was wrong: both sides have ended it
+                self._h2.reset_stream(stream, code)
 
     def announce_shutdown(self) -> None:
         """See the protocol."""

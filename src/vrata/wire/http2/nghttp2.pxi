@@ -5,15 +5,19 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 cdef extern from *:
     """
     #include <nghttp2/nghttp2.h>
-    /* Not in every version at hand, nor told by its number, since distributions have put the first into older ones. */
+    /* Not in every version at hand, nor told by its number, since distributions have put the first two into older ones. */
     #if defined(__GNUC__)
     extern void nghttp2_option_set_stream_reset_rate_limit(nghttp2_option*, uint64_t, uint64_t) __attribute__((weak));
-    static void leave_reset_rate(nghttp2_option* option) {
+    extern void nghttp2_option_set_max_continuations(nghttp2_option*, size_t) __attribute__((weak));
+    /* Both are counted by the guard, in frames; this counts each part of a CONTINUATION's header that comes alone. */
+    static void leave_to_guard(nghttp2_option* option) {
         if (nghttp2_option_set_stream_reset_rate_limit)
             nghttp2_option_set_stream_reset_rate_limit(option, 1000000, 1000000);
+        if (nghttp2_option_set_max_continuations)
+            nghttp2_option_set_max_continuations(option, 1024);
     }
     #else
-    static void leave_reset_rate(nghttp2_option* option) {}
+    static void leave_to_guard(nghttp2_option* option) {}
     #endif
     #if NGHTTP2_VERSION_NUM >= 0x013000
     static void set_priority(nghttp2_session* session, int32_t stream, uint32_t urgency, int incremental) {
@@ -120,8 +124,9 @@ cdef extern from *:
     int nghttp2_option_new(nghttp2_option**)
     void nghttp2_option_set_no_auto_window_update(nghttp2_option*, int)
     void nghttp2_option_set_no_http_messaging(nghttp2_option*, int)
+    void nghttp2_option_set_no_closed_streams(nghttp2_option*, int)
     void nghttp2_option_set_max_outbound_ack(nghttp2_option*, size_t)
-    void leave_reset_rate(nghttp2_option*)
+    void leave_to_guard(nghttp2_option*)
     void set_priority(nghttp2_session*, int32_t, uint32_t, int)
     int nghttp2_session_client_new2(nghttp2_session**, nghttp2_session_callbacks*, void*, nghttp2_option*)
     int nghttp2_session_server_new2(nghttp2_session**, nghttp2_session_callbacks*, void*, nghttp2_option*)

@@ -150,7 +150,7 @@ cdef class OutgoingFields:
             self.place(3, b":authority", 10, b"", 0)
         else:
             end = <const char*>memchr(host, c'\r', p + size - host)
-            while end > host and (end[-1] == c' ' or end[-1] == c'\t'):
+            while end > host and ((end - 1)[0] == c' ' or (end - 1)[0] == c'\t'):
                 end -= 1
             self.place(3, b":authority", 10, host, end - host)
         if self.is_upgrade:

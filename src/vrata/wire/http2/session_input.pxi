@@ -76,6 +76,7 @@ cdef class SessionInput:
     cdef bint is_broken         # nghttp2 must not be called any more
     cdef int own_goodbyes       # that are not sent yet
     cdef Py_ssize_t header_list
+    cdef uint32_t most_streams
     cdef uint32_t refusal       # why a callback ended the connection
 
     def __cinit__(self):
@@ -98,23 +99,12 @@ cdef class SessionInput:
         self.is_client = is_client
         self.is_shared = limits.is_shared
         self.header_list = limits.header_list
+        self.most_streams = limits.concurrent_streams
         if is_client:
             code = nghttp2_session_client_new2(&self.session, CALLBACKS, <void*>self, OPTIONS)
         else:
             code = nghttp2_session_server_new2(&self.session, CALLBACKS, <void*>self, OPTIONS)
         check(code)
-        if upgraded is not None:
-            payload = upgraded
-            stream = SessionStream.__new__(SessionStream, 1)
-            stream.has_head = stream.ended = True
-            code = nghttp2_session_upgrade2(
-                self.session, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), 0, <void*>stream
-            )
-            if code:
-                raise ValueError("malformed HTTP2-Settings")
-            self.open_streams[1] = stream
-            self.events.clear()
-            self.has_settings = True
         settings[count].settings_id = NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE
         settings[count].value = limits.stream_window
         count += 1
@@ -127,7 +117,7 @@ cdef class SessionInput:
             count += 1
         else:
             settings[count].settings_id = NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS
-            settings[count].value = limits.concurrent_streams
+            settings[count].value = NO_LIMIT
             count += 1
             settings[count].settings_id = NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL
             settings[count].value = 1
@@ -135,9 +125,43 @@ cdef class SessionInput:
             settings[count].settings_id = NO_RFC7540_PRIORITIES
             settings[count].value = 1
             count += 1
-        check(nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, settings, count))
+        self.tell_settings(settings, count)
+        if upgraded is not None:
+            payload = checked_settings(upgraded)
+            stream = SessionStream.__new__(SessionStream, 1)
+            stream.has_head = stream.ended = True
+            code = nghttp2_session_upgrade2(
+                self.session, <const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), 0, NULL
+            )
+            if code:
+                raise ValueError("malformed HTTP2-Settings")
+            check(nghttp2_session_set_stream_user_data(self.session, 1, <void*>stream))
+            self.open_streams[1] = stream
+            self.events.clear()
+            self.has_settings = True
         if window > DEFAULT_WINDOW:
             check(nghttp2_session_set_local_window_size(self.session, NGHTTP2_FLAG_NONE, 0, <int32_t>window))
+
+    cdef int tell_settings(self, nghttp2_settings_entry* settings, int count) except -1:
+        """What the peer may do. nghttp2 ends the connection for a stream too many, for which RFC 9113 §5.1.2 wants a
+        reset of that one: so it is told of another limit than the peer, and streams are counted here."""
+        cdef const uint8_t* data
+        cdef ssize_t size
+        cdef char* value
+        cdef int i
+        check(nghttp2_submit_settings(self.session, NGHTTP2_FLAG_NONE, settings, count))
+        while True:
+            size = nghttp2_session_mem_send(self.session, &data)
+            if size <= 0:
+                return self.check_output(size)
+            self.pending += PyBytes_FromStringAndSize(<const char*>data, size)
+            value = PyBytes_AS_STRING(self.pending) + PyBytes_GET_SIZE(self.pending) - 6 * count
+            for i in range(count):
+                if settings[i].settings_id == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS:
+                    value[6 * i + 2] = <char>(self.most_streams >> 24)
+                    value[6 * i + 3] = <char>(self.most_streams >> 16 & 255)
+                    value[6 * i + 4] = <char>(self.most_streams >> 8 & 255)
+                    value[6 * i + 5] = <char>(self.most_streams & 255)
 
     def __dealloc__(self):
         if self.session != NULL:
@@ -265,7 +289,7 @@ cdef class SessionInput:
         cdef SessionStream stream
         if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
             self.incoming.begin(REQUEST)
-            if not self.said_goodbye:
+            if not self.said_goodbye and <uint32_t>len(self.open_streams) < self.most_streams:
                 stream = SessionStream.__new__(SessionStream, number)
                 self.open_streams[number] = stream
                 nghttp2_session_set_stream_user_data(self.session, number, <void*>stream)
@@ -294,9 +318,11 @@ cdef class SessionInput:
         cdef bint ended = frame.hd.flags & NGHTTP2_FLAG_END_STREAM
         cdef SessionStream stream
         if kind == NGHTTP2_DATA:
-            if ended:
-                stream = self.stream_of(number)
-                if stream is not None:
+            stream = self.stream_of(number)
+            if stream is not None:
+                if not stream.has_head:
+                    self.refuse(stream, b"content before a head")
+                elif ended:
                     self.end_content(stream)
         elif kind == NGHTTP2_HEADERS:
             self.take_head(number, ended)
@@ -328,6 +354,8 @@ cdef class SessionInput:
         if stream is None:
             if incoming.kind == REQUEST:
                 check(nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, number, REFUSED_STREAM))
+                if not self.said_goodbye:
+                    self.events.append((STREAM_ERROR, number, b"more streams than allowed", REFUSED_STREAM))
             return 0
         if incoming.kind == TRAILER_SECTION:
             return self.take_trailers(stream, ended)
@@ -375,6 +403,8 @@ cdef class SessionInput:
         if stream is None:
             return 0
         stream.unconsumed += size
+        if not stream.has_head:
+            return self.refuse(stream, b"content before a head")
         if stream.content_due >= 0:
             stream.content_due -= <int64_t>size
             if stream.content_due < 0:
