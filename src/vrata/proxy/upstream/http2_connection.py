@@ -20,6 +20,7 @@ from vrata.wire.http2.events import (
     GOAWAY,
     HEAD,
     INFORMATIONAL,
+    PONG,
     RESET,
     SETTINGS,
     STREAM_ERROR,
@@ -37,6 +38,10 @@ MAX_STREAMS: Final = 1024
 
 PING_AFTER = 30.0
 """Seconds without a byte from the upstream, while streams are open, after which it is asked whether it is there."""
+
+PING_AGAIN = 310.0
+"""The same when the last that came is the answer to a ping. A server of gRPC takes several pings with nothing of its
+own between them for abuse, unless they come five minutes apart."""
 
 PING_LIMIT = 10.0
 """Seconds that it has for the answer."""
@@ -124,6 +129,8 @@ class Http2Connection(StreamOwner):
         """When something came last."""
         self._asked = 0.0
         """When it was asked whether it is there; 0 when it has not been since."""
+        self._answered = 0.0
+        """When it has answered that."""
         self._is_full = False
         """The transport takes nothing."""
         self._unanswered = 0
@@ -245,9 +252,9 @@ class Http2Connection(StreamOwner):
             self.deadline = NEVER
             self._end(f"no answer to a ping within {PING_LIMIT:g} s")
             self._transport.abort()
-        elif now - self._heard < PING_AFTER:
+        elif now - self._heard < (patience := PING_AGAIN if self._answered == self._heard else PING_AFTER):
             self._asked = 0.0
-            self.deadline = self._heard + PING_AFTER
+            self.deadline = self._heard + patience
         else:
             self._asked = now
             self.deadline = now + PING_LIMIT
@@ -375,6 +382,8 @@ class Http2Connection(StreamOwner):
                     self._take_goodbye(number, data, fact)
             elif kind == SETTINGS:
                 self._take_settings()
+            elif kind == PONG:
+                self._answered = self._heard
             elif kind == GOAWAY:
                 self._take_goodbye(number, data, fact)
             elif kind == FAILED:

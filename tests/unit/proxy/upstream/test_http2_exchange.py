@@ -428,6 +428,7 @@ async def test_a_tunnel_that_is_refused_or_cut(endpoint: Endpoint) -> None:
 
 def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http2_connection, "PING_AFTER", 0.1)
+    monkeypatch.setattr(http2_connection, "PING_AGAIN", 0.3)
     monkeypatch.setattr(http2_connection, "PING_LIMIT", 0.2)
 
     @with_endpoint()
@@ -437,6 +438,10 @@ def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.Mon
         connection = request.connection
         await eventually_async(lambda: connection.pings >= 2, 5, what="it is asked again and again")
         assert attempt.ends == 0
+        # Without a word of its own it is not asked as often.
+        before, began = connection.pings, asyncio.get_running_loop().time()
+        await eventually_async(lambda: connection.pings >= before + 2, 5, what="it is asked again")
+        assert asyncio.get_running_loop().time() - began > 0.3
         connection.hears.clear()
         await attempt.until_ended()
         assert (attempt.failure, attempt.detail) == (FailureClass.CONNECTION_RESET, "no answer to a ping within 0.2 s")
