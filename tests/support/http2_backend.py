@@ -67,6 +67,21 @@ class Http2Request:
         self.connection.h2.send_data(self.number, content, end_stream=end)
         self.connection.flush()
 
+    async def send_all(self, content: bytes, trailers: Fields) -> None:
+        """Send *content* as the windows allow, and then the end."""
+        h2 = self.connection.h2
+        while content:
+            size = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size, len(content))
+            if size:
+                self.send(content[:size])
+                content = content[size:]
+            else:
+                await self.connection.until(lambda: h2.local_flow_control_window(self.number) > 0)
+        if trailers:
+            self.finish(trailers)
+        else:
+            self.send(b"", end=True)
+
     def finish(self, trailers: Fields) -> None:
         self.connection.h2.send_headers(self.number, trailers, end_stream=True)
         self.connection.flush()
@@ -138,9 +153,20 @@ class Http2BackendConnection:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(TIMEOUT):
-            while not condition():
-                self._changed.clear()
-                await self._changed.wait()
+            await self._until(condition)
+
+    async def next(self) -> Http2Request:
+        """The next request, however long that takes."""
+        number = self._taken
+        self._taken += 1
+        await self._until(lambda: len(self.requests) > number)
+        return self.requests[number]
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            # Several may wait: each has the flag that it found.
+            changed = self._changed
+            await changed.wait()
 
     async def request(self) -> Http2Request:
         """The next one, whose head has come."""
@@ -159,13 +185,17 @@ class Http2BackendConnection:
                 for event in self.h2.receive_data(data):
                     self._take(event)
                 self.flush()
-                self._changed.set()
+                self._tell()
         except (ConnectionError, h2.exceptions.ProtocolError, ssl.SSLError):
             pass
         finally:
             self.is_over = True
-            self._changed.set()
+            self._tell()
             self.writer.close()
+
+    def _tell(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.RequestReceived):
@@ -232,6 +262,10 @@ class Http2Backend:
     async def accept(self) -> Http2BackendConnection:
         """The next connection."""
         return await asyncio.wait_for(self._accepted.get(), TIMEOUT)
+
+    async def next(self) -> Http2BackendConnection:
+        """The next connection, however long that takes."""
+        return await self._accepted.get()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Http2BackendConnection(reader, writer, self.settings, greets=self._greets)
