@@ -35,6 +35,8 @@ class Http2Request:
         self.is_complete = False
         self.reset: int | None = None
         """The code with which the proxy has ended it."""
+        self.is_answered = False
+        """For the test to remember."""
         self.acknowledges = True
         """Grant a new window for what has come."""
 
@@ -142,6 +144,10 @@ class Http2BackendConnection:
     def go_away(self, last: int, code: int = 0) -> None:
         """GOAWAY, after which hyper-h2 would say nothing any more, so it is not told."""
         self.writer.write(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+
+    def close_soon(self) -> None:
+        """End the connection when the proxy has ended it, or a moment later."""
+        asyncio.get_running_loop().call_later(0.05, self.writer.close)
 
     def flush(self) -> None:
         data = self.h2.data_to_send()

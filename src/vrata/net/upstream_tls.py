@@ -111,11 +111,14 @@ def is_confirmed(session: ssl.SSLObject) -> bool:
 def upstream_tls(tls: DestinationTls, host: str, *, http2: bool = False) -> UpstreamTls:
     """How to reach a destination on *host* whose *tls* names no files. Raises :class:`TlsMaterialError`.
 
-    By ALPN (RFC 7301) HTTP/1.1 is offered, and with *http2* HTTP/2 before it.
+    By ALPN (RFC 7301) HTTP/1.1 is offered, and with *http2* HTTP/2 before it, unless TLS 1.2 is not allowed, which
+    that needs (RFC 9113 §9.2).
     """
     server_name, names = (tls.sni or host).removesuffix("."), tuple(map(str, tls.subject_alt_names))
     http1 = UpstreamTls(_shared_context(tls, _HTTP1), server_name, names)
-    return UpstreamTls(_shared_context(tls, _BOTH), server_name, names, http1) if http2 else http1
+    if not http2 or tls.max_version in ("TLSv1_0", "TLSv1_1"):
+        return http1
+    return UpstreamTls(_shared_context(tls, _BOTH), server_name, names, http1)
 
 
 def _shared_context(tls: DestinationTls, protocols: tuple[str, ...]) -> ssl.SSLContext:

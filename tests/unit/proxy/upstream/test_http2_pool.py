@@ -569,6 +569,34 @@ async def test_http2_is_agreed_on_by_alpn(endpoint: Endpoint) -> None:
     await endpoint.until_state("1 connections, 1 idle, 0 dialling, 0 in flight")
 
 
+@with_endpoint(tls=secured(), server_tls=offering("h2", "http/1.1"))
+async def test_an_upgrade_over_a_connection_of_its_own_offers_http1_alone(endpoint: Endpoint) -> None:
+    endpoint.attempt()
+    shared = await endpoint.backend.accept()
+    await answered(shared, endpoint)
+    endpoint.attempt(upgrade=True)
+    own = await endpoint.backend.accept()
+    assert own.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+
+
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_an_upstream_that_refuses_us_in_the_handshake(newest: ssl.TLSVersion) -> None:
+    context = tls_upstream.asking_for_certificates()
+    context.maximum_version = newest
+    context.set_alpn_protocols(["h2"])
+
+    @with_endpoint(tls=secured(), server_tls=context)
+    async def scenario(endpoint: Endpoint) -> None:
+        attempts = [endpoint.attempt() for _ in range(2)]
+        for attempt in attempts:
+            await attempt.until_ended()
+            assert attempt.failure is FailureClass.TLS_HANDSHAKE_FAILURE
+            assert attempt.exchange.unprocessed
+        await endpoint.until_state(NOTHING)
+
+    scenario(asyncio.new_event_loop)
+
+
 @pytest.mark.parametrize("protocols", [("http/1.1",), ("spdy/3",)])
 @EACH_LOOP
 def test_http1_is_spoken_where_the_upstream_wants_it(loop_factory: LoopFactory, protocols: tuple[str, ...]) -> None:
