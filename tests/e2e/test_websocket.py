@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,11 +22,24 @@ from websockets.http11 import Request, Response
 from tests.support import tls_listener, tls_upstream
 from tests.support.conditions import eventually_async
 from tests.support.gateway import Gateway, destination, forward, listener, route
+from tests.support.http2_websocket import FromHttp2, ToHttp2
 from tests.support.stream_client import within
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
 
-WAYS = ["clear to clear", "TLS to clear", "clear to TLS", "TLS to TLS"]
+WAYS = [
+    "clear to clear",
+    "TLS to clear",
+    "clear to TLS",
+    "TLS to TLS",
+    # over HTTP/2 (RFC 8441)
+    "clear h2 to clear",
+    "TLS h2 to TLS",
+    "clear to clear h2",
+    "TLS to TLS h2",
+    "clear h2 to clear h2",
+    "TLS h2 to TLS h2",
+]
 
 
 class WatchedServerConnection(ServerConnection):
@@ -73,7 +87,17 @@ class Way:
     @property
     def behind(self) -> bool:
         """Whether the server does."""
-        return self.description.endswith("TLS")
+        return " to TLS" in self.description
+
+    @property
+    def http2_front(self) -> bool:
+        """Whether clients speak HTTP/2."""
+        return "h2 to" in self.description
+
+    @property
+    def http2_behind(self) -> bool:
+        """Whether the server does."""
+        return self.description.endswith("h2")
 
     @contextlib.asynccontextmanager
     async def to(
@@ -81,29 +105,44 @@ class Way:
     ) -> AsyncIterator[Callable[..., connect]]:
         """Serve with *handler*; what this yields connects to it through the gateway. *timeouts* are the listener's."""
         context = tls_upstream.serving() if self.behind else None
-        async with serve(
-            handler, "127.0.0.1", 0, ssl=context, create_connection=WatchedServerConnection, **settings
-        ) as server:
+        async with contextlib.AsyncExitStack() as stack:
+            server = await stack.enter_async_context(
+                serve(
+                    handler,
+                    "127.0.0.1",
+                    0,
+                    ssl=None if self.http2_behind else context,
+                    create_connection=WatchedServerConnection,
+                    **settings,
+                )
+            )
             backend = next(iter(server.sockets)).getsockname()[1]
+            if self.http2_behind:
+                backend = (await stack.enter_async_context(FromHttp2(backend, context))).port
             members: dict[str, Any] = {"tls": tls_listener.terminating()} if self.front else {}
             if timeouts is not None:
                 members["timeouts"] = timeouts
             found = tls_upstream.secured(backend) if self.behind else destination("backend", backend)
+            found.setdefault("options", {})["http2"] = self.http2_behind
             self.gateway.configure(
-                listeners=[listener(self.port, **members)],
+                listeners=[listener(self.port, http2=self.http2_front, **members)],
                 destinations=[found],
                 routes=[route("all", forward=forward("backend"))],
             )
             self.servers.append(server)
-            yield self._connect
+            trusting = tls_listener.trusting() if self.front else None
+            if self.http2_front:
+                relay = await stack.enter_async_context(ToHttp2(self.port, trusting))
+                yield functools.partial(self._connect, relay.port, None)
+            else:
+                yield functools.partial(self._connect, self.port, trusting)
 
-    def _connect(self, path: str = "/", **settings: Any) -> connect:
-        context: ssl.SSLContext | None = tls_listener.trusting() if self.front else None
+    def _connect(self, port: int, tls: ssl.SSLContext | None, path: str = "/", **settings: Any) -> connect:
         return connect(
-            f"{'wss' if self.front else 'ws'}://proxy.test{path}",
+            f"{'ws' if tls is None else 'wss'}://proxy.test{path}",
             host="127.0.0.1",
-            port=self.port,
-            ssl=context,
+            port=port,
+            ssl=tls,
             create_connection=WatchedClientConnection,
             proxy=None,
             **{"ping_interval": None, **settings},
@@ -171,39 +210,42 @@ def test_pings_and_pongs_pass_through(way: Way) -> None:
     asyncio.run(main())
 
 
-CODES = [
-    pytest.param(1000, "", id="1000"),
-    pytest.param(1001, "going away", id="1001"),
-    pytest.param(1008, "policy", id="1008"),
-    pytest.param(1011, "ünexpected", id="1011"),
-    pytest.param(3000, "registered", id="3000"),
-    pytest.param(4000, "", id="4000"),
-    pytest.param(4999, "r" * 123, id="4999"),
-]
+CODES = {
+    1000: "",
+    1001: "going away",
+    1008: "policy",
+    1011: "ünexpected",
+    3000: "registered",
+    4000: "",
+    4999: "r" * 123,
+}
+"""Close codes, and reasons to go with them."""
 
 
-@pytest.mark.parametrize(("code", "reason"), CODES)
-def test_the_servers_close_code_reaches_the_client(way: Way, code: int, reason: str) -> None:
+def test_the_servers_close_code_reaches_the_client(way: Way) -> None:
     async def closing(connection: ServerConnection) -> None:
+        code = int(str(await connection.recv()))
         await connection.send("last words")
-        await connection.close(code, reason)
+        await connection.close(code, CODES[code])
 
     async def main() -> None:
-        async with way.to(closing) as opened, opened() as client:
-            assert await within(client.recv(), "the last words") == "last words"
-            with pytest.raises(ConnectionClosed) as closed:
-                await within(client.recv(), "the end")
-            received = closed.value.rcvd
-            assert received is not None
-            assert (received.code, received.reason) == (code, reason)
-            assert closed.value.rcvd_then_sent
-            await within(client.wait_closed(), "the connection is closed")
+        async with way.to(closing) as opened:
+            for code, reason in CODES.items():
+                async with opened() as client:
+                    await client.send(str(code))
+                    assert await within(client.recv(), "the last words") == "last words"
+                    with pytest.raises(ConnectionClosed) as closed:
+                        await within(client.recv(), "the end")
+                    received = closed.value.rcvd
+                    assert received is not None
+                    assert (received.code, received.reason) == (code, reason)
+                    assert closed.value.rcvd_then_sent
+                    await within(client.wait_closed(), "the connection is closed")
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("code", "reason"), CODES)
-def test_the_clients_close_code_reaches_the_server(way: Way, code: int, reason: str) -> None:
+def test_the_clients_close_code_reaches_the_server(way: Way) -> None:
     ends: asyncio.Queue[tuple[int, str] | None] = asyncio.Queue()
 
     async def listening(connection: ServerConnection) -> None:
@@ -214,11 +256,12 @@ def test_the_clients_close_code_reaches_the_server(way: Way, code: int, reason: 
             await ends.put(None if received is None else (received.code, received.reason))
 
     async def main() -> None:
-        async with way.to(listening) as opened, opened() as client:
-            await within(client.close(code, reason), "the server's close frame")
-            assert await within(ends.get(), "the server's end") == (code, reason)
-            # The server has answered, and its answer has come.
-            assert client.close_code == code
+        async with way.to(listening) as opened:
+            for code, reason in CODES.items():
+                async with opened() as client:
+                    await within(client.close(code, reason), "the server's close frame")
+                    assert await within(ends.get(), "the server's end") == (code, reason)
+                    assert client.close_code == code  # the server's answer has come
 
     asyncio.run(main())
 
@@ -328,10 +371,10 @@ def test_a_refusal_of_the_server_passes_as_it_is(way: Way) -> None:
 
 def test_an_idle_socket_is_cut_and_a_ping_keeps_it(way: Way) -> None:
     async def main() -> None:
-        async with way.to(echo, {"idleBetweenRequests": "1s"}, ping_interval=None) as opened:
+        async with way.to(echo, {"idleBetweenRequests": "600ms"}, ping_interval=None) as opened:
             async with opened() as client:
                 began = time.monotonic()
-                while time.monotonic() < began + 2.5:
+                while time.monotonic() < began + 1.5:
                     await within(await client.ping(), "the pong")
                     await asyncio.sleep(0.2)  # the pace of the pings itself
                 await client.send("still here")
@@ -339,7 +382,7 @@ def test_an_idle_socket_is_cut_and_a_ping_keeps_it(way: Way) -> None:
                 began = time.monotonic()
                 with pytest.raises(ConnectionClosedError) as closed:
                     await within(client.recv(), "the end")
-                assert 0.9 < time.monotonic() - began < 3
+                assert 0.5 < time.monotonic() - began < 3
                 assert closed.value.rcvd is None
             # The server is rid of it as well.
             (server,) = way.servers
