@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 import h2.config
@@ -16,8 +15,7 @@ import h2.exceptions
 import h2.settings
 from h2.settings import SettingCodes
 
-TIMEOUT = 10.0
-"""Seconds that any single wait may take before the test fails."""
+from tests.support.accepting_backend import TIMEOUT, AcceptingBackend
 
 Fields = list[tuple[str, str]]
 OK: Fields = [(":status", "200"), ("content-length", "2")]
@@ -181,6 +179,9 @@ class Http2BackendConnection:
         await self.until(lambda: len(self.requests) > number)
         return self.requests[number]
 
+    async def wait_closed(self) -> None:
+        await self.until_over()
+
     async def until_over(self) -> None:
         await self.until(lambda: self.is_over)
 
@@ -229,8 +230,8 @@ class Http2BackendConnection:
             self.goodbye = int(event.error_code or 0)
 
 
-class Http2Backend:
-    """Listens on an ephemeral loopback port; an asynchronous context manager."""
+class Http2Backend(AcceptingBackend[Http2BackendConnection]):
+    """See the module's head."""
 
     def __init__(
         self,
@@ -240,42 +241,9 @@ class Http2Backend:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """*settings* by their codes; without *greets* the test has each connection send them."""
-        self.settings = dict(settings or {})
+        super().__init__(tls=tls)
+        self._settings = dict(settings or {})
         self._greets = greets
-        self._tls = tls
-        self._accepted: asyncio.Queue[Http2BackendConnection] = asyncio.Queue()
-        self._open: list[Http2BackendConnection] = []
-        self._server: asyncio.Server | None = None
-        self.port = 0
-        self.connections = 0
-        """Connections accepted so far."""
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for connection in self._open:
-            connection.close()
-            await connection.until_over()
-        await self._server.wait_closed()
-
-    async def accept(self) -> Http2BackendConnection:
-        """The next connection."""
-        return await asyncio.wait_for(self._accepted.get(), TIMEOUT)
-
-    async def next(self) -> Http2BackendConnection:
-        """The next connection, however long that takes."""
-        return await self._accepted.get()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Http2BackendConnection(reader, writer, self.settings, greets=self._greets)
-        self.connections += 1
-        self._open.append(connection)
-        self._accepted.put_nowait(connection)
-        await connection.serve()
+    def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Http2BackendConnection:
+        return Http2BackendConnection(reader, writer, self._settings, greets=self._greets)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import struct
-from types import TracebackType
-from typing import Self
 
-TIMEOUT = 10.0
-"""Seconds that any single wait may take before the test fails."""
+from tests.support.accepting_backend import TIMEOUT, AcceptingBackend
 
 
 class BackendConnection:
@@ -41,6 +37,9 @@ class BackendConnection:
     def close(self) -> None:
         self._writer.close()
 
+    async def serve(self) -> None:
+        """The test reads."""
+
     async def wait_closed(self) -> None:
         with contextlib.suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -52,39 +51,8 @@ class BackendConnection:
         self._writer.close()
 
 
-class ScriptedBackend:
-    """Listens on an ephemeral loopback port; an asynchronous context manager."""
+class ScriptedBackend(AcceptingBackend[BackendConnection]):
+    """See the module's head."""
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
-        self._tls = tls
-        self._accepted: asyncio.Queue[BackendConnection] = asyncio.Queue()
-        self._open: list[BackendConnection] = []
-        self._server: asyncio.Server | None = None
-        self.port = 0
-        self.connections = 0
-        """Connections accepted so far."""
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for connection in self._open:
-            connection.close()
-            await connection.wait_closed()
-        await self._server.wait_closed()
-
-    async def accept(self) -> BackendConnection:
-        """The next connection."""
-        return await asyncio.wait_for(self._accepted.get(), TIMEOUT)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = BackendConnection(reader, writer)
-        self.connections += 1
-        self._open.append(connection)
-        self._accepted.put_nowait(connection)
+    def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> BackendConnection:
+        return BackendConnection(reader, writer)
