@@ -192,9 +192,9 @@ class Http2Stream(Carrier):
             self._deliver(head, content, end, trailers)
 
     def informed(self, text: bytes) -> None:
-        """A 1xx response whose head is *text*."""
+        """A 1xx response whose head is *text*. No window bounds them, so whoever does not read gets none."""
         reader = self.reader
-        if reader is None:
+        if reader is None or self._is_paused:
             return
         try:
             head = parse_response_head(text)

@@ -94,6 +94,8 @@ class Queue(Watched):
         self._last = 0
         self._leaving = 0
         """Connections whose places are about to be free."""
+        self._asked = 0
+        """When a connection that has streams was last made to take no more of them, for the sake of its place."""
         self._places: Places | None = None
         self._pending: SharedNumber | None = None
         self._retired = False
@@ -201,9 +203,16 @@ class Queue(Watched):
             or (self._lines and self._is_wanted_elsewhere(pool))
             or self._needs_another(pool, connection)
         ):
-            self.leaves(pool, connection)
-            connection.retire()
-            return
+            if not connection.streams:
+                self.leaves(pool, connection)
+                connection.retire()
+                return
+            # When the streams that it has will end nobody knows: if it is not soon, another connection has to end.
+            now = self._now()
+            if now - self._asked > PATIENCE:
+                self._asked = now
+                connection.retire()
+                return
         while connection.has_room and (waiting := self._next_for(pool, connection)) is not None:
             stream = pool.open(connection)
             if not waiting.connected(stream):

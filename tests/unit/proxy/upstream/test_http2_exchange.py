@@ -93,6 +93,20 @@ async def test_interim_responses(endpoint: Endpoint) -> None:
     assert (attempt.informational, attempt.status) == ([103, 100], 200)
 
 
+@with_endpoint()
+async def test_a_client_that_does_not_read_gets_no_interim_responses(endpoint: Endpoint) -> None:
+    attempt, other = endpoint.attempt(), endpoint.attempt()
+    request = await begun(endpoint, attempt)
+    attempt.exchange.pause_response()
+    request.head([(":status", "103")])
+    (await request.connection.request()).answer()
+    await other.until_ended()
+    attempt.exchange.resume_response()
+    request.answer()
+    await attempt.until_ended()
+    assert (attempt.informational, attempt.status) == ([], 200)
+
+
 @pytest.mark.parametrize("ends", ["with the head", "with empty content"])
 @pytest.mark.parametrize(
     ("method", "fields"),
