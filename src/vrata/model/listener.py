@@ -126,7 +126,7 @@ class Listener(Entity):
     tls: ListenerTls | None = None
     """TLS termination; absent = plaintext."""
     http2: bool = False
-    """Speak HTTP/2 as well: by ALPN with TLS, with prior knowledge without."""
+    """Speak HTTP/2 as well: by ALPN with TLS, with prior knowledge or by upgrade without."""
     server_name: HeaderValue = ""
     """Value of the Server header of every response; absent = left as it is."""
     trusted_proxies: ListOf[Network] = ()
