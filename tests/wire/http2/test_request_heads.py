@@ -337,6 +337,13 @@ def test_trailers_that_are_malformed(engine: Engine, trailers: Fields) -> None:
     assert happened[1:] == [(STREAM_ERROR, 1, b"", 1)]
 
 
+def test_trailers_have_a_limit_of_their_own(engine: Engine) -> None:
+    session = engine.ready_server(SessionLimits(header_list=4000))
+    trailers = tuple((b"x-%02d" % i, b"a" * 400) for i in range(18))
+    happened = observed(session.receive(head(1, POST) + head(1, trailers, end=True)))
+    assert happened[1:] == [(TRAILERS, 1, b"".join(b"%s: %s\r\n" % field for field in trailers), 0)]
+
+
 def test_trailers_that_end_nothing(engine: Engine) -> None:
     assert received(engine, head(1, POST) + head(1, ((b"x", b"1"),)))[1:] == [(STREAM_ERROR, 1, b"", 1)]
 

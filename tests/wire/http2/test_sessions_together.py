@@ -426,3 +426,15 @@ def test_many_fields(client_engine: Engine, server_engine: Engine) -> None:
     server.respond(stream, b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 0\r\n\r\n", True)
     ((_, _, text, _),) = exchange(client, server)[0]
     assert text == b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 0\r\n\r\n"
+
+
+def test_large_heads(client_engine: Engine, server_engine: Engine) -> None:
+    limits = SessionLimits(header_list=2**20)
+    client, server = met(client_engine, server_engine, limits, limits)
+    lines = b"".join(b"x-%d: %s\r\n" % (number, b"\xe4" * 8000) for number in range(12))
+    request = b"GET / HTTP/1.1\r\nhost: a.test\r\n" + lines + b"\r\n"
+    client.request(request, True)
+    assert exchange(client, server)[1] == [(events.HEAD, 1, request, 1)]
+    response = b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 0\r\n\r\n"
+    server.respond(1, response, True)
+    assert exchange(client, server)[0] == [(events.HEAD, 1, response, 1)]

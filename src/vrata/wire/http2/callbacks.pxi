@@ -103,6 +103,7 @@ nghttp2_session_callbacks_set_on_stream_close_callback(CALLBACKS, on_stream_clos
 check(nghttp2_option_new(&OPTIONS))
 nghttp2_option_set_no_auto_window_update(OPTIONS, 1)
 nghttp2_option_set_no_http_messaging(OPTIONS, 1)
+nghttp2_option_set_max_send_header_block_length(OPTIONS, LARGEST_HEAD_SENT)
 nghttp2_option_set_max_outbound_ack(OPTIONS, MOST_ANSWERS)
 # Versions that build trees of priorities would keep as many as may be open at once.
 nghttp2_option_set_no_closed_streams(OPTIONS, 1)

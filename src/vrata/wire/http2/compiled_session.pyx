@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, freethreading_compatible=False
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 """A session on libnghttp2.
 
 nghttp2 keeps the states of streams, HPACK, windows and the order of frames. Its checks of messages are off: those of
@@ -95,11 +95,16 @@ cdef class CompiledSession(SessionInput):
 
     cdef int not_sent(self, const nghttp2_frame* frame) except -1:
         cdef SessionStream stream
-        if frame.hd.type == NGHTTP2_HEADERS and frame.headers.cat == NGHTTP2_HCAT_REQUEST:
+        if frame.hd.type == NGHTTP2_HEADERS:
             stream = self.open_streams.get(frame.hd.stream_id)
-            if stream is not None:
+            if stream is None:
+                return 0
+            if frame.headers.cat == NGHTTP2_HCAT_REQUEST:
                 self.forget(stream)
                 self.events.append((RESET, stream.number, b"", REFUSED_STREAM))
+            else:
+                self.events.append((STREAM_ERROR, stream.number, b"a head that could not be sent", INTERNAL_ERROR))
+                self.drop(stream, INTERNAL_ERROR)
         return 0
 
     def drained(self):

@@ -121,7 +121,10 @@ class Session(Protocol):
         ...
 
     def announce_shutdown(self) -> None:
-        """Say that a GOAWAY will follow, for which streams on their way to us are still taken (RFC 9113 §6.8)."""
+        """Say that a GOAWAY will follow, for which streams on their way to us are still taken (RFC 9113 §6.8).
+
+        A client has none to wait for, and says nothing.
+        """
         ...
 
     def go_away(self, code: int, reason: bytes = b"") -> None:

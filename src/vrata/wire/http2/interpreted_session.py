@@ -477,7 +477,7 @@ class InterpretedSession(Session):
 
     def announce_shutdown(self) -> None:
         """See the protocol."""
-        if not self._said_goodbye and not self._has_failed:
+        if not self._said_goodbye and not self._has_failed and not self._is_client:
             self._keep_output()
             self._output += GoAwayFrame(0, last_stream_id=_NO_LIMIT, error_code=errors.NO_ERROR).serialize()
 

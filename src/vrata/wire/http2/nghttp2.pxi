@@ -124,6 +124,7 @@ cdef extern from *:
     int nghttp2_option_new(nghttp2_option**)
     void nghttp2_option_set_no_auto_window_update(nghttp2_option*, int)
     void nghttp2_option_set_no_http_messaging(nghttp2_option*, int)
+    void nghttp2_option_set_max_send_header_block_length(nghttp2_option*, size_t)
     void nghttp2_option_set_no_closed_streams(nghttp2_option*, int)
     void nghttp2_option_set_max_outbound_ack(nghttp2_option*, size_t)
     void leave_to_guard(nghttp2_option*)

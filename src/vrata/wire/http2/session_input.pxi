@@ -16,6 +16,7 @@ cdef enum:
 cdef enum:
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
     REFUSED_STREAM = 7
     CANCEL = 8
     ENHANCE_YOUR_CALM = 11
@@ -30,6 +31,8 @@ cdef enum:
     # Answers to pings and settings that may wait: beyond them the peer does not read, or floods (CVE-2019-9512, -9515).
     MOST_ANSWERS = 200
     HARD_FACTOR = 4
+    # Heads that are sent have been bounded by whoever read them.
+    LARGEST_HEAD_SENT = 0x1000000
     MAX_TRAILERS = 8192
     MAX_FIELDS = 100
     NO_RFC7540_PRIORITIES = 9
@@ -309,7 +312,8 @@ cdef class SessionInput:
             if incoming.list_size > HARD_FACTOR * self.header_list:
                 self.refusal = ENHANCE_YOUR_CALM
                 return NGHTTP2_ERR_CALLBACK_FAILURE
-            return 0
+            if incoming.kind != TRAILER_SECTION:  # they have a limit of their own
+                return 0
         return incoming.take(name, n, value, size)
 
     cdef int take_frame(self, const nghttp2_frame* frame) except -1:
