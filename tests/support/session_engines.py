@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from hpack import Encoder
 
+from tests.support import http2_frames
+from tests.support.http2_frames import END_HEADERS, END_STREAM, FrameReader, Kind, frame
 from vrata.wire.http2 import events
 from vrata.wire.http2.contract import PREFACE, Session, SessionLimits
 from vrata.wire.http2.events import Event
@@ -19,9 +21,9 @@ from vrata.wire.http2.interpreted_session import InterpretedSession
 
 Fields = Sequence[tuple[bytes, bytes]]
 
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = 0, 1, 2, 3, 4
-PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 5, 6, 7, 8, 9
-END_STREAM, ACK, END_HEADERS, PADDED = 0x1, 0x1, 0x4, 0x8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS = Kind.DATA, Kind.HEADERS, Kind.PRIORITY, Kind.RST_STREAM, Kind.SETTINGS
+PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE = Kind.PUSH_PROMISE, Kind.PING, Kind.GOAWAY, Kind.WINDOW_UPDATE
+CONTINUATION = Kind.CONTINUATION
 
 GET: Fields = ((b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a.test"))
 POST: Fields = ((b":method", b"POST"), *GET[1:])
@@ -82,33 +84,8 @@ PAIRS = [
 """Client and server."""
 
 
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
 def settings(*entries: tuple[int, int]) -> bytes:
-    payload = b"".join(key.to_bytes(2, "big") + value.to_bytes(4, "big") for key, value in entries)
-    return frame(SETTINGS, 0, 0, payload)
-
-
-def window_update(stream: int, size: int) -> bytes:
-    return frame(WINDOW_UPDATE, 0, stream, size.to_bytes(4, "big"))
-
-
-def reset(stream: int, code: int = 8) -> bytes:
-    return frame(RST_STREAM, 0, stream, code.to_bytes(4, "big"))
-
-
-def goaway(last: int, code: int = 0, reason: bytes = b"") -> bytes:
-    return frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big") + reason)
-
-
-def content(stream: int, data: bytes, *, end: bool = False) -> bytes:
-    return frame(DATA, END_STREAM if end else 0, stream, data)
-
-
-def padded(stream: int, data: bytes, padding: int, *, end: bool = False) -> bytes:
-    return frame(DATA, PADDED | (END_STREAM if end else 0), stream, bytes((padding,)) + data + bytes(padding))
+    return http2_frames.settings(dict(entries))
 
 
 def block(fields: Fields) -> bytes:
@@ -190,12 +167,10 @@ def exchange(client: Session, server: Session) -> tuple[list[Event], list[Event]
 
 def output(session: Session) -> list[tuple[int, int, int, bytes]]:
     """The frames that a session sends now: kind, flags, stream and payload."""
-    data = b""
+    reader = FrameReader()
     while piece := session.outgoing():
-        data += piece
-    frames = []
-    while data:
-        size = int.from_bytes(data[:3], "big")
-        frames.append((data[3], data[4], int.from_bytes(data[5:9], "big"), data[9 : 9 + size]))
-        data = data[9 + size :]
-    return frames
+        reader.feed(piece)
+    found = []
+    while one := reader.next():
+        found.append((one.kind, one.flags, one.stream, one.payload))
+    return found

@@ -13,20 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import session_engines as raw
-from tests.support.session_engines import (
-    GET,
-    HYPER_H2,
-    NGHTTP2,
-    OK,
-    POST,
-    Engine,
-    Fields,
-    content,
-    frame,
-    head,
-    joined,
-    observed,
-)
+from tests.support.http2_frames import data as content
+from tests.support.http2_frames import frame, goaway, rst_stream, window_update
+from tests.support.session_engines import GET, HYPER_H2, NGHTTP2, OK, POST, Engine, Fields, head, joined, observed
 from vrata.wire.http2 import events
 from vrata.wire.http2.contract import PREFACE, Session, SessionLimits
 from vrata.wire.http2.events import Event
@@ -96,20 +85,20 @@ COMMON: Final = [
     st.builds(lambda stream, data, end: content(stream, data, end=end), STREAMS, BODIES, BOOLEANS),
     st.builds(lambda stream, data, end: content(stream, data, end=end), STREAMS, BODIES, BOOLEANS),
     st.builds(
-        lambda stream, data, size, end: raw.padded(stream, data, size, end=end),
+        lambda stream, data, size, end: content(stream, data, padding=size, end=end),
         STREAMS,
         BODIES,
         st.sampled_from([0, 1, 255]),
         BOOLEANS,
     ),
     heads(TRAILERS),
-    st.builds(raw.reset, STREAMS, st.sampled_from([0, 7, 8])),
-    st.builds(raw.window_update, st.sampled_from([0, 1, 3, 5]), st.sampled_from([1, 1000, 2**30])),
+    st.builds(rst_stream, STREAMS, st.sampled_from([0, 7, 8])),
+    st.builds(window_update, st.sampled_from([0, 1, 3, 5]), st.sampled_from([1, 1000, 2**30])),
     st.builds(raw.settings, st.tuples(st.sampled_from([1, 3, 4, 5, 6, 8, 99]), st.sampled_from([1, 0, 16384, 65536]))),
     st.sampled_from(
         [
             *(frame(6, 0, 0, bytes(8)), frame(6, 1, 0, b"12345678"), frame(0x77, 0, 3, b"abc"), frame(4, 1, 0)),
-            *(frame(2, 0, 3, bytes(4) + b"\x01"), raw.goaway(3, 0, b"why"), raw.goaway(0, 2)),
+            *(frame(2, 0, 3, bytes(4) + b"\x01"), goaway(3, 0, b"why"), goaway(0, 2)),
         ]
     ),
     st.builds(frame, st.integers(0, 12), st.integers(0, 255), st.sampled_from([0, 1, 2, 3, 9]), st.binary(max_size=12)),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.http2_frames import ACK, END_HEADERS, frame, goaway, window_update
+from tests.support.http2_frames import data as content
+from tests.support.http2_frames import rst_stream as reset
 from tests.support.session_engines import (
-    ACK,
     CONTINUATION,
     DATA,
-    END_HEADERS,
     ENGINES,
     GET,
     GOAWAY,
@@ -23,16 +24,10 @@ from tests.support.session_engines import (
     WINDOW_UPDATE,
     Engine,
     block,
-    content,
-    frame,
-    goaway,
     head,
     observed,
     output,
-    padded,
-    reset,
     settings,
-    window_update,
 )
 from vrata.wire.http2 import errors, events
 from vrata.wire.http2.contract import PREFACE, Session, SessionLimits
@@ -143,7 +138,7 @@ PUSHED = frame(PUSH_PROMISE, END_HEADERS, 1, (2).to_bytes(4, "big") + block(GET)
         (PUSHED, (1,)),
         (frame(DATA, 0, 1, bytes(16385)), (6,)),
         (frame(0x77, 0, 1, bytes(16385)), (6,)),
-        (head(1, POST) + padded(1, b"", 1)[:9] + b"\x01" + b"", ()),
+        (head(1, POST) + content(1, b"", padding=1)[:9] + b"\x01" + b"", ()),
     ],
 )
 def test_errors_of_the_connection(engine: Engine, data: bytes, codes: tuple[int, ...]) -> None:
@@ -288,7 +283,7 @@ def test_padding_is_no_content_and_renews_its_window(engine: Engine) -> None:
     sent = 0
     renewed = 0
     for _ in range(2000):
-        happened = server.receive(padded(1, b"a", 200))
+        happened = server.receive(content(1, b"a", padding=200))
         assert observed(happened) == [(events.CONTENT, 1, b"a", 0)]
         sent += 202
         renewed += sum(int.from_bytes(each[3], "big") for each in output(server) if each[:3] == (WINDOW_UPDATE, 0, 1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.session_engines import DATA, GET, NGHTTP2, Engine, head, output, settings, window_update
+from tests.support.http2_frames import window_update
+from tests.support.session_engines import DATA, GET, NGHTTP2, Engine, head, output, settings
 from vrata.wire.http2.contract import PREFACE
 
 CHUNK = 16384

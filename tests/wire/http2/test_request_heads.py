@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hpack import Encoder
 
+from tests.support.http2_frames import data as content
+from tests.support.http2_frames import frame
 from tests.support.session_engines import (
     ENGINES,
     GET,
@@ -13,8 +15,6 @@ from tests.support.session_engines import (
     Engine,
     Fields,
     compressed_head,
-    content,
-    frame,
     head,
     observed,
     output,

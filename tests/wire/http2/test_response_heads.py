@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.session_engines import ENGINES, OK, Engine, Fields, content, head, observed, output
+from tests.support.http2_frames import data as content
+from tests.support.session_engines import ENGINES, OK, Engine, Fields, head, observed, output
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import parse_response_head
 from vrata.wire.http2.contract import Session, SessionLimits
