@@ -34,7 +34,9 @@ class Http2Requester:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self._h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False)
+        )
         self._received: dict[int, Received] = {}
         self._changed = asyncio.Condition()
         self._reading: asyncio.Task[None] | None = None
@@ -59,11 +61,11 @@ class Http2Requester:
         await self.send(number, content, trailers)
         return await self.response(number)
 
-    def begin(self, method: str, path: str, *fields: tuple[str, str]) -> int:
-        """Send a head; returns the stream."""
+    def begin(self, method: str, path: str, *fields: tuple[str, str], protocol: str = "") -> int:
+        """Send a head, with a *protocol* that of an extended CONNECT; returns the stream."""
         number = self._h2.get_next_available_stream_id()
         head = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "a.test"), *fields]
-        self._h2.send_headers(number, head)
+        self._h2.send_headers(number, [(":protocol", protocol), *head] if protocol else head)
         self._received[number] = Received()
         self._flush()
         return number
@@ -88,6 +90,13 @@ class Http2Requester:
     def reset(self, number: int, code: int = 8) -> None:
         self._h2.reset_stream(number, code)
         self._flush()
+
+    async def until_content(self, number: int, size: int) -> Received:
+        """The response when there are so many bytes of it."""
+        found = self._received[number]
+        async with asyncio.timeout(TIMEOUT), self._changed:
+            await self._changed.wait_for(lambda: len(found.content) >= size)
+        return found
 
     async def response(self, number: int) -> Received:
         """The whole of it."""

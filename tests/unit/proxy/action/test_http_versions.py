@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
+from h2.settings import SettingCodes
 
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
@@ -16,6 +17,7 @@ from tests.support.http2_backend import Http2Backend, Http2BackendConnection, Ht
 from tests.support.http2_requester import Http2Requester, Received
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.staged_backend import StagedBackend, StagedConnection
+from vrata.wire.http2.translation import accepted_key
 
 HTTP1, HTTP2 = "http1", "http2"
 VERSIONS = (HTTP1, HTTP2)
@@ -246,6 +248,74 @@ async def test_everything_comes_through(proxy: InProcessProxy, client: str, upst
                 for case, received in zip(faults.cases, await asyncio.gather(*asked), strict=True):
                     check(case, received)
     assert not faults.wrong
+
+
+UPGRADE = (
+    b"GET /chat HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def echoing_backend(version: str) -> AsyncIterator[int]:
+    """A backend that opens every tunnel, gives back what comes, and ends when the other side does."""
+    if version == HTTP1:
+
+        async def script(connection: StagedConnection) -> None:
+            request = await connection.read_head()
+            assert request.all("upgrade") == ["websocket"]
+            key = request.all("sec-websocket-key")[0].encode()
+            connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n")
+            connection.send(b"Sec-WebSocket-Accept: %s\r\n\r\n" % accepted_key(key))
+            while data := await connection.reader.read(1000):
+                connection.send(data)
+
+        async with StagedBackend(script) as staged:
+            yield staged.port
+        return
+    async with Http2Backend({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1}) as backend, asyncio.TaskGroup() as group:
+
+        async def serve() -> None:
+            request = await (await backend.next()).next()
+            assert request[":protocol"] == "websocket"
+            request.head([(":status", "200")])
+            await request.until_content(len(CHAT))
+            request.send(request.content)
+            await request.until_complete()
+            request.send(b"", end=True)
+
+        serving = group.create_task(serve())
+        yield backend.port
+        serving.cancel()
+
+
+CHAT = b"to and fro"
+
+
+@pytest.mark.parametrize("upstream", VERSIONS)
+@pytest.mark.parametrize("client", VERSIONS)
+@on_each_loop
+async def test_a_tunnel(proxy: InProcessProxy, client: str, upstream: str) -> None:
+    async with echoing_backend(upstream) as port:
+        await apply(proxy, port, upstream)
+        if client == HTTP1:
+            stream_client = await proxy.connect()
+            stream_client.send(UPGRADE)
+            head = await stream_client.read_head()
+            assert (head.status, head["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            stream_client.send(CHAT)
+            assert await stream_client.read_exactly(len(CHAT)) == CHAT
+            stream_client.half_close()
+            assert await stream_client.ending() == "closed"
+            return
+        async with Http2Requester(proxy.port) as requester:
+            number = requester.begin("CONNECT", "/chat", ("sec-websocket-version", "13"), protocol="websocket")
+            await requester.send(number, CHAT, end=False)
+            received = await requester.until_content(number, len(CHAT))
+            assert (received.status, received.content) == (200, CHAT)
+            assert not {"sec-websocket-accept", "upgrade", "connection"} & received.fields.keys()
+            await requester.send(number, b"")
+            assert (await requester.response(number)).reset is None
 
 
 @pytest.mark.parametrize("upstream", VERSIONS)
