@@ -370,16 +370,10 @@ class Http2Connection(StreamOwner):
                 stream = self._streams.get(number)
                 if stream is not None:
                     self._tell(stream, head, content, end, trailers)
-            elif number:
+            elif kind in (INFORMATIONAL, RESET, STREAM_ERROR):
                 stream = self._streams.get(number)
-                if stream is not None and kind == INFORMATIONAL:
-                    stream.informed(data)
-                elif stream is not None and kind == RESET:
-                    self._take_reset(stream, fact)
-                elif stream is not None and kind == STREAM_ERROR:
-                    stream.broken(data.decode("ascii", "replace"))
-                elif kind == GOAWAY:
-                    self._take_goodbye(number, data, fact)
+                if stream is not None:
+                    self._tell_otherwise(stream, kind, data, fact)
             elif kind == SETTINGS:
                 self._take_settings()
             elif kind == PONG:
@@ -400,6 +394,19 @@ class Http2Connection(StreamOwner):
             _log.exception("response failed", stream=repr(stream))
             stream.malformed("internal error")
 
+    def _tell_otherwise(self, stream: Http2Stream, kind: int, data: bytes, fact: int) -> None:
+        try:
+            if kind == INFORMATIONAL:
+                stream.informed(data)
+            elif kind == STREAM_ERROR:
+                stream.broken(data.decode("ascii", "replace"))
+            elif fact == errors.REFUSED_STREAM:
+                self._take_refusal(stream)
+            else:
+                stream.broken(f"the upstream has reset the stream: {_CODES.get(fact, fact)}")
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("response failed", stream=repr(stream))
+
     def _take_settings(self) -> None:
         self.limit = self._allowed
         if not self._ready.done():
@@ -409,10 +416,7 @@ class Http2Connection(StreamOwner):
         else:
             self._pool.withdraw(self)
 
-    def _take_reset(self, stream: Http2Stream, code: int) -> None:
-        if code != errors.REFUSED_STREAM:
-            stream.broken(f"the upstream has reset the stream: {_CODES.get(code, code)}")
-            return
+    def _take_refusal(self, stream: Http2Stream) -> None:
         # It takes no more than it has. One that refuses all there is will take others as little.
         self.limit = self.streams - 1
         if self.limit <= 0:
@@ -433,7 +437,7 @@ class Http2Connection(StreamOwner):
             )
         for number, stream in list(self._streams.items()):
             if number > last:
-                stream.unprocessed("the upstream has said goodbye before it took the stream")
+                self._end_stream(stream, "the upstream has said goodbye before it took the stream", unprocessed=True)
         if not self.streams:
             self.close()
 
@@ -453,4 +457,13 @@ class Http2Connection(StreamOwner):
         if not self.begun:
             self._failure = DialError(stage, detail)
         for stream in list(self._streams.values()):
-            stream.broken(detail)
+            self._end_stream(stream, detail)
+
+    def _end_stream(self, stream: Http2Stream, detail: str, *, unprocessed: bool = False) -> None:
+        try:
+            if unprocessed:
+                stream.unprocessed(detail)
+            else:
+                stream.broken(detail)
+        except Exception:  # noqa: BLE001 - the others are to be told as well
+            _log.exception("response failed", stream=repr(stream))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from vrata.net.dial import DialError
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.carrier import Carrier
+
+_log = structlog.get_logger("vrata.proxy.upstream")
 
 
 class TooManyWaiting(Exception):  # noqa: N818 - an outcome
@@ -15,9 +19,12 @@ class TooManyWaiting(Exception):  # noqa: N818 - an outcome
 
 
 class Waiting:
-    """One who waits for a connection, or for a stream of one."""
+    """One who waits for a connection, or for a stream of one.
 
-    __slots__ = ("connected", "dial", "failed", "is_counted", "is_tunnel", "number", "since", "timeouts", "tries")
+    Several are told of the same connection or failure, so a fault of one must not reach those who tell them.
+    """
+
+    __slots__ = ("_connected", "_failed", "dial", "is_counted", "is_tunnel", "number", "since", "timeouts", "tries")
 
     def __init__(
         self,
@@ -28,8 +35,8 @@ class Waiting:
     ) -> None:
         """*connected* is given the carrier, and says whether it wants it."""
         self.timeouts = timeouts
-        self.connected = connected
-        self.failed = failed
+        self._connected = connected
+        self._failed = failed
         self.is_tunnel = is_tunnel
         """What is asked for has to carry an upgrade to WebSocket."""
         self.dial: Dial | None = None
@@ -43,6 +50,22 @@ class Waiting:
         """Who comes later has a higher one."""
         self.is_counted = False
         """It counts among the pending requests of the destination."""
+
+    def connected(self, carrier: Carrier) -> bool:
+        """Give it *carrier*; false when it does not want it."""
+        try:
+            return self._connected(carrier)
+        except Exception:  # noqa: BLE001 - see the class
+            _log.exception("request failed on its connection", carrier=repr(carrier))
+            carrier.close()
+            return True
+
+    def failed(self, error: DialError | TooManyWaiting) -> None:
+        """There is none for it."""
+        try:
+            self._failed(error)
+        except Exception:  # noqa: BLE001 - see the class
+            _log.exception("request failed without a connection", error=repr(error))
 
 
 class Dial:
