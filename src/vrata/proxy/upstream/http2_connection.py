@@ -110,6 +110,8 @@ class Http2Connection(StreamOwner):
         """Responses that were complete."""
         self.limit = 0
         """Streams at once; what the upstream refuses lowers it for a while."""
+        self._allowed = 0
+        """The same as the upstream's settings and we have it."""
         self.max_requests = 0
         """Streams in all; 0 = any number."""
         self.takes_no_more = False
@@ -261,11 +263,6 @@ class Http2Connection(StreamOwner):
             self._session.ping(_PING)
             self.write_soon()
 
-    @property
-    def _allowed(self) -> int:
-        allowed = self._session.peer_streams
-        return allowed if allowed < MAX_STREAMS else MAX_STREAMS
-
     # -- transport callbacks ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -408,7 +405,8 @@ class Http2Connection(StreamOwner):
             _log.exception("response failed", stream=repr(stream))
 
     def _take_settings(self) -> None:
-        self.limit = self._allowed
+        allowed = self._session.peer_streams
+        self.limit = self._allowed = allowed if allowed < MAX_STREAMS else MAX_STREAMS
         if not self._ready.done():
             self._ready.set_result(None)
         elif self.has_room:

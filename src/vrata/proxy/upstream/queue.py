@@ -381,7 +381,7 @@ class Queue(Watched):
 
     def _needs_another(self, pool: QueuedPool, connection: Http2Connection) -> bool:
         """Whether the first who waits for *pool* needs the place of *connection*, which cannot serve it."""
-        if connection.has_tunnels or not pool.line:
+        if not pool.line or connection.has_tunnels:
             return False
         first = _head(pool)
         return first.is_tunnel and not pool.leaving and self._now() - first.since > PATIENCE
