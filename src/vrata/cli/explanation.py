@@ -120,7 +120,8 @@ class _Page:
     def _action(self, action: Document) -> None:
         response = action.get("response")
         if response is not None:
-            self._line("status", f"{response['status']} {response.get('message', '')}".rstrip())
+            status = " ".join(str(response[each]) for each in ("status", "grpcStatus", "message") if each in response)
+            self._line("status", status)
             self._headers(response.get("headers", ()))
             if "body" in response:
                 self._line("body", response["body"])

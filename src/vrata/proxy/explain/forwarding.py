@@ -8,9 +8,12 @@ from typing import Any
 from vrata.model.destination import Destination
 from vrata.model.forward import Forward
 from vrata.model.host import host_and_port
+from vrata.policy import grpc_status
 from vrata.policy.balancing.weighted_random import WeightedRandom
+from vrata.proxy.action.grpc_call import GrpcCall
 from vrata.proxy.compile import grpc_timeout_cap
 from vrata.proxy.contracts import FailureClass
+from vrata.proxy.destinations import limit_of
 from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.hashing import preferred_endpoint
 from vrata.proxy.listener.request import DownstreamRequest
@@ -40,7 +43,7 @@ def explained_forward(
     known = [destinations[ref.destination_id] for ref in forward.destinations if ref.destination_id in destinations]
     document: Document = {"type": "forward"}
     if not known:
-        document["response"] = failure(FailureClass.NO_DESTINATION)
+        document["response"] = failure(FailureClass.NO_DESTINATION, grpc=request.head.is_grpc)
     target, authority = _rewritten(entry, match, request, known[0] if known else None)
     document["request"] = {
         "method": request.method,
@@ -56,9 +59,12 @@ def explained_forward(
     return document
 
 
-def failure(failure_class: FailureClass) -> Document:
-    """Describe the response that the proxy itself gives for a failure."""
-    return {"status": failure_class.status, "error": failure_class.label, "message": failure_class.message}
+def failure(failure_class: FailureClass, *, grpc: bool) -> Document:
+    """Describe the response that the proxy itself gives for a failure, to a request that is one of gRPC or not."""
+    document: Document = {"status": failure_class.status}
+    if grpc:
+        document = {"status": 200, "grpcStatus": grpc_status.NAMES[failure_class.grpc_code]}
+    return document | {"error": failure_class.label, "message": failure_class.message}
 
 
 def _rewritten(
@@ -110,8 +116,6 @@ def _destinations(
             continue
         options = destination.options
         _, authority = _rewritten(entry, match, request, destination)
-        own_limit = forward.timeouts.request
-        request_limit = options.timeouts.request if own_limit is None else own_limit
         preferred = preferred_endpoint(destination, request)
         described.append(
             {
@@ -127,14 +131,22 @@ def _destinations(
                     for endpoint in destination.static_endpoints
                 ],
                 **({"preferred": preferred} if preferred is not None else {}),
-                "requestTimeout": {
-                    "limit": str(request_limit),
-                    "setBy": "destination" if own_limit is None else "route",
-                },
+                "requestTimeout": _request_timeout(forward, destination, request),
                 "timeouts": _all_members(options.timeouts),
             }
         )
     return described
+
+
+def _request_timeout(forward: Forward, destination: Destination, request: DownstreamRequest) -> Document:
+    """Describe the time that the request has, and who says so."""
+    own = forward.timeouts.request
+    limit = destination.options.timeouts.request if own is None else own
+    if request.head.is_grpc:
+        call = GrpcCall(request.head, grpc_timeout_cap(forward), limit_of(limit.seconds))
+        if call.is_hurried:
+            return {"limit": f"{call.budget:g}s", "setBy": "client"}
+    return {"limit": str(limit), "setBy": "destination" if own is None else "route"}
 
 
 def _settings(entry: Entry, forward: Forward, destinations: Mapping[str, Destination]) -> Document:

@@ -8,6 +8,7 @@ from typing import Any
 
 from vrata.model import Destination, Listener, Middleware, Route, RouteGroup
 from vrata.model.question import SupposedRequest
+from vrata.policy import grpc_status
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.action.unavailable import UnavailableAction
@@ -17,7 +18,7 @@ from vrata.proxy.explain.candidates import considered, near_misses
 from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.forwarding import explained_forward, failure
 from vrata.proxy.explain.middlewares import explained_middlewares
-from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read
+from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read, wire_form
 from vrata.proxy.reading import SnapshotReading
 from vrata.proxy.routing.candidate import Match, encoded
 from vrata.proxy.routing.entities import match_conditions
@@ -25,6 +26,7 @@ from vrata.proxy.routing.rewriting import Rewrite
 from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
 from vrata.proxy.status import EntityProblem
 from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.media_type import looks_like_grpc
 
 MOST_PROBLEMS = 100
 """Entities left out that are shown."""
@@ -99,7 +101,7 @@ class ExplainedSnapshot:
         try:
             reading = read(supposed, listener, self._cel_body_max_size)
         except MalformedMessage as error:
-            document: Document = {"outcome": "refused", "action": _refusal(error)}
+            document: Document = {"outcome": "refused", "action": _refusal(error, wire_form(supposed))}
         else:
             document = {"request": _request(reading, listener), **self._explained(reading, listener, everything)}
         if self._problems:
@@ -121,7 +123,7 @@ class ExplainedSnapshot:
         deadline = perf_counter() + EXPLAIN_SECONDS
         found = considered(self._table, self._entries, taken, request, deadline, everything=everything)
         if match is None:
-            action = {"type": "failure", "response": failure(FailureClass.NO_ROUTE)}
+            action = {"type": "failure", "response": failure(FailureClass.NO_ROUTE, grpc=request.head.is_grpc)}
             misses = near_misses(self._table, self._entries, request, deadline)
             return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
         entry = match.payload
@@ -227,11 +229,14 @@ def _request(reading: ReadRequest, listener: ChosenListener | None) -> Document:
     return document
 
 
-def _refusal(error: MalformedMessage) -> Document:
+def _refusal(error: MalformedMessage, text: bytes) -> Document:
+    is_grpc = looks_like_grpc(text)
     if error.status == FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
-        response = failure(FailureClass.REQUEST_HEADERS_TOO_LARGE)
+        response = failure(FailureClass.REQUEST_HEADERS_TOO_LARGE, grpc=is_grpc)
     else:
         response = {"status": error.status, "error": "bad_request", "message": error.reason}
+        if is_grpc:
+            response |= {"status": 200, "grpcStatus": grpc_status.NAMES[grpc_status.of_http(error.status)]}
     return {"type": "refused", "reason": error.reason, "response": response}
 
 

@@ -155,6 +155,45 @@ def test_where_a_request_would_be_forwarded_and_as_what() -> None:
     assert action["unknown"][:2] == ["which destination chance picks", "which endpoint's turn it is"]
 
 
+CALL = {"content-type": "application/grpc+proto", "te": "trailers"}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "limit"),
+    [
+        ("1H", {"limit": "2s", "setBy": "client"}),
+        ("250m", {"limit": "0.25s", "setBy": "client"}),
+        ("soon", {"limit": "5s", "setBy": "route"}),
+    ],
+)
+def test_a_call_of_grpc_has_the_clients_deadline(timeout: str, limit: dict[str, str]) -> None:
+    settings = {"timeouts": {"request": "5s"}, "maxGrpcTimeout": "2s"}
+    snapshot = compiled(
+        route("calls", {"grpc": True}, forward=forward("catalog", **settings)), destinations=[destination("catalog", 9)]
+    )
+    found = ask(snapshot, "http://a.test/a.B/C", method="POST", headers={**CALL, "grpc-timeout": timeout})
+    assert found["action"]["destinations"][0]["requestTimeout"] == limit
+
+
+def test_a_call_of_grpc_gets_a_status_for_an_answer() -> None:
+    snapshot = compiled(route("calls", {"grpc": True}, forward=forward("gone")))
+    found = ask(snapshot, "http://a.test/a.B/C", method="POST", headers=CALL)
+    assert found["action"]["response"] == {
+        "status": 200,
+        "grpcStatus": "UNAVAILABLE",
+        "error": "no_destination",
+        "message": "no destination available",
+    }
+    # What is no call does not match, and is told why; a call that nothing matches is told in its own way.
+    plain = ask(snapshot, "http://a.test/a.B/C", method="POST", headers={"content-type": "application/json"})
+    assert plain["outcome"] == "noRoute"
+    assert "application/grpc" in str(plain["nearMisses"])
+    other = ask(compiled(route("none", {"path": "/x"}, directResponse={"status": 200})), "http://a.test/", headers=CALL)
+    assert other["action"]["response"]["grpcStatus"] == "UNIMPLEMENTED"
+    refused = ask(snapshot, "http://a.test/", headers={**CALL, "transfer-encoding": "x"})
+    assert refused["action"]["response"]["grpcStatus"] == "INTERNAL"
+
+
 def test_without_a_destination_the_failure_is_said() -> None:
     found = ask(compiled(route("api", forward=forward("gone"))), "http://a.test/")
     assert found["action"]["response"]["error"] == "no_destination"
