@@ -75,6 +75,18 @@ def test_the_explain_page(tmp_path: Path) -> None:
     assert '"error"' not in output
 
 
+def test_the_grpc_page(tmp_path: Path) -> None:
+    with Gateway(tmp_path) as gateway:
+        ports = {8080: gateway.configuration.api_port, 3010: free_port(), 9010: free_port(), 9011: free_port()}
+        output = guide.run(guide.examples("docs/guide/grpc.md"), ports, tmp_path)
+    page = (guide.DOCUMENTATION / "docs" / "guide" / "grpc.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert shown in output
+    assert "grpc-status: 12" in output
+    assert output.endswith("anybody there?\n")
+    assert '"error"' not in output
+
+
 def test_the_destination_of_the_product_documentation(gateway: Gateway, tmp_path: Path) -> None:
     # The published documentation of the product creates a destination with exactly this call.
     script = """

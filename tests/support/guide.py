@@ -17,6 +17,7 @@ _EXAMPLE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A person reads the answer to an activation before typing on; a script has to wait until the proxy acts on it.
 _PRELUDE = r"""
 set -euo pipefail
+trap 'jobs -p | xargs -r kill' EXIT
 vrata() {
     "$PYTHON" -m vrata "$@"
 }
@@ -50,6 +51,7 @@ def run(script: str, ports: Mapping[int, int], directory: Path) -> str:
     Raises ``AssertionError`` when a command fails. curl shows its errors, but not its progress.
     """
     script = script.replace(".venv/bin/vrata", "vrata")  # the one that is tested
+    script = script.replace(".venv/bin/python", '"$PYTHON"')
     for documented, used in ports.items():
         script = re.sub(rf"\b{documented}\b", str(used), script)
     done = subprocess.run(
