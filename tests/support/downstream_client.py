@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.support.manual_loop import ManualLoop
 from tests.support.memory_transport import MemoryTransport
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers
+from vrata.proxy.contracts import Failure, LocalResponse
 from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.connection import DownstreamConnection
 from vrata.proxy.listener.owner import ConnectionOwner
@@ -22,8 +22,8 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 LIMITS = ListenerTimeouts(client_header=10, client_request=60, client_response=40, idle_between_requests=120)
 
 
-class ShortAnswers(OwnAnswers):
-    """Says of a failure what it is called, and to gRPC no more than the code."""
+class ShortAnswers:
+    """Implements ``OwnAnswers``: says of a failure what it is called, and to gRPC no more than the code."""
 
     def failure(self, failure: Failure, *, grpc: bool) -> LocalResponse:
         failure_class = failure.failure_class

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from vrata.policy import grpc_status
-from vrata.proxy.contracts import CensusEntry, Failure, LocalResponse, OwnAnswers
+from vrata.proxy.contracts import CensusEntry, Failure, LocalResponse
 
 _FIELDS = b"content-type: application/json\r\n"
 
@@ -53,8 +53,8 @@ def _entry(entry: CensusEntry) -> dict[str, str]:
 _LEVELS: dict[str, Callable[[Failure], dict[str, Any]]] = {"minimal": _minimal, "standard": _standard, "full": _full}
 
 
-class FailureAnswers(OwnAnswers):
-    """What clients are told of failures at level *detail* (``minimal``, ``standard`` or ``full``)."""
+class FailureAnswers:
+    """Implements :class:`vrata.proxy.contracts.OwnAnswers` at level *detail*: ``minimal``, ``standard`` or ``full``."""
 
     def __init__(self, detail: str) -> None:
         self._detail = detail
