@@ -84,8 +84,9 @@ def test_another_protocol(engine: Engine, data: bytes) -> None:
     fails(engine.server(), data, errors.PROTOCOL_ERROR)
 
 
-def test_no_settings_at_first(engine: Engine) -> None:
-    fails(engine.server(), PREFACE + frame(PING, 0, 0, bytes(8)), errors.PROTOCOL_ERROR)
+@pytest.mark.parametrize("first", [frame(PING, 0, 0, bytes(8)), frame(SETTINGS, ACK, 0)])
+def test_no_settings_at_first(engine: Engine, first: bytes) -> None:
+    fails(engine.server(), PREFACE + first, errors.PROTOCOL_ERROR)
 
 
 def test_settings_and_pings_are_answered(engine: Engine) -> None:
@@ -110,29 +111,31 @@ PUSHED = frame(PUSH_PROMISE, END_HEADERS, 1, (2).to_bytes(4, "big") + block(GET)
         (frame(HEADERS, END_HEADERS, 2, block(GET)), (1,)),
         (frame(RST_STREAM, 0, 0, bytes(4)), (1,)),
         (frame(RST_STREAM, 0, 1, bytes(4)), (1,)),
-        (frame(RST_STREAM, 0, 1, bytes(3)), (1, 6)),
+        (frame(RST_STREAM, 0, 1, bytes(3)), (6,)),
         (frame(SETTINGS, 0, 1), (1,)),
-        (frame(SETTINGS, 0, 0, bytes(5)), (1, 6)),
-        (frame(SETTINGS, ACK, 0, bytes(6)), (1, 6)),
+        (frame(SETTINGS, 0, 0, bytes(5)), (6,)),
+        (frame(SETTINGS, ACK, 0, bytes(6)), (6,)),
         (settings((2, 2)), (1,)),
         (settings((4, 2**31)), (3,)),
         (settings((5, 16383)), (1,)),
         (settings((5, 2**24)), (1,)),
-        (frame(PING, 0, 0, bytes(7)), (1, 6)),
+        (frame(PING, 0, 0, bytes(7)), (6,)),
         (frame(PING, 0, 1, bytes(8)), (1,)),
-        (frame(GOAWAY, 0, 0, bytes(7)), (1, 6)),
+        (frame(GOAWAY, 0, 0, bytes(7)), (6,)),
         (frame(GOAWAY, 0, 1, bytes(8)), (1,)),
         (window_update(0, 0), (1,)),
         (window_update(1, 1), (1,)),
         (window_update(0, 2**31 - 1), (3,)),
-        (frame(WINDOW_UPDATE, 0, 0, bytes(3)), (1, 6)),
+        (frame(WINDOW_UPDATE, 0, 0, bytes(3)), (6,)),
+        (frame(PRIORITY, 0, 1, bytes(4)), (6,)),
+        (settings((9, 2)), (1,)),
         (frame(CONTINUATION, END_HEADERS, 1, block(GET)), (1,)),
         (frame(HEADERS, 0, 1, block(GET)) + frame(PING, 0, 0, bytes(8)), (1,)),
         (frame(HEADERS, 0, 1, block(GET)) + frame(CONTINUATION, END_HEADERS, 3, b""), (1,)),
         (frame(HEADERS, 0, 1, block(GET)) + frame(0x77, 0, 1, b""), (1,)),
         (frame(HEADERS, 0, 1, block(GET)) + frame(HEADERS, END_HEADERS, 1, block(GET)), (1,)),
-        (frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"), (1, 9)),
-        (frame(HEADERS, END_HEADERS, 1, b"\x80"), (1, 9)),
+        (frame(HEADERS, END_HEADERS, 1, b"\xff\xff\xff\xff\xff\xff"), (9,)),
+        (frame(HEADERS, END_HEADERS, 1, b"\x80"), (9,)),
         (frame(HEADERS, 0x8 | END_HEADERS, 1, b"\x09" + block(GET)[:5]), (1,)),
         (content(1, b"a"), (1, 5)),
         (PUSHED, (1,)),
@@ -185,6 +188,14 @@ def test_more_content_than_the_window(engine: Engine) -> None:
     for _ in range(3):
         server.receive(content(1, bytes(16384)))
     fails(server, content(1, bytes(16384)), errors.FLOW_CONTROL_ERROR)
+
+
+def test_more_content_than_the_window_of_a_stream(engine: Engine) -> None:
+    server = engine.ready_server(SessionLimits(stream_window=65535, connection_window=2**20))
+    server.receive(frame(SETTINGS, ACK, 0) + head(1, POST))
+    happened = observed(server.receive(content(1, bytes(16384)) * 4))
+    assert happened[-1][0] in (events.FAILED, events.STREAM_ERROR)
+    assert happened[-1][3] == errors.FLOW_CONTROL_ERROR
 
 
 # -- Errors of a stream ----------------------------------------------------------------------------------------------
@@ -254,6 +265,7 @@ def test_resets_by_the_peer(engine: Engine) -> None:
         frame(PRIORITY, 0, 99, bytes(4) + b"\x0f"),
         settings((0x1234, 5), (9, 0)),
         frame(PING, ACK, 0, bytes(8)),
+        window_update(0, 1 + 2**31),
     ],
 )
 def test_frames_without_a_meaning(engine: Engine, ignored: bytes) -> None:

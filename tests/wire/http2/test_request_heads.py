@@ -102,6 +102,12 @@ def test_pseudo_fields_come_in_any_order(engine: Engine) -> None:
     assert accepted(engine, tuple(reversed(GET))).target == b"/"
 
 
+@pytest.mark.parametrize("authority", [b"[::1]:80", b"a:", b"A_b.test:65535", b"a!$&'()*+,;=%20", b"192.0.2.1:1"])
+def test_authorities(engine: Engine, authority: bytes) -> None:
+    assert accepted(engine, (*GET[:3], (b":authority", authority))).authority == authority
+    assert accepted(engine, (*GET[:3], (b"host", authority))).authority == authority
+
+
 @pytest.mark.parametrize("target", [b"/", b"//b.test/", b"/a?b=http://c/", b"/%00", b"/a:b@c"])
 def test_targets(engine: Engine, target: bytes) -> None:
     parsed = accepted(engine, (*GET[:2], (b":path", target), GET[3]))
@@ -258,6 +264,15 @@ SCHEMES = [b"", b"ftp", b"ws", b"http ", b"httpss", b"h"]
         (*GET[:3], (b"host", b"a.test"), (b"host", b"b.test")),
         (*GET[:3], (b"host", b"")),
         (*GET[:3], (b"host", b"a b")),
+        (*GET[:3], (b"host", b"u@a")),
+        GET[:3],
+        (*GET[:2], (b":path", b"*"), GET[3]),
+        *(
+            (*GET[:3], (b":authority", each))
+            for each in (b"u@a", b"a/b", b"a:b", b"a:1:2", b":80", b"a|b", b"[::1", b"a^")
+        ),
+        ((b":method", b"CONNECT"), (b"host", b"a.test:443")),
+        ((b":method", b"CONNECT"),),
     ],
 )
 def test_malformed_requests(engine: Engine, fields: Fields) -> None:

@@ -15,7 +15,14 @@ from vrata.wire.http1.hop_fields import names_trailers
 from vrata.wire.http1.status import STATUS_LINES
 from vrata.wire.http2.contract import StreamsExhausted
 from vrata.wire.http2.upgrade import checked_settings
-from vrata.wire.http2.translation import OVERSIZED_REQUEST, OVERSIZED_RESPONSE, accepted_key, tunnel_key
+from vrata.wire.http2.translation import (
+    OVERSIZED_REQUEST,
+    OVERSIZED_RESPONSE,
+    MalformedFields,
+    accepted_key,
+    check_authority,
+    tunnel_key,
+)
 
 include "nghttp2.pxi"
 include "incoming_head.pxi"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, iter_unpack, pack
 from typing import Final, TypeAlias
 
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import Event, RemoteSettingsChanged
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
+from hpack import HPACKError
 
 from vrata.wire.http2.contract import PREFACE
 from vrata.wire.http2.session_stream import SessionStream
@@ -22,7 +23,14 @@ from vrata.wire.http2.session_stream import SessionStream
 _FRAME: Final = Struct(">HBBBL")
 """A frame's header (RFC 9113 §4.1), its 24 bits of length as two and one."""
 _DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 2, 3, 4, 7, 9
-_END_STREAM, _END_HEADERS = 0x1, 0x4
+_PING, _WINDOW_UPDATE = 6, 8
+_END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
+_SIZES: Final = {_PRIORITY: 5, _RST_STREAM: 4, _PING: 8, _WINDOW_UPDATE: 4}
+"""Of the payloads of frames that have but one."""
+_TABLE_SIZE: Final = 1
+_NO_RFC7540_PRIORITIES: Final = 9
+_MAX_TABLE: Final = 4096
+"""Bytes of the table that heads which go are compressed with: the peer may allow more than we want to keep."""
 _MAX_FRAME: Final = 16384
 """Bytes of a frame's payload that we have allowed: what SETTINGS_MAX_FRAME_SIZE is by default (RFC 9113 §6.5.2)."""
 
@@ -75,7 +83,7 @@ class FrameIntake:
             size = high << 8 | low
             if size > _MAX_FRAME:
                 raise _failure(ErrorCodes.FRAME_SIZE_ERROR, "frame too large")
-            if not self.has_settings and kind != _SETTINGS:
+            if not self.has_settings and (kind != _SETTINGS or flags & _ACK):
                 raise _failure(ErrorCodes.PROTOCOL_ERROR, "no SETTINGS at first")
             if len(self._input) < _FRAME.size + size:
                 return
@@ -84,6 +92,9 @@ class FrameIntake:
             yield from self._pass(frame, kind, flags, stream & 0x7FFFFFFF)
 
     def _pass(self, frame: bytes, kind: int, flags: int, number: int) -> Iterator[Incoming]:
+        size = _SIZES.get(kind, -1)
+        if size >= 0 and len(frame) != _FRAME.size + size and not self._in_head:
+            raise _failure(ErrorCodes.FRAME_SIZE_ERROR, "frame of a wrong size")
         if self._in_head:
             self._in_head = kind != _CONTINUATION or not flags & _END_HEADERS
         elif kind == _HEADERS:
@@ -94,9 +105,13 @@ class FrameIntake:
             return
         elif kind == _PRIORITY:
             # RFC 9113 §5.3.2: its meaning is gone, its form is not.
-            if number == 0 or len(frame) != _FRAME.size + 5:
-                raise _failure(ErrorCodes.PROTOCOL_ERROR, "malformed PRIORITY")
+            if number == 0:
+                raise _failure(ErrorCodes.PROTOCOL_ERROR, "PRIORITY of no stream")
             return
+        elif kind == _SETTINGS:
+            frame = _settled(frame, flags)
+        elif kind == _WINDOW_UPDATE:
+            frame = frame[: _FRAME.size] + bytes((frame[_FRAME.size] & 0x7F,)) + frame[_FRAME.size + 1 :]
         elif kind > _CONTINUATION:
             return
         elif kind == _RST_STREAM and self._is_idle(number):
@@ -105,10 +120,18 @@ class FrameIntake:
             stream = self._streams.get(number)
             if stream is not None and not stream.has_head:
                 yield ContentBeforeHead(number)
-        for event in self._connection.receive_data(frame):
+        for event in self._happened(frame):
             if isinstance(event, RemoteSettingsChanged):
                 self.has_settings = True
             yield event
+
+    def _happened(self, frame: bytes) -> list[Event]:
+        try:
+            return self._connection.receive_data(frame)
+        except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
+                raise _failure(ErrorCodes.COMPRESSION_ERROR, str(error)) from error
+            raise
 
     def _without_early_end(self, frame: bytes, flags: int, number: int) -> bytes:
         """The frame HEADERS with END_STREAM as hyper-h2 accepts it whatever the head is."""
@@ -132,6 +155,21 @@ class FrameIntake:
 def end_of_content(stream: int) -> bytes:
     """An empty frame DATA with END_STREAM."""
     return _FRAME.pack(0, 0, _DATA, _END_STREAM, stream)
+
+
+def _settled(frame: bytes, flags: int) -> bytes:
+    """The frame SETTINGS with what hyper-h2 should not be told left out."""
+    payload = frame[_FRAME.size :]
+    if len(payload) % 6 or (payload and flags & _ACK):
+        raise _failure(ErrorCodes.FRAME_SIZE_ERROR, "SETTINGS of a wrong size")
+    entries = b""
+    for key, value in iter_unpack(">HL", payload):
+        if key == _NO_RFC7540_PRIORITIES and value > 1:  # RFC 9218 §2.1
+            raise _failure(ErrorCodes.PROTOCOL_ERROR, "no such value of a setting")
+        if key == _TABLE_SIZE and value > _MAX_TABLE:
+            value = _MAX_TABLE  # noqa: PLW2901
+        entries += pack(">HL", key, value)
+    return frame[: _FRAME.size] + entries
 
 
 def _goodbye(payload: bytes, number: int) -> Goodbye:

@@ -64,6 +64,7 @@ _SETTINGS: Final = 4
 _PING: Final = 6
 _WINDOW_UPDATE: Final = 8
 _CONTINUATION: Final = 9
+_LARGEST_FRAME: Final = 16384
 _HEADER: Final = 9
 """Bytes of a frame's header (RFC 9113 §4.1)."""
 _END_STREAM: Final = 0x1
@@ -221,7 +222,8 @@ class FrameGuard:
         if kind == _PING:
             return "" if self._pings.take(now) else "too many frames PING"
         if kind == _SETTINGS:
-            if size > 6 * SETTINGS_ENTRIES:
+            # What no frame may hold is for the session to say.
+            if 6 * SETTINGS_ENTRIES < size <= _LARGEST_FRAME:
                 return "too many settings in a frame"
             return "" if self._settings.take(now) else "too many frames SETTINGS"
         return "" if self._hints.take(now) else "too many frames without a meaning"

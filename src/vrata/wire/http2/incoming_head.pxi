@@ -97,6 +97,26 @@ cdef inline bint same(const void* text, const char* lower, Py_ssize_t size) noex
     return True
 
 
+cdef bint is_authority(const uint8_t* text, Py_ssize_t size) except -1:
+    """A name with an optional port is judged here, what is not so plain by the rule book."""
+    cdef Py_ssize_t i = 0
+    cdef Py_ssize_t digits = 0
+    while i < size and (METHOD[text[i]] and text[i] != c'#' and text[i] != c'^' and text[i] != c'`' and text[i] != c'|'):
+        i += 1
+    if i and i < size and text[i] == c':':
+        i += 1
+        while i < size and c'0' <= text[i] <= c'9' and digits < 5:
+            i += 1
+            digits += 1
+    if i and i == size:
+        return True
+    try:
+        check_authority(PyBytes_FromStringAndSize(<const char*>text, size))
+    except MalformedFields:
+        return False
+    return True
+
+
 cdef bint same_authority(const uint8_t* one, const uint8_t* other, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t i
     cdef uint8_t a, b
@@ -282,12 +302,12 @@ cdef class IncomingHead:
             return 0
         is_connect = method_size == 7 and memcmp(method, b"CONNECT", 7) == 0
         self.has_authority = self.pseudo_start[PSEUDO_AUTHORITY] >= 0
-        if self.has_authority and not is_visible(self.pseudo(PSEUDO_AUTHORITY), self.pseudo_size[PSEUDO_AUTHORITY]):
+        if self.has_authority and not is_authority(self.pseudo(PSEUDO_AUTHORITY), self.pseudo_size[PSEUDO_AUTHORITY]):
             self.fault = b"malformed authority"
             return 0
         if is_connect and not has_protocol:
-            if has_path or self.pseudo_start[PSEUDO_SCHEME] >= 0:
-                self.fault = b"CONNECT with a scheme or a path"
+            if has_path or self.pseudo_start[PSEUDO_SCHEME] >= 0 or not self.has_authority:
+                self.fault = b"CONNECT with a scheme or a path, or without an authority"
                 return 0
         else:
             if has_protocol and not (
@@ -300,7 +320,10 @@ cdef class IncomingHead:
             if not self.has_http_scheme():
                 self.fault = b"no scheme, or not that of HTTP"
                 return 0
-            if not (has_path and is_visible(target, size) and (target[0] == c'/' or (size == 1 and target[0] == c'*'))):
+            if not has_path or not is_visible(target, size) or memchr(target, c'#', size) != NULL or (
+                target[0] != c'/'
+                and not (size == 1 and target[0] == c'*' and method_size == 7 and memcmp(method, b"OPTIONS", 7) == 0)
+            ):
                 self.fault = b"malformed path"
                 return 0
         self.is_tunnel = (
@@ -362,7 +385,7 @@ cdef class IncomingHead:
                 value, <const uint8_t*>self.text.start + self.pseudo_start[PSEUDO_AUTHORITY], size
             ):
                 self.fault = b"Host is not the authority, or comes twice"
-        elif not is_visible(value, size):
+        elif not is_authority(value, size):
             self.fault = b"malformed authority"
         else:
             add_line(&self.text, b"host", 4, value, size)
@@ -408,6 +431,9 @@ cdef class IncomingHead:
 
     cdef int finish_request(self, bint ended) except -1:
         cdef bytes key
+        if not self.has_authority:
+            self.fault = b"no authority"
+            return 0
         if self.has_cookie:
             add_literal(&self.aside, b"\r\n")
             add(&self.text, self.aside.start, self.aside.size)

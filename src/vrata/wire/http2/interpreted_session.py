@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from h2 import events as happened
 from h2.config import H2Configuration
-from h2.connection import ConnectionState, H2Connection
+from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
@@ -169,6 +169,7 @@ class InterpretedSession(Session):
     def receive(self, data: bytes) -> list[Event]:
         """See the protocol."""
         if not self._has_failed:
+            self._keep_output()
             try:
                 for event in self._intake.feed(data):
                     self._take(event)
@@ -318,9 +319,9 @@ class InterpretedSession(Session):
 
     def _fail(self, code: int, reason: str) -> None:
         self._has_failed = True
-        self._keep_output()
-        if self._h2.state_machine.state is not ConnectionState.CLOSED:  # else hyper-h2 has said it
-            self._say_goodbye(code, b"")
+        # hyper-h2 has said goodbye in other words, or not at all.
+        self._h2.clear_outbound_data_buffer()
+        self._say_goodbye(code, reason.encode())
         self._events.append((FAILED, 0, reason.encode(), int(code)))
         for stream in self._open.values():
             stream.queue.clear()

@@ -15,10 +15,12 @@ from hashlib import sha1
 from secrets import token_bytes
 from typing import Final, TypeAlias
 
+from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.fields import goes_on_in_trailers
 from vrata.wire.http1.grammar import MAX_FIELDS, TEXT
 from vrata.wire.http1.hop_fields import names_trailers
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
+from vrata.wire.http1.target import checked_authority
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -102,11 +104,11 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
         raise MalformedFields("no method, or no such method")
     protocol = pseudo.get(b":protocol")
     authority = pseudo.get(b":authority")
-    if authority is not None and _VISIBLE.fullmatch(authority) is None:
-        raise MalformedFields("malformed authority")
+    if authority is not None:
+        check_authority(authority)
     if method == b"CONNECT" and protocol is None:
-        if b":scheme" in pseudo or b":path" in pseudo:
-            raise MalformedFields("CONNECT with a scheme or a path")  # RFC 9113 §8.5
+        if b":scheme" in pseudo or b":path" in pseudo or authority is None:
+            raise MalformedFields("CONNECT with a scheme or a path, or without an authority")  # RFC 9113 §8.5
         target = authority
     else:
         if protocol is not None and (method != b"CONNECT" or _METHOD.fullmatch(protocol) is None):
@@ -115,7 +117,9 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
             raise MalformedFields("no scheme, or not that of HTTP")
         target = pseudo.get(b":path")
         # RFC 9113 §8.3.1. In HTTP/1 a target that begins otherwise would bring an authority of its own.
-        if target is None or (target[:1] != b"/" and target != b"*") or _VISIBLE.fullmatch(target) is None:
+        if target is None or _VISIBLE.fullmatch(target) is None or b"#" in target:
+            raise MalformedFields("malformed path")
+        if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
             raise MalformedFields("malformed path")
     is_tunnel = protocol is not None and protocol.lower() == b"websocket"
     if method == b"CONNECT" and not is_tunnel:
@@ -137,12 +141,13 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
             if host is not None or (authority is not None and value.lower() != authority.lower()):
                 raise MalformedFields("Host is not the authority, or comes twice")  # RFC 9113 §8.3.1
             if authority is None:
-                if _VISIBLE.fullmatch(value) is None:
-                    raise MalformedFields("malformed authority")
+                check_authority(value)
                 parts.append(b"host: " + value)
             host = value
         elif not (is_tunnel and name == b"sec-websocket-key"):
             parts.append(b"%s: %s" % (name, value))
+    if authority is None and host is None:
+        raise MalformedFields("no authority")
     if cookies:
         parts.append(b"cookie: " + b"; ".join(cookies))  # RFC 9113 §8.2.3
     if ended and length > 0:
@@ -200,6 +205,14 @@ def response_text(fields: Fields, ended: bool, method: bytes, key: bytes | None)
             length = 0
     parts.append(b"\r\n")
     return ResponseText(b"\r\n".join(parts), length, status)
+
+
+def check_authority(authority: bytes) -> None:
+    """Raise :class:`MalformedFields` unless *authority* is a host, perhaps with a port (RFC 9113 §8.3.1)."""
+    try:
+        checked_authority(authority)
+    except MalformedMessage as error:
+        raise MalformedFields("malformed authority") from error
 
 
 def trailer_lines(fields: Fields) -> bytes:
