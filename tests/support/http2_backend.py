@@ -116,6 +116,7 @@ class Http2BackendConnection:
         self.h2.local_settings = h2.settings.Settings(client=False, initial_values=dict(settings))
         self.requests: list[Http2Request] = []
         self._by_number: dict[int, Http2Request] = {}
+        self._has_greeted = greets
         self.pings = 0
         self.acknowledged = 0
         """Settings that the proxy has taken notice of."""
@@ -131,7 +132,8 @@ class Http2BackendConnection:
             self.greet()
 
     def greet(self) -> None:
-        """Send the settings."""
+        """Send the settings, before which nothing else is sent (RFC 9113 §3.4)."""
+        self._has_greeted = True
         self.h2.initiate_connection()
         self.flush()
 
@@ -148,8 +150,7 @@ class Http2BackendConnection:
         asyncio.get_running_loop().call_later(0.05, self.writer.close)
 
     def flush(self) -> None:
-        data = self.h2.data_to_send()
-        if data:
+        if self._has_greeted and (data := self.h2.data_to_send()):
             self.writer.write(data)
 
     def close(self) -> None:
