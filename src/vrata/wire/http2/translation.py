@@ -109,23 +109,23 @@ def request_text(fields: Fields, ended: bool) -> RequestText:
     if method == b"CONNECT" and protocol is None:
         if b":scheme" in pseudo or b":path" in pseudo or authority is None:
             raise MalformedFields("CONNECT with a scheme or a path, or without an authority")  # RFC 9113 §8.5
-        target = authority
+        target = b""
     else:
         if protocol is not None and (method != b"CONNECT" or _METHOD.fullmatch(protocol) is None):
             raise MalformedFields("protocol without CONNECT, or no such protocol")  # RFC 8441 §4
         if pseudo.get(b":scheme", b"").lower() not in (b"http", b"https"):
             raise MalformedFields("no scheme, or not that of HTTP")
-        target = pseudo.get(b":path")
+        target = pseudo.get(b":path", b"")
         # RFC 9113 §8.3.1. In HTTP/1 a target that begins otherwise would bring an authority of its own.
-        if target is None or _VISIBLE.fullmatch(target) is None or b"#" in target:
+        if _VISIBLE.fullmatch(target) is None or b"#" in target:
             raise MalformedFields("malformed path")
         if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
             raise MalformedFields("malformed path")
     is_tunnel = protocol is not None and protocol.lower() == b"websocket"
     if method == b"CONNECT" and not is_tunnel:
         # The reader of heads answers it as it answers every CONNECT: this is not offered here.
-        target = authority
-    parts = [b"%s %s HTTP/1.1" % (b"GET" if is_tunnel else method, target or b"*")]
+        target = authority or b"*"
+    parts = [b"%s %s HTTP/1.1" % (b"GET" if is_tunnel else method, target)]
     if authority is not None:
         parts.append(b"host: " + authority)
     cookies: list[bytes] = []
