@@ -289,6 +289,10 @@ class Http2Connection(TimedHttp2Connection):
             if not self._receiving:
                 self._loop.call_soon(self._flush)
 
+    def holds_up(self) -> bool:
+        """The client takes nothing of what is sent."""
+        return self._write_paused
+
     def stalled(self, stream: Http2Stream) -> None:
         """Its client has to take some of what waits for it."""
         self._stalled.append(stream)

@@ -22,6 +22,9 @@ from vrata.wire.http1.status import has_no_body
 from vrata.wire.http2.errors import CANCEL, INTERNAL_ERROR
 from vrata.wire.http2.session import Session
 
+INTERIM_UNTAKEN = 8
+"""Interim responses to a request of a client that takes nothing."""
+
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
@@ -38,6 +41,10 @@ class StreamCarrier(Protocol):
 
     def touched(self) -> None:
         """There may be something to send."""
+        ...
+
+    def holds_up(self) -> bool:
+        """The client takes nothing of what is sent on the connection."""
         ...
 
     def stalled(self, stream: Http2Stream) -> None:
@@ -60,6 +67,7 @@ class Http2Stream(ServingConnection):
         "_early",
         "_handler",
         "_idle_deadline",
+        "_informed",
         "_input_ended",
         "_is_paused",
         "_output_ended",
@@ -109,6 +117,8 @@ class Http2Stream(ServingConnection):
         """Bytes that came and are not dealt with, so that the client gets no leave to send as many more."""
         # What goes out.
         self._bodiless = False
+        self._informed = 0
+        """Interim responses so far."""
         self._response: ResponseHead | None = None
         self._response_started = False
         self._response_paused = False
@@ -320,8 +330,9 @@ class Http2Stream(ServingConnection):
         self._over()
 
     def inform(self, head: ResponseHead) -> None:
-        """Pass a 1xx head on."""
-        if not self._response_started:
+        """Pass a 1xx head on; who takes nothing gets no more than a few, since no window stops them."""
+        self._informed += 1
+        if not self._response_started and (self._informed <= INTERIM_UNTAKEN or not self._carrier.holds_up()):
             self._session.inform(self.number, head.emit(chunked=False, close=False, keep_alive_1_0=False, server=None))
             self._carrier.touched()
 
@@ -380,7 +391,8 @@ class Http2Stream(ServingConnection):
         """The client has taken most of what waited for it."""
         if self._response_paused:
             self._response_paused = False
-            self._stall_deadline = NEVER
+            if self._request is not None:
+                self._stall_deadline = NEVER  # else the rest has to be taken as well
             if self._handler is not None:
                 self._handler.resume_response()
 

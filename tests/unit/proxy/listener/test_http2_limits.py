@@ -177,6 +177,14 @@ def test_a_client_that_opens_it_byte_by_byte_is_not(end: bool) -> None:
     assert client.answers[number].reset == CANCEL
 
 
+def test_a_client_that_leaves_the_rest_of_a_response_is_cut_off() -> None:
+    client, number = taking_nothing(NO_LIMIT)
+    client.respond(response_head(), b"x" * (HIGH + 11), end=True)
+    client.open_window(HIGH - 100, number)
+    client.advance(2 * IDLE + MARGIN)
+    assert client.answers[number].reset == CANCEL
+
+
 def test_a_stalled_stream_does_not_hold_up_a_connection() -> None:
     client, _ = taking_nothing(NO_LIMIT)
     client.respond(response_head(), b"x" * (HIGH + 11))

@@ -12,6 +12,7 @@ from tests.support.downstream_client import GET, DownstreamClient, immediately, 
 from tests.support.multiplexing_client import Answer, MultiplexingClient
 from vrata.proxy.contracts import Failure, FailureClass
 from vrata.proxy.listener.http2_connection import MAX_UNTAKEN, Http2Connection
+from vrata.proxy.listener.http2_stream import INTERIM_UNTAKEN
 from vrata.wire.http2.errors import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 from vrata.wire.http2.session import HIGH, PREFACE
 
@@ -307,7 +308,7 @@ def test_a_failure_is_answered_and_one_in_a_response_cuts_the_stream_alone() -> 
     [
         ("GET", [("expect", "nothing")], "a", 417),
         ("GET", [], "a b", PROTOCOL_ERROR),
-        ("GET", [], "a/b", 400),
+        ("GET", [], "a/b", PROTOCOL_ERROR),
         ("GET", [("x", "y" * 70000)], "a", 431),
         ("GET", [(f"x{index}", "") for index in range(101)], "a", 431),
         ("POST", [("transfer-encoding", "chunked")], "a", PROTOCOL_ERROR),
@@ -494,3 +495,18 @@ def test_who_takes_no_answers_is_not_read_for_ever() -> None:
     assert client.transport.is_reading()
     assert len(client.answers[1].content) == 300000
     assert {answer.ended for answer in client.answers.values()} == {True}
+
+
+def test_who_takes_nothing_gets_a_few_interim_responses() -> None:
+    client = MultiplexingClient.started(window=1 << 20)
+    client.open_window(1 << 20)
+    client.request(path="/large")
+    number = client.request(path="/hints")
+    client.transport.stop_reading()
+    client.handled_at("/large").request.start_response(response_head(), b"x" * 200000, True)
+    client.loop.settle()
+    for _ in range(1000):
+        client.handled_at("/hints").request.inform(response_head(b"Link: </a>", status=103))
+    client.transport.read_again()
+    client.take_in()
+    assert client.answers[number].informational == [103] * INTERIM_UNTAKEN
