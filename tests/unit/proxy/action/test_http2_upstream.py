@@ -264,3 +264,42 @@ async def test_a_websocket_over_a_stream(proxy: InProcessProxy) -> None:
         request.send(b"", end=True)
         client.half_close()
         assert await client.ending() == "closed"
+
+
+@on_each_loop
+async def test_copies_go_to_a_mirror_that_speaks_http2(proxy: InProcessProxy) -> None:
+    async with ScriptedBackend() as backend, Http2Backend() as mirror:
+        report = await proxy.apply(
+            route("all", forward=forward("backend", mirror={"destinationId": "mirror"})),
+            destinations=[destination("backend", backend.port), destination("mirror", mirror.port, http2=True)],
+        )
+        assert not report.problems
+        client = await proxy.connect()
+        client.send(b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        connection = await backend.accept()
+        await connection.read_head()
+        client.send(b"3\r\ndef\r\n0\r\nX-Sum: 1\r\n\r\n")
+        copy = await next_request(await mirror.accept())
+        assert (copy.path, copy.content, copy.trailers) == ("/x", b"abcdef", [("x-sum", "1")])
+        copy.answer()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert (await client.read_response()).status == 200
+
+
+@on_each_loop
+async def test_a_plan_changes_what_is_spoken(proxy: InProcessProxy) -> None:
+    async with ScriptedBackend() as backend:
+        await forward_to(proxy, backend.port, {"http2": False})
+        client = await proxy.connect()
+        asking = asyncio.get_running_loop().create_task(client.exchange("GET /"))
+        connection = await backend.accept()
+        await connection.read_head()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        assert (await asking).status == 200
+        await forward_to(proxy, backend.port, {"http2": True})
+        assert await connection.read_to_end() == b""
+        asking = begun(proxy, "GET /")
+        connection = await backend.accept()
+        assert await connection.read_head() == b"PRI * HTTP/2.0\r\n\r\n"
+        connection.close()
+        assert error(await asking) == (502, "connection_refused")
