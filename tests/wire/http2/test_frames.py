@@ -239,6 +239,9 @@ def test_frames_on_a_stream_that_we_have_reset(engine: Engine) -> None:
     output(server)
     late = content(1, b"a") + window_update(1, 5) + head(1, ((b"x", b"1"),), end=True) + reset(1)
     assert [each for each in server.receive(late) if each[1]] == []
+    assert output(server) == []
+    assert [each for each in server.receive(content(1, b"a") * 50) if each[1]] == []
+    assert output(server) == []
     assert [each[:2] for each in server.receive(head(3, GET, end=True))] == [(events.HEAD, 3)]
 
 

@@ -27,6 +27,8 @@ _PING, _WINDOW_UPDATE = 6, 8
 _END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
 _SIZES: Final = {_PRIORITY: 5, _RST_STREAM: 4, _PING: 8, _WINDOW_UPDATE: 4}
 """Of the payloads of frames that have but one."""
+_MOST_RESETS: Final = 1000
+"""Streams of which it is remembered that we have reset them."""
 _TABLE_SIZE: Final = 1
 _NO_RFC7540_PRIORITIES: Final = 9
 _MAX_TABLE: Final = 4096
@@ -58,9 +60,14 @@ Incoming: TypeAlias = Event | Goodbye | ContentBeforeHead
 class FrameIntake:
     """Takes the peer's bytes apart, and gives hyper-h2 what it may see."""
 
-    def __init__(self, connection: H2Connection, streams: dict[int, SessionStream], *, is_client: bool) -> None:
+    def __init__(
+        self, connection: H2Connection, streams: dict[int, SessionStream], output: bytearray, *, is_client: bool
+    ) -> None:
+        """*output* takes what hyper-h2 sends when some of that should not be."""
         self._connection = connection
         self._streams = streams
+        self._output = output
+        self._reset: dict[int, None] = {}
         self._is_client = is_client
         self._input = bytearray()
         self._preface_due = 0 if is_client else len(PREFACE)
@@ -120,14 +127,28 @@ class FrameIntake:
             stream = self._streams.get(number)
             if stream is not None and not stream.has_head:
                 yield ContentBeforeHead(number)
-        for event in self._happened(frame):
+        for event in self._happened(frame, number):
             if isinstance(event, RemoteSettingsChanged):
                 self.has_settings = True
             yield event
 
-    def _happened(self, frame: bytes) -> list[Event]:
+    def was_reset(self, stream: int) -> None:
+        """We have reset *stream*: what comes on it was on its way, and is ignored (RFC 9113 §5.1)."""
+        self._reset[stream] = None
+        if len(self._reset) > _MOST_RESETS:
+            del self._reset[next(iter(self._reset))]
+
+    def _happened(self, frame: bytes, number: int) -> list[Event]:
         try:
-            return self._connection.receive_data(frame)
+            if number not in self._reset or number in self._streams:
+                return self._connection.receive_data(frame)
+            # hyper-h2 would reset the stream again each time.
+            self._output += self._connection.data_to_send()
+            happened = self._connection.receive_data(frame)
+            self._output += self._connection.data_to_send().removesuffix(
+                _FRAME.pack(0, 4, _RST_STREAM, 0, number) + ErrorCodes.STREAM_CLOSED.to_bytes(4, "big")
+            )
+            return happened
         except ProtocolError as error:
             if isinstance(error.__cause__, HPACKError) and not isinstance(error, DenialOfServiceError):
                 raise _failure(ErrorCodes.COMPRESSION_ERROR, str(error)) from error

@@ -125,7 +125,7 @@ class InterpretedSession(Session):
             self._h2.local_settings[_NO_RFC7540_PRIORITIES] = 1
             self._h2.local_settings.acknowledge()
         self._windows = ReceiveWindows(self._h2, limits)
-        self._intake = FrameIntake(self._h2, self._open, is_client=is_client)
+        self._intake = FrameIntake(self._h2, self._open, self._output, is_client=is_client)
         self._h2.decoder.max_header_list_size = _HARD_FACTOR * limits.header_list
         if upgraded is None:
             self._h2.initiate_connection()
@@ -473,6 +473,7 @@ class InterpretedSession(Session):
         self._windows.give_up_kept(stream)
         if stream in self._open:
             self._forget(stream)
+            self._intake.was_reset(stream)
             with suppress(StreamClosedError):  # by the frame that was wrong: both sides have ended it
                 self._h2.reset_stream(stream, code)
 
