@@ -105,6 +105,8 @@ class FrameIntake:
         if self._in_head:
             self._in_head = kind != _CONTINUATION or not flags & _END_HEADERS
         elif kind == _HEADERS:
+            if self._is_client and not number % 2:
+                raise _failure(ErrorCodes.PROTOCOL_ERROR, "a stream that the server has begun")
             self._in_head = not flags & _END_HEADERS
             frame = self._without_early_end(frame, flags, number)
         elif kind == _GOAWAY:
