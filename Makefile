@@ -11,6 +11,8 @@ TEST_ARGS ?=
 SPREAD ?= -n 2 --dist worksteal
 # Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
 BENCH_ARGS ?=
+# Arguments for the comparison with clients of HTTP/2, for example HTTP2_ARGS="--quick" or "--workloads grpc-unary".
+HTTP2_ARGS ?=
 # Arguments for the comparison with failing backends, for example FAULTS_ARGS="--faults kill,hang --proxies vrata".
 FAULTS_ARGS ?=
 # Arguments for the soak with faults, for example SOAK_ARGS="--seconds 60".
@@ -31,10 +33,10 @@ RUN_STAMP := $(VENV)/.vrata-run$(WITH)
 TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
 
 # A stamp is newer than all of these exactly when what they ask for is installed.
 $(RUN_STAMP): $(INSTALLED)
@@ -69,6 +71,9 @@ test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messag
 
 bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
 	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
+
+bench-http2: $(RUN_STAMP) ## Vrata beside nginx, HAProxy and Envoy with clients of HTTP/2 and gRPC; writes bench/results
+	$(BIN)/python -m bench.http2 $(HTTP2_ARGS)
 
 bench-expressions: $(RUN_STAMP) ## CEL: the cost of an evaluation beside other implementations
 	@.ci/install-extra $(VENV) bench

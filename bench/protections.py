@@ -14,7 +14,6 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +21,12 @@ from statistics import median, quantiles
 from typing import ClassVar
 
 from bench.balancing import show
-from bench.comparison import certificate, cores, workload
-from bench.comparison.backend import Backend
+from bench.comparison import rounds, workload
 from bench.comparison.installation import ROOT
 from bench.comparison.machine import machine
 from bench.comparison.proxies.vrata import Vrata
 from bench.comparison.results import Results, Run
-from bench.comparison.rounds import Plan, Rounds, Surroundings
+from bench.comparison.rounds import Plan
 from tests.support.gateway import Document, forward
 from vrata.compilation import INTERPRETED
 
@@ -78,36 +76,26 @@ class Protected(Vrata):
         return not self.chosen or name in self.chosen
 
 
-def measure(rounds: int, seconds: int) -> Results:
-    """Let the two take turns."""
-    chosen = cores.choose()
+def measure(number: int, seconds: int) -> Results:
+    """Let the two take turns, *number* times."""
     plan = Plan(
         proxies=(Unprotected, Protected),
         workloads=workload.select([WORKLOAD]),
-        rounds=rounds,
+        rounds=number,
         seconds=seconds,
         deadline=time.monotonic() + 60 * MINUTES,
     )
     run = Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
-        rounds=rounds,
+        rounds=number,
         seconds=seconds,
         versions={proxy.name: proxy.version() for proxy in plan.proxies},
     )
     results = Results(run)
     if INTERPRETED:
         results.note(f"hot modules are interpreted, which says little of an installation: {INTERPRETED}")
-    with tempfile.TemporaryDirectory(prefix="vrata-protections-") as scratch:
-        directory = Path(scratch)
-        made = certificate.create(directory)
-        backend = Backend(directory / "backend", chosen.load)
-        try:
-            backend.start()
-            surroundings = Surroundings(directory, chosen, backend.port, made)
-            Rounds(plan, surroundings, results, lambda line: print(line, file=sys.stderr)).run()
-        finally:
-            backend.stop()
+    rounds.run(plan, results)
     return results
 
 

@@ -8,6 +8,8 @@ import ssl
 from bench.comparison.program import UnavailableError
 from bench.comparison.proxies.proxy import Proxy
 from bench.comparison.workload import Workload
+from tests.support import http2_frames
+from tests.support.http2_peer import Http2Peer
 
 
 def check(proxy: Proxy, workload: Workload) -> None:
@@ -17,8 +19,8 @@ def check(proxy: Proxy, workload: Workload) -> None:
     """
     paths = workload.paths()
     for path in {paths[0], paths[-1]}:
-        status, body = _fetch(proxy, workload.method, path, b"x" * workload.body_bytes)
-        if status != 200 or body != b"x" * workload.answer_bytes:
+        status, body = _fetch(proxy, workload.method, path, workload.content, grpc=workload.grpc)
+        if status != 200 or body != workload.answer:
             raise UnavailableError(
                 f"{workload.method} {path} was answered with {status} and {len(body)} bytes: {body[:200]!r}"
             )
@@ -44,7 +46,9 @@ def forwarded_differences(proxy: Proxy) -> list[str]:
     return differences
 
 
-def _fetch(proxy: Proxy, method: str, path: str, body: bytes) -> tuple[int, bytes]:
+def _fetch(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: bool = False) -> tuple[int, bytes]:
+    if proxy.setup.site.http2:
+        return _fetch_http2(proxy, method, path, body, grpc=grpc)
     connection: http.client.HTTPConnection
     if proxy.setup.site.tls:
         context = ssl.create_default_context(cafile=str(proxy.setup.certificate.chain))
@@ -59,3 +63,26 @@ def _fetch(proxy: Proxy, method: str, path: str, body: bytes) -> tuple[int, byte
         raise UnavailableError(f"{method} {path} got no answer: {error!r}") from error
     finally:
         connection.close()
+
+
+def _fetch_http2(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: bool) -> tuple[int, bytes]:
+    site = proxy.setup.site
+    context = None
+    if site.tls:
+        context = ssl.create_default_context(cafile=str(proxy.setup.certificate.chain))
+        context.set_alpn_protocols(["h2"])
+    fields = [(":method", method), (":scheme", site.scheme), (":authority", f"127.0.0.1:{proxy.port}"), (":path", path)]
+    if grpc:
+        fields += [("content-type", "application/grpc"), ("te", "trailers")]
+    try:
+        with Http2Peer.connect(proxy.port, tls=context, name="127.0.0.1") as client:
+            client.start()
+            client.head(1, fields, end=not body)
+            if body:
+                client.send(http2_frames.data(1, body, end=True))
+            message = client.await_message(1)
+    except (OSError, AssertionError) as error:
+        raise UnavailableError(f"{method} {path} got no answer: {error!r}") from error
+    if grpc and dict(message.trailers).get(b"grpc-status") != b"0":
+        raise UnavailableError(f"{method} {path} was answered with the trailers {message.trailers}")
+    return message.status, message.content

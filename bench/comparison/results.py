@@ -103,7 +103,7 @@ class Results:
             for peer in (proxy for proxy in self.run.versions if proxy != "vrata"):
                 ratios = {
                     figure: round(ratio, 4)
-                    for figure in ("cpu_us", "user_us", "sys_us", "rps")
+                    for figure in ("cpu_us", "user_us", "sys_us", "rps", "p50_ms", "p99_ms")
                     if (ratio := self.ratio(figure, workload, "vrata", peer=peer)) is not None
                 }
                 if ratios:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bench.comparison import wrk
+from bench.comparison import certificate, cores, h2load, wrk
+from bench.comparison.backend import Backend
 from bench.comparison.certificate import Certificate
 from bench.comparison.check import check, forwarded_differences
 from bench.comparison.cores import Cores
@@ -41,8 +44,24 @@ class Surroundings:
 
     directory: Path
     cores: Cores
-    backend_port: int
+    backend: Backend
     certificate: Certificate
+
+
+def run(plan: Plan, results: Results) -> None:
+    """Measure *plan* into *results*, with a backend of its own; what is done goes to the standard error."""
+    chosen = cores.choose()
+    if chosen.proxy == chosen.load:
+        results.note("one core only: the proxy shares it with load and backend")
+    with TemporaryDirectory(prefix="vrata-bench-") as scratch:
+        directory = Path(scratch)
+        backend = Backend(directory / "backend", chosen.load)
+        try:
+            backend.start()
+            surroundings = Surroundings(directory, chosen, backend, certificate.create(directory))
+            Rounds(plan, surroundings, results, lambda line: print(line, file=sys.stderr)).run()
+        finally:
+            backend.stop()
 
 
 class Rounds:
@@ -71,7 +90,9 @@ class Rounds:
     ) -> dict[str, Proxy]:
         """Start the proxies for a site, by name; those that cannot serve it are left out with a note."""
         surroundings = self._surroundings
-        setup = Setup(site, surroundings.backend_port, surroundings.certificate, surroundings.cores)
+        backend = surroundings.backend
+        port = backend.http2_port if site.upstream_http2 else backend.port
+        setup = Setup(site, port, surroundings.certificate, surroundings.cores)
         started: dict[str, Proxy] = {}
         for kind in self._plan.proxies:
             before = time.monotonic()
@@ -92,7 +113,7 @@ class Rounds:
                 proxy.stop()
             else:
                 started[kind.name] = proxy
-                self._report(f"{kind.name} serves {site.routes} route(s) over {site.scheme} after {_since(before)}")
+                self._report(f"{kind.name} serves {site.routes} route(s) over {site.protocol} after {_since(before)}")
             for note in proxy.notes:
                 self._results.note(note)
         return started
@@ -104,8 +125,7 @@ class Rounds:
             for difference in forwarded_differences(proxy):
                 self._results.note(difference)
         # What grows once, pools and caches, is to have grown before memory and time are measured.
-        warm_up = Workload("warm-up", "", site=proxy.setup.site)
-        wrk.run(warm_up, proxy.port, 1, self._surroundings.directory, self._surroundings.cores.load)
+        self._generate(Workload("warm-up", "", site=proxy.setup.site), proxy, 1)
 
     def _measure(self, lane: Lane, proxies: Mapping[Site, Mapping[str, Proxy]]) -> None:
         before = time.monotonic()
@@ -140,8 +160,13 @@ class Rounds:
                     )
                 self._count(workload, number, proxy, lambda: crowd.run(seconds))
         else:
-            directory = self._surroundings.directory
-            self._count(workload, number, proxy, lambda: wrk.run(workload, proxy.port, seconds, directory, core))
+            self._count(workload, number, proxy, lambda: self._generate(workload, proxy, seconds))
+
+    def _generate(self, workload: Workload, proxy: Proxy, seconds: int) -> Load:
+        """Load as much as the proxy answers."""
+        directory, core = self._surroundings.directory, self._surroundings.cores.load
+        generate = h2load.run if workload.site.http2 else wrk.run
+        return generate(workload, proxy.port, seconds, directory, core)
 
     def _count(self, workload: Workload, number: int, proxy: Proxy, load: Callable[[], Load]) -> None:
         serving, other = proxy.data_path(), proxy.control_path()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from bench.comparison.goals import GOALS
+from bench.comparison.goals import Goal
 from bench.comparison.results import Results
 from bench.comparison.workload import Workload
 
@@ -27,10 +27,10 @@ def render(results: Results, workloads: Iterable[Workload], proxies: Sequence[st
     return "\n".join(lines)
 
 
-def render_goals(results: Results) -> str:
+def render_goals(results: Results, goals: Iterable[Goal]) -> str:
     """What Vrata is to reach beside what it did; goals without measurements are left out."""
     rows = []
-    for goal in GOALS:
+    for goal in goals:
         ratio = goal.ratio(results)
         if ratio is not None:
             rows.append((str(goal), f"{ratio:.2f}", "met" if ratio <= goal.limit else "missed"))

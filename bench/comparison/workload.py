@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -13,12 +13,21 @@ class Site:
     routes: int = 1
     """1 is a catch-all; N are the path prefixes ``/service-0`` to ``/service-<N-1>``."""
     tls: bool = False
+    http2: bool = False
+    """Clients speak HTTP/2: with prior knowledge, or over TLS by ALPN."""
+    upstream_http2: bool = False
+    """The backend speaks HTTP/2, with prior knowledge."""
     fresh: bool = False
     """Not to be shared with another workload: the proxies start anew, so that memory can be compared."""
 
     @property
     def scheme(self) -> str:
         return "https" if self.tls else "http"
+
+    @property
+    def protocol(self) -> str:
+        """What clients speak, for people."""
+        return f"{self.scheme}, HTTP/{2 if self.http2 else 1.1}"
 
     def prefixes(self) -> list[str]:
         """The path prefixes of the routes."""
@@ -40,6 +49,10 @@ class Workload:
     connections: int = 32
     reconnect: bool = False
     """Each request on a connection of its own."""
+    streams: int = 1
+    """Requests under way at once on each connection of HTTP/2."""
+    grpc: bool = False
+    """Unary calls: each side sends one message, and the backend its status in trailers."""
     rate: int = 0
     """Requests per second, spread over all connections; 0 is as many as the proxy answers."""
     beside: str = ""
@@ -50,6 +63,20 @@ class Workload:
     def paths(self) -> list[str]:
         """The paths to request in turn."""
         return [prefix.rstrip("/") + self.path for prefix in self.site.prefixes()]
+
+    @property
+    def content(self) -> bytes:
+        """What each request brings."""
+        return self._message(self.body_bytes)
+
+    @property
+    def answer(self) -> bytes:
+        """What each is answered with."""
+        return self._message(self.answer_bytes)
+
+    def _message(self, size: int) -> bytes:
+        # Of gRPC: not compressed, its length in four bytes.
+        return (b"\0" + size.to_bytes(4, "big") if self.grpc else b"") + b"x" * size
 
 
 WORKLOADS = (
@@ -70,19 +97,21 @@ WORKLOADS = (
 )
 
 
-def select(names: Iterable[str] = (), *, quick: bool = False) -> tuple[Workload, ...]:
-    """The named workloads in the table's order; without names, all of them or those of the quick form.
+def select(
+    names: Iterable[str] = (), *, quick: bool = False, table: Sequence[Workload] = WORKLOADS
+) -> tuple[Workload, ...]:
+    """The named workloads in the order of the *table*; without names, all of them or those of the quick form.
 
     Raises ``ValueError`` for a name that is not in the table.
     """
     wanted = set(names)
-    unknown = wanted - {workload.name for workload in WORKLOADS}
+    unknown = wanted - {workload.name for workload in table}
     if unknown:
-        known = ", ".join(workload.name for workload in WORKLOADS)
+        known = ", ".join(workload.name for workload in table)
         raise ValueError(f"no such workload: {', '.join(sorted(unknown))}; there are: {known}")
     if wanted:
-        return tuple(workload for workload in WORKLOADS if workload.name in wanted)
-    return tuple(workload for workload in WORKLOADS if workload.quick or not quick)
+        return tuple(workload for workload in table if workload.name in wanted)
+    return tuple(workload for workload in table if workload.quick or not quick)
 
 
 Lane = tuple[Workload, ...]

@@ -49,7 +49,7 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    wrong = [] if arguments.no_install else install()
+    wrong = [] if arguments.no_install else install(("nginx", "haproxy"))
     versions, absent = present([kind for kind in PROXIES if not arguments.proxies or kind.name in arguments.proxies])
     report = Report(
         date=datetime.now(UTC).isoformat(timespec="seconds"),

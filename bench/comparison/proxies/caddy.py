@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
-from bench.comparison.program import Program, find, output_of
+from bench.comparison.program import Program, UnavailableError, find, output_of
 from bench.comparison.proxies.proxy import ProgramProxy
 
 
@@ -32,6 +32,8 @@ class Caddy(ProgramProxy):
 
     def _configuration(self) -> dict[str, Any]:
         site, certificate = self.setup.site, self.setup.certificate
+        if site.http2 or site.upstream_http2:
+            raise UnavailableError("its HTTP/2 is not part of the comparison")
         routes: list[dict[str, Any]] = []
         if site.routes > 1:
             routes = [

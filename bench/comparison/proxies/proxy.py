@@ -20,6 +20,7 @@ class Setup:
 
     site: Site
     backend_port: int
+    """Of the backend in the version of HTTP that the site has."""
     certificate: Certificate
     cores: Cores
 

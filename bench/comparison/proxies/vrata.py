@@ -61,6 +61,8 @@ class Vrata(Proxy):
         if self.setup.site.tls:
             certificate = self.setup.certificate
             main["tls"] = {"cert": certificate.chain.read_text(), "key": certificate.key.read_text()}
+        if self.setup.site.http2:
+            main["http2"] = True
         routes = [
             route(f"route-{number}", {"pathPrefix": prefix}, forward=self._forward())
             for number, prefix in enumerate(self.setup.site.prefixes())
@@ -76,7 +78,8 @@ class Vrata(Proxy):
         gateway.activate(snapshot, timeout=30)
 
     def _destination(self) -> Document:
-        return destination("backend", self.setup.backend_port)
+        options: Document = {"http2": True} if self.setup.site.upstream_http2 else {}
+        return destination("backend", self.setup.backend_port, **options)
 
     def _forward(self) -> Document:
         return forward("backend")
