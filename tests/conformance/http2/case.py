@@ -5,6 +5,7 @@ An *expectation* reads what the server does about it; a server is wherever the f
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -83,13 +84,16 @@ def head(stream: int, fields: Iterable[tuple[bytes | str, bytes | str]], *, end:
 
 
 def connection_error(*codes: Code, silently: bool = False) -> Expectation:
-    """The server says goodbye with one of the *codes* and closes; if it may do so *silently*, without a word too."""
+    """The server says goodbye with one of the *codes* and closes; if it may do so *silently*, without a word too.
+
+    A goodbye can be lost when TCP answers what the server has not read with a reset.
+    """
 
     def expect(client: Client) -> None:
         client.await_end()
         goodbye = client.goodbye
         if goodbye is None:
-            assert silently, f"{client.ended} without GOAWAY"
+            assert silently or client.ended == "reset", f"{client.ended} without GOAWAY"
             return
         assert goodbye.code in codes, f"GOAWAY {describe(goodbye.code)} {goodbye.payload[8:]!r}"
 
@@ -111,9 +115,23 @@ def stream_error(*codes: Code, stream: int = 1) -> Expectation:
 
 
 def malformed(client: Client) -> None:
-    """The request is malformed (RFC 9113 §8.1.1): its stream ends with PROTOCOL_ERROR; the backend hears nothing."""
-    stream_error(Code.PROTOCOL_ERROR)(client)
+    """The request is malformed, and the backend hears nothing of it.
+
+    Its stream ends with PROTOCOL_ERROR, or with an answer that refuses it (RFC 9113 §8.1.1).
+    """
+    refused(client)
     assert [(seen.method, seen.target) for seen in client.backend.requests] == [("GET", "/unharmed")]
+
+
+def refused(client: Client) -> None:
+    """The stream of a malformed request ends as it should, and the connection goes on."""
+    message = client.message(1)
+    client.await_that(lambda: message.is_over, f"the end of stream 1, not {message}")
+    assert message.reset in (Code.PROTOCOL_ERROR, Code.NO_ERROR, None), f"RST_STREAM {describe(message.reset or 0)}"
+    if message.reset != Code.PROTOCOL_ERROR:
+        assert message.ended
+        assert 400 <= message.status < 500 or message.status == 501, message
+    assert_unharmed(client)
 
 
 def error(*codes: Code, stream: int = 1) -> Expectation:
@@ -167,6 +185,20 @@ def ignored_or(*codes: Code, stream: int = 1) -> Expectation:
         assert len(client.backend.requests) == before
         reset = client.message(stream).reset
         assert reset is None or reset in (*codes, Code.CANCEL, Code.NO_ERROR), describe(reset)
+
+    return expect
+
+
+def tolerated_or(*codes: Code) -> Expectation:
+    """It is ignored, or an error with one of the *codes*."""
+
+    def expect(client: Client) -> None:
+        with contextlib.suppress(PeerGone):
+            client.round_trip()
+        if client.goodbye is None and client.message(1).reset is None:
+            ignored(client)
+        else:
+            error(*codes)(client)
 
     return expect
 

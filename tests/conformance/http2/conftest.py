@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from tests.conformance.http2.case import Client
 from tests.conformance.http2.held import Held
-from tests.conformance.http2.server import SERVERS, Server
+from tests.conformance.http2.server import SERVERS, Server, made
 from tests.support.http2_peer import Http2Peer
 from tests.support.recording_backend import RecordingBackend
 
@@ -28,12 +29,22 @@ class Bystander:
         assert message.status == 200, message
 
 
-@pytest.fixture(scope="session", params=sorted(SERVERS))
+@pytest.fixture(scope="session", params=SERVERS)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """What is tested."""
-    directory: Path = tmp_path_factory.mktemp(request.param)
-    with RecordingBackend() as backend, SERVERS[request.param](directory, backend) as found:
+    directory: Path = tmp_path_factory.mktemp("server")
+    over = threading.Event()
+    with (
+        RecordingBackend() as backend,
+        RecordingBackend("unread", lambda exchange: _wait(over), reads_bodies=False) as unread,
+        made(request.param, directory, backend, unread) as found,
+    ):
         yield found
+        over.set()
+
+
+def _wait(over: threading.Event) -> None:
+    over.wait(600)
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def test_the_preface_is_followed_by_settings(silent_client: Client, first: bytes
             "4.2",
             "SETTINGS that are too large",
             sends(lambda client: frames.frame(Kind.SETTINGS, 0, 0, bytes(max_frame_size(client) // 6 * 6 + 6))),
-            connection_error(Code.FRAME_SIZE_ERROR),
+            connection_error(Code.FRAME_SIZE_ERROR, Code.ENHANCE_YOUR_CALM),
         ),
         Case(
             "4.2",
