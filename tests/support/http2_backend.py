@@ -128,13 +128,12 @@ class Http2BackendConnection:
         self.hears.set()
         self._changed = asyncio.Event()
         self._taken = 0
-        if greets:
-            self.greet()
+        self.h2.initiate_connection()
+        self.flush()
 
     def greet(self) -> None:
         """Send the settings, before which nothing else is sent (RFC 9113 §3.4)."""
         self._has_greeted = True
-        self.h2.initiate_connection()
         self.flush()
 
     def allow(self, streams: int) -> None:

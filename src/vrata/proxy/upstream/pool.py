@@ -158,6 +158,8 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         :class:`~vrata.proxy.upstream.waiting.TooManyWaiting`.
         """
         waiting = Waiting(timeouts, connected, failed, is_tunnel)
+        if self._queue is not None:
+            self._queue.arrive(waiting)
         self.seek(waiting)
         return waiting
 

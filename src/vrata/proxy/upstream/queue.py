@@ -160,12 +160,16 @@ class Queue(Watched):
 
     # -- of a request -------------------------------------------------------------------------------------------------
 
-    def enter(self, pool: QueuedPool, waiting: Waiting) -> None:
-        """Have *pool* dial for *waiting*, at once if there are places, else later. Raises :class:`TooManyWaiting`.
+    def arrive(self, waiting: Waiting) -> None:
+        """*waiting* asks for a connection the first time: from now on it is before all who come later."""
+        self._last += 1
+        waiting.number, waiting.since = self._last, self._now()
 
-        Who has stood in the line before keeps its place in it.
-        """
+    def enter(self, pool: QueuedPool, waiting: Waiting) -> None:
+        """Have *pool* dial for *waiting*, at once if there are places, else later. Raises :class:`TooManyWaiting`."""
         now = self._now()
+        if not waiting.number:
+            self.arrive(waiting)  # there was no limit when it did
         if pool not in self._pools:
             self._pools[pool] = None  # a late attempt, by a plan that was replaced
             self._watch()
@@ -175,13 +179,11 @@ class Queue(Watched):
             return
         victim = self._victim(pool, now)
         waiting.is_counted = self._count(pool, victim is not None)
-        is_first = waiting.number > 0
-        if not is_first:
-            self._last += 1
-            waiting.number, waiting.since = self._last, now
+        last = next(reversed(pool.line), None)
         pool.line[waiting] = None
-        if is_first:
-            pool.line.move_to_end(waiting, last=False)
+        if last is not None and last.number > waiting.number:  # it has hoped for a dial before others came
+            for each in sorted(pool.line, key=lambda each: each.number):
+                pool.line.move_to_end(each)
         self._lines[pool] = None
         if victim is not None:
             self._drop_oldest(victim)

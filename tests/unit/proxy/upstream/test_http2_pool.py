@@ -382,6 +382,17 @@ async def test_those_who_join_a_dial_do_not_wait(endpoint: Endpoint) -> None:
 
 
 @with_endpoint(ONE_STREAM)
+async def test_those_whom_a_dial_has_disappointed_are_before_those_who_came_later(endpoint: Endpoint) -> None:
+    limited(endpoint, 1)
+    for _ in range(103):  # three more than are expected to find room
+        endpoint.attempt()
+    assert endpoint.state == "0 connections, 0 idle, 1 dialling, 3 waiting, 103 in flight"
+    connection = await endpoint.backend.accept()
+    for number in range(103):
+        assert (await answered(connection, endpoint)).number == number
+
+
+@with_endpoint(ONE_STREAM)
 async def test_pending_requests_are_limited(endpoint: Endpoint) -> None:
     limited(endpoint, 1, connections=5, pending=2)
     attempts = [endpoint.attempt() for _ in range(10)]
