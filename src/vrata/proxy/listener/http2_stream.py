@@ -359,9 +359,10 @@ class Http2Stream(ServingConnection):
             self._session.respond(self.number, data, True)
         else:
             self._session.respond(self.number, data, False)
-            self._carrier.touched()
             if content or end:
                 self._send(content, end, trailers)
+            else:
+                self._carrier.touched()
         if status == 101:
             self._open_tunnel()
         elif end:
