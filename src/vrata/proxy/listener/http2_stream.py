@@ -315,12 +315,10 @@ class Http2Stream(ServingConnection):
         assert request is not None
         if request.meters is not None:
             request.failed(failure.failure_class.label)
-        response = self._response
         if not self._response_started:
             self.respond(request.failure_answer(failure, self._settings))
             return
-        if response is not None and response.is_grpc and response.content_length < 0 and not self._output_ended:
-            # No client of gRPC takes that for whole: the status is what ends a call, and it is not OK.
+        if request.head.is_grpc and self._may_end_with_status():
             self._send(b"", True, self._settings.answers.trailers(failure))
             self._response_ended()
             return
@@ -328,6 +326,11 @@ class Http2Stream(ServingConnection):
         self._session.reset(self.number, CANCEL if self._tunnel else INTERNAL_ERROR)
         self._handler = None
         self._over()
+
+    def _may_end_with_status(self) -> bool:
+        """Whether a response that has begun is of gRPC: no client takes that for whole whose status is not OK."""
+        response = self._response
+        return response is not None and response.is_grpc and response.content_length < 0 and not self._output_ended
 
     def inform(self, head: ResponseHead) -> None:
         """Pass a 1xx head on; who takes nothing gets no more than a few, since no window stops them."""
