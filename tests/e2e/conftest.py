@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support import tls_upstream
 from tests.support.gateway import Document, Gateway
+from tests.support.grpc_client import Client, channel, configure, http2_destination
+from tests.support.interop_service import InteropServer
 from tests.support.ports import free_port
 from tests.support.recording_backend import RecordingBackend
 
@@ -46,3 +49,19 @@ def other() -> Iterator[RecordingBackend]:
     """A second backend."""
     with RecordingBackend("other") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def interop_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, InteropServer]]:
+    """The service of the interop cases of gRPC without TLS, and with it."""
+    directory = tmp_path_factory.mktemp("interop")
+    with InteropServer(directory) as plain, InteropServer(directory, tls_upstream.certificate()) as secured:
+        yield {False: plain, True: secured}
+
+
+@pytest.fixture
+def grpc_client(gateway: Gateway, port: int, interop_servers: dict[bool, InteropServer]) -> Iterator[Client]:
+    """A client of gRPC without TLS on the way; its test may configure the gateway otherwise."""
+    configure(gateway, port, http2_destination(interop_servers[False].port))
+    with channel(port) as opened:
+        yield Client(opened, interop_servers[False])
