@@ -121,6 +121,18 @@ class Http2Peer:
         self.send(frames.PREFACE, frames.settings(settings))
         self.await_settings()
 
+    def read_http1_head(self) -> bytes:
+        """The head of a response in HTTP/1; what follows it is taken for frames."""
+        data = b""
+        while b"\r\n\r\n" not in data:
+            part = self.sock.recv(65536)
+            if not part:
+                raise PeerGone(f"the peer closed after {data!r}")
+            data += part
+        head, _, rest = data.partition(b"\r\n\r\n")
+        self._reader.feed(rest)
+        return head
+
     def await_settings(self) -> None:
         """Return when the other side's SETTINGS have come and ours are acknowledged."""
         self.await_that(lambda: bool(self.settings_acknowledged and self._frames(Kind.SETTINGS)), "SETTINGS and ACK")
