@@ -11,9 +11,13 @@ import pytest
 
 from tests.conformance.http2.case import Client
 from tests.conformance.http2.held import Held
+from tests.conformance.http2.misdeeds import Gateway
 from tests.conformance.http2.server import SERVERS, Server, made
+from tests.support.http2_engines import running
 from tests.support.http2_peer import Http2Peer
 from tests.support.recording_backend import RecordingBackend
+from tests.support.session_engines import ENGINES
+from tests.support.threaded_proxy import ThreadedProxy
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,15 @@ def client(silent_client: Client) -> Client:
     """A client whose connection has begun."""
     silent_client.start()
     return silent_client
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def threaded(request: pytest.FixtureRequest) -> Iterator[ThreadedProxy]:
+    with running(request.param), ThreadedProxy() as found:
+        yield found
+
+
+@pytest.fixture
+def gateway(threaded: ThreadedProxy) -> Iterator[Gateway]:
+    yield Gateway(threaded)
+    assert not threaded.complaints()
