@@ -9,6 +9,7 @@ from tests.support.transcript import RequestReader, Transcript
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.fields import CONTENT_LENGTH, PASS, REQUEST_FIELDS, FieldTable
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD
+from vrata.wire.http1.media_type import looks_like_grpc
 
 # -- Host (RFC 9112 §3.2, RFC 9110 §7.2) -----------------------------------------------------------------------------
 
@@ -343,3 +344,22 @@ def test_the_first_content_type_tells_and_none_is_none() -> None:
     assert not accepted(message(b"content-type: a/b", b"content-type: application/grpc")).is_grpc
     assert not accepted(message(b"x-content-type: application/grpc")).is_grpc
     assert not accepted(message()).is_grpc
+
+
+@pytest.mark.parametrize(
+    ("head", "is_grpc"),
+    [
+        (b"POST / HTTP/1.1\r\nContent-Type: application/grpc\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\n folded\r\ncontent-type:application/grpc+proto\r\n\r\n", True),
+        (b"nonsense\r\nContent-Type:\t application/GRPC;a=b\r\nunfinished", True),
+        (b"POST / HTTP/1.1\r\ncontent-type: application/grpc", True),
+        (b"POST / HTTP/1.1\r\ncontent-type: application/grpc-web\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nx-content-type: application/grpc\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nx: content-type: application/grpc\r\n\r\n", False),
+        # in what follows the head
+        (b"POST / HTTP/1.1\r\nhost: a\r\n\r\n\r\ncontent-type: application/grpc\r\n", False),
+        (b"", False),
+    ],
+)
+def test_what_can_be_seen_of_a_head_that_is_not_acceptable(head: bytes, is_grpc: bool) -> None:
+    assert looks_like_grpc(head) is is_grpc

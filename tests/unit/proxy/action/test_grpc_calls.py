@@ -18,7 +18,14 @@ from tests.support.retries import in_turn, respond, retry_budget, retry_to, sile
 from tests.support.staged_backend import StagedBackend
 from tests.support.stream_client import StreamClient, request
 from vrata.policy.circuit_breaker import described
-from vrata.policy.grpc_status import DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, UNIMPLEMENTED
+from vrata.policy.grpc_status import (
+    DEADLINE_EXCEEDED,
+    INTERNAL,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    UNKNOWN,
+)
 
 
 async def call(client: StreamClient, *fields: str, path: str = "/a.B/C") -> Response:
@@ -77,6 +84,25 @@ async def test_a_call_to_nobody(proxy: InProcessProxy) -> None:
         f"connection_refused: upstream connection refused (destination backend; endpoint 127.0.0.1:{dead.refused}; "
     )
     assert message.endswith(f"127.0.0.1:{dead.refused} tried upstream connection refused)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "message"),
+    [
+        (("Expect: nothing",), UNKNOWN, "bad_request: unknown expectation"),
+        (("Content-Length: 1", "Content-Length: 1"), INTERNAL, "bad_request: malformed Content-Length"),
+        ((f"X: {'y' * 3000}",), RESOURCE_EXHAUSTED, "request_headers_too_large: request headers too large"),
+    ],
+)
+@on_each_loop
+async def test_what_is_no_acceptable_request(
+    proxy: InProcessProxy, fields: tuple[str, ...], code: int, message: str
+) -> None:
+    await proxy.apply(listeners=[proxy.listener(maxRequestHeadersKB=2)])
+    client = await proxy.connect()
+    client.send(request("POST /a.B/C", *CALL, *fields))
+    assert status_of(await client.read_response("POST")) == (code, message)
+    assert await client.ending() == "closed"
 
 
 @on_each_loop
