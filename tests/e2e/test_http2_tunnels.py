@@ -29,8 +29,8 @@ class EchoServer:
     """A WebSocket server that echoes, and notes how each connection was closed."""
 
     def __init__(self) -> None:
-        self.closed: list[tuple[int, str]] = []
-        """Code and reason; 1006 where there was no goodbye."""
+        self.closed: list[tuple[str, int, str]] = []
+        """Path, code and reason; 1006 where there was no goodbye."""
         self.paths: list[str] = []
         self._server = serve(
             self._echo,
@@ -63,9 +63,10 @@ class EchoServer:
                     connection.send(message)
         except ConnectionClosed as closed:
             frame = closed.rcvd
-            self.closed.append((1006, "") if frame is None else (int(frame.code), frame.reason))
+            code, reason = (1006, "") if frame is None else (int(frame.code), frame.reason)
+            self.closed.append((connection.request.path, code, reason))
         except OSError:
-            self.closed.append((1006, ""))
+            self.closed.append((connection.request.path, 1006, ""))
 
 
 class WebSocketStream:
@@ -133,6 +134,7 @@ def _configured(
     gateway: Gateway, ports: tuple[int, int], server: EchoServer, backend: RecordingBackend, authority: Authority
 ) -> None:
     server.closed.clear()
+    server.paths.clear()
     certificate = authority.issue("proxy.test")
     tls = {"cert": certificate.cert_text, "key": certificate.key_text}
     limits = {"clientRequest": "1s", "clientResponse": "1s"}
@@ -175,7 +177,7 @@ class TestWebSocketServer:
         head = peer.message(1)
         assert head.value(b"sec-websocket-protocol") == b"chat"
         assert not head.all(b"sec-websocket-accept") + head.all(b"connection") + head.all(b"upgrade")
-        assert server.paths[-1] == "/room?a=1"
+        eventually(lambda: "/room?a=1" in server.paths, what="the server has seen the path")
         for size in (0, 1, 125, 126, 65535, 65536, 200_000):
             payload = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
             stream.send(BINARY, payload)
@@ -186,14 +188,14 @@ class TestWebSocketServer:
 
     def test_pings_and_close_codes_are_not_touched(self, peer: Http2Peer, server: EchoServer) -> None:
         stream = WebSocketStream(peer, 1)
-        assert stream.open() == 200
+        assert stream.open("/closing") == 200
         stream.send(PING, b"are you there")
         assert stream.receive() == WebSocketFrame(PONG, b"are you there")
         stream.send_bytes(websocket.closing(4001, "enough"))
         answer = stream.receive()
         assert (answer.opcode, answer.close_code, answer.payload[2:]) == (CLOSE, 4001, b"enough")
         stream.send_bytes(b"", end=True)
-        eventually(lambda: server.closed == [(4001, "enough")], what="the server knows why")
+        eventually(lambda: ("/closing", 4001, "enough") in server.closed, what="the server knows why")
         assert peer.await_message(1).reset is None
 
     def test_a_server_closes(self, peer: Http2Peer) -> None:
@@ -207,11 +209,11 @@ class TestWebSocketServer:
 
     def test_a_stream_that_is_reset_is_an_abnormal_end(self, peer: Http2Peer, server: EchoServer) -> None:
         stream = WebSocketStream(peer, 1)
-        assert stream.open() == 200
+        assert stream.open("/reset") == 200
         stream.send(TEXT, b"hello")
         stream.receive()
         peer.send(frames.rst_stream(1))
-        eventually(lambda: server.closed == [(1006, "")], what="the server has noticed")
+        eventually(lambda: ("/reset", 1006, "") in server.closed, what="the server has noticed")
         peer.request(3, path="/small")
         assert peer.await_message(3).content == b"small"
 

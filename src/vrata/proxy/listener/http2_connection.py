@@ -219,7 +219,7 @@ class Http2Connection(TimedHttp2Connection):
                     stream.gone(now)
                     self._idle_if_empty(now)
             else:
-                self._act_on(kind, number, content, now)
+                self._act_on(kind, number, content, flag, now)
 
     def _begin_request(self, number: int, text: bytes, content: bytes, end: bool, now: float) -> None:
         settings = self._owner.settings
@@ -246,7 +246,7 @@ class Http2Connection(TimedHttp2Connection):
             return
         stream.begin(head, content, end, now)
 
-    def _act_on(self, kind: int, number: int, content: bytes, now: float) -> None:
+    def _act_on(self, kind: int, number: int, content: bytes, code: int, now: float) -> None:
         """Act on what does not happen with every request."""
         if kind == STREAM_ERROR:
             stream = self._streams.pop(number, None)
@@ -272,7 +272,10 @@ class Http2Connection(TimedHttp2Connection):
             self._is_dirty = True
         elif kind == FAILED:
             reason = content.decode("ascii", "replace")
-            _log.info("connection refused", peer=self._hop.peer.decode(), reason=reason)
+            if code == ENHANCE_YOUR_CALM:
+                _log.warning("HTTP/2 flood", peer=self._hop.peer.decode(), reason=reason)
+            else:
+                _log.info("connection refused", peer=self._hop.peer.decode(), reason=reason)
             self._finish()
 
     def _calm(self, reason: str) -> None:
