@@ -25,7 +25,8 @@ def read_connection(values: list[bytes], minor: int) -> tuple[bool, set[bytes]]:
 
 def names_trailers(te: bytes) -> bool:
     """True when ``trailers`` is a member of *te*, a value of TE (RFC 9110 §10.1.4)."""
-    return any(member.strip(b" \t").lower() == b"trailers" for member in te.split(b","))
+    # What every call of gRPC says.
+    return te == b"trailers" or any(member.strip(b" \t").lower() == b"trailers" for member in te.split(b","))
 
 
 def asks_for_websocket(protocols: list[bytes], nominated: set[bytes], minor: int) -> bool:
