@@ -344,6 +344,7 @@ def test_the_first_content_type_tells_and_none_is_none() -> None:
     assert not accepted(message(b"content-type: a/b", b"content-type: application/grpc")).is_grpc
     assert not accepted(message(b"x-content-type: application/grpc")).is_grpc
     assert not accepted(message()).is_grpc
+    assert not accepted(message(b"connection: upgrade", b"upgrade: websocket", b"content-type: application/grpc")).is_grpc
 
 
 @pytest.mark.parametrize(
@@ -355,6 +356,9 @@ def test_the_first_content_type_tells_and_none_is_none() -> None:
         (b"POST / HTTP/1.1\r\ncontent-type: application/grpc", True),
         (b"POST / HTTP/1.1\r\ncontent-type: application/grpc-web\r\n\r\n", False),
         (b"POST / HTTP/1.1\r\nx-content-type: application/grpc\r\n\r\n", False),
+        # whoever asks for a tunnel takes the 200 of a status for one
+        (b"CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\ncontent-type: application/grpc\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\ncontent-type: application/grpc\r\nUpgrade: websocket\r\n\r\n", False),
         (b"POST / HTTP/1.1\r\nx: content-type: application/grpc\r\n\r\n", False),
         # in what follows the head
         (b"POST / HTTP/1.1\r\nhost: a\r\n\r\n\r\ncontent-type: application/grpc\r\n", False),

@@ -55,7 +55,7 @@ class Http2Connection(TimedHttp2Connection):
         super().__init__(owner, transport, hop, settings, server_session(limits, upgraded))
         self._leaving: list[int] = []
         """Streams whose response is complete, and was not sent yet when that was last asked."""
-        self._stalled: list[Http2Stream] = []
+        self._stalled: list[int] = []
         self._receiving = False
         self._is_dirty = False
         self._held = b""
@@ -296,13 +296,13 @@ class Http2Connection(TimedHttp2Connection):
         """The client takes nothing of what is sent."""
         return self._write_paused
 
-    def stalled(self, stream: Http2Stream) -> None:
+    def stalled(self, stream: int) -> None:
         """Its client has to take some of what waits for it."""
         self._stalled.append(stream)
 
-    def answered(self, stream: Http2Stream) -> None:
+    def answered(self, stream: int) -> None:
         """The response is complete, or there will be none."""
-        self._leaving.append(stream.number)
+        self._leaving.append(stream)
 
     def _flush(self) -> None:
         self._is_dirty = False
@@ -312,8 +312,10 @@ class Http2Connection(TimedHttp2Connection):
         self._flush_all()
         if self._stalled:
             now = self._loop.time()
-            for stream in self._stalled:
-                stream.wait_for_client(now)
+            for number in self._stalled:
+                stalled = self._streams.get(number)
+                if stalled is not None:
+                    stalled.wait_for_client(now)
             self._stalled.clear()
         if self._leaving:
             self._part()

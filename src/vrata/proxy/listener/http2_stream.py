@@ -6,8 +6,6 @@ looks at when the earliest of them is due.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import structlog
 
 from vrata.net.deadlines import NEVER
@@ -16,6 +14,7 @@ from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest, ServingConnection
 from vrata.proxy.listener.settings import ListenerSettings
+from vrata.proxy.listener.stream_carrier import StreamCarrier
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead
 from vrata.wire.http1.status import has_no_body
@@ -26,34 +25,6 @@ INTERIM_UNTAKEN = 8
 """Interim responses to a request of a client that takes nothing."""
 
 _log = structlog.get_logger("vrata.proxy.listener")
-
-
-class StreamCarrier(Protocol):
-    """What a stream needs of the connection that it is on."""
-
-    def time(self) -> float:
-        """The loop's."""
-        ...
-
-    def due(self, deadline: float) -> None:
-        """A stream has a limit at *deadline*."""
-        ...
-
-    def touched(self) -> None:
-        """There may be something to send."""
-        ...
-
-    def holds_up(self) -> bool:
-        """The client takes nothing of what is sent on the connection."""
-        ...
-
-    def stalled(self, stream: Http2Stream) -> None:
-        """More waits to be sent than should: when what can be sent is, the stream's client has to take some of it."""
-        ...
-
-    def answered(self, stream: Http2Stream) -> None:
-        """The response is complete, or there will be none; what is left of it is on its way."""
-        ...
 
 
 class Http2Stream(ServingConnection):
@@ -316,8 +287,10 @@ class Http2Stream(ServingConnection):
         if request.meters is not None:
             request.failed(failure.failure_class.label)
         if not self._response_started:
-            self.respond(request.failure_answer(failure, self._settings))
-            return
+            answer = request.failure_answer(failure, self._settings)
+            if not self._opens_tunnel(answer.status):
+                self.respond(answer)
+                return
         if request.head.is_grpc and self._may_end_with_status():
             self._send(b"", True, self._settings.answers.trailers(failure))
             self._response_ended()
@@ -423,7 +396,7 @@ class Http2Stream(ServingConnection):
         self._carrier.touched()
         if is_full and not self._response_paused:
             self._response_paused = True
-            self._carrier.stalled(self)
+            self._carrier.stalled(self.number)
             if self._handler is not None and not end:
                 self._handler.pause_response()
 
@@ -439,7 +412,7 @@ class Http2Stream(ServingConnection):
             if request.meters is not None:
                 request.ended(self._carrier.time())
             self._owner.request_ended()
-        self._carrier.answered(self)
+        self._carrier.answered(self.number)
         self._carrier.touched()
 
     # -- limits of time -----------------------------------------------------------------------------------------------
@@ -450,6 +423,8 @@ class Http2Stream(ServingConnection):
         if self._tunnel:
             if self._stall_deadline == NEVER:
                 limit = self._idle_deadline
+        elif self._handler is None and not self._response_started:
+            limit = now  # whoever was to answer has left it without an answer
         elif self._request is not None:
             limit = self._body_deadline
             if self._response_started and self._response_expiry < limit:
@@ -478,7 +453,7 @@ class Http2Stream(ServingConnection):
             return
         _log.info("client timed out", peer=self.peer.decode(), connection=repr(self))
         self._session.reset(self.number, CANCEL)
-        self._carrier.answered(self)
+        self._carrier.answered(self.number)
         self._carrier.touched()
         self.gone(now)
 

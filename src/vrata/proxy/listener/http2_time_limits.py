@@ -13,9 +13,10 @@ import structlog
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.listener.hop import Hop
-from vrata.proxy.listener.http2_stream import Http2Stream, StreamCarrier
+from vrata.proxy.listener.http2_stream import Http2Stream
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.settings import ListenerSettings
+from vrata.proxy.listener.stream_carrier import StreamCarrier
 from vrata.proxy.listener.time_limits import LINGER, Stall
 from vrata.wire.http2.errors import NO_ERROR
 from vrata.wire.http2.guard import FrameGuard

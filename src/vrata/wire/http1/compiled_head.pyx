@@ -117,7 +117,7 @@ cdef class RequestHead(_Head):
     @property
     def is_grpc(self):
         cdef Field* field = self.find(b"content-type")
-        return field != NULL and self.names_grpc(field)
+        return field != NULL and not self.upgrade and self.names_grpc(field)
 
     def values(self, bytes name):
         return self.values_of(name, False)

@@ -164,9 +164,12 @@ class RequestHead:
 
     @property
     def is_grpc(self) -> bool:
-        """True for a request of gRPC, by its content type; gRPC-Web is another protocol."""
+        """True for a request of gRPC, by its content type; gRPC-Web is another protocol, and no tunnel is a call.
+
+        Who asks for a tunnel would take the 200 that a status comes with for one.
+        """
         content_type = _content_type(self.lines)
-        return content_type is not None and names_grpc(content_type)
+        return content_type is not None and not self.upgrade and names_grpc(content_type)
 
     def values(self, name: bytes) -> list[bytes]:
         """Every value of the field *name* (lower case) in order, as the client sent it, whether it goes on or not."""

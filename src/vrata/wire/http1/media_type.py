@@ -7,6 +7,7 @@ from typing import Final
 
 _GRPC: Final = b"application/grpc"
 _GRPC_LINE: Final = re.compile(rb"\r\n(?i:content-type):[\t ]*(?i:application/grpc)(?:[+; \t\r]|\Z)")
+_UPGRADE_LINE: Final = re.compile(rb"\r\n(?i:upgrade):")
 _AFTER_GRPC: Final = (b"", b"+", b";", b" ", b"\t")
 
 
@@ -17,8 +18,13 @@ def names_grpc(content_type: bytes) -> bool:
 
 
 def looks_like_grpc(head: bytes) -> bool:
-    """True when the text of a request's *head*, which may be malformed or unfinished, names gRPC as content type."""
-    return _GRPC_LINE.search(head.partition(b"\r\n\r\n")[0]) is not None
+    """True when the text of a request's *head*, which may be malformed or unfinished, names gRPC as content type.
+
+    Not where it asks for a tunnel.
+    """
+    head = head.partition(b"\r\n\r\n")[0]
+    asks_for_tunnel = head.startswith(b"CONNECT ") or _UPGRADE_LINE.search(head) is not None
+    return not asks_for_tunnel and _GRPC_LINE.search(head) is not None
 
 
 def names_event_stream(content_type: bytes) -> bool:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.downstream_client import LIMITS, local, response_head
-from tests.support.multiplexing_client import MultiplexingClient
+from tests.support.downstream_client import LIMITS, ShortAnswers, local, response_head, settings
+from tests.support.multiplexing_client import Answer, MultiplexingClient
 from vrata.net.deadlines import INTERVAL
-from vrata.proxy.contracts import Failure, FailureClass
-from vrata.wire.http2.errors import CANCEL, NO_ERROR
+from vrata.proxy.contracts import Failure, FailureClass, LocalResponse
+from vrata.wire.http2.errors import CANCEL, INTERNAL_ERROR, NO_ERROR
 
 SWITCHED = response_head(b"Upgrade: websocket", b"Connection: upgrade", b"Sec-WebSocket-Accept: x", status=101)
 
 
-def asked(client: MultiplexingClient | None = None) -> tuple[MultiplexingClient, int]:
+def asked(
+    client: MultiplexingClient | None = None, fields: list[tuple[str, str]] | None = None
+) -> tuple[MultiplexingClient, int]:
     """A client that has asked for a tunnel."""
     client = client or MultiplexingClient.started()
-    number = client.request("CONNECT", "/ws", [("sec-websocket-version", "13")], end=False, pseudo=[PROTOCOL])
+    fields = [("sec-websocket-version", "13"), *(fields or [])]
+    number = client.request("CONNECT", "/ws", fields, end=False, pseudo=[PROTOCOL])
     return client, number
 
 
@@ -156,6 +159,49 @@ def test_a_success_that_is_no_tunnel_does_not_look_like_one(own: bool) -> None:
     answer = client.answers[number]
     assert (answer.status, answer.content) == (502, b"connection_reset")
     assert client.owner.in_flight == 0
+
+
+GRPC = ("content-type", "application/grpc")
+
+
+@pytest.mark.parametrize("fields", [[], [GRPC]])
+def test_a_failure_is_no_success_whatever_the_tunnel_says_it_carries(fields: list[tuple[str, str]]) -> None:
+    client, number = asked(fields=fields)
+    client.last.request.fail(Failure(FailureClass.CONNECTION_REFUSED))
+    client.take_in()
+    assert (client.answers[number].status, client.answers[number].content) == (502, b"connection_refused")
+    assert client.owner.in_flight == 0
+
+
+def test_a_refusal_is_no_success_either() -> None:
+    client = MultiplexingClient.started(settings(http2=True, max_fields_size=1000))
+    client, number = asked(client, [GRPC, ("x", "y" * 5_000)])
+    assert client.answers[number].status == 431
+
+
+class Successes(ShortAnswers):
+    """Answers that all look like successes."""
+
+    def failure(self, failure: Failure, *, grpc: bool) -> LocalResponse:
+        return LocalResponse(200, b"", b"all is well")
+
+
+def test_a_failure_that_looks_like_a_tunnel_is_a_reset() -> None:
+    client, number = asked(MultiplexingClient.started(settings(http2=True, answers=Successes())))
+    client.respond(response_head(b"Content-Length: 5"), b"hello", end=True)
+    assert (client.answers[number].fields, client.answers[number].reset) == ([], INTERNAL_ERROR)
+    assert client.last.client_gone == 1
+    assert client.owner.in_flight == 0
+
+
+@pytest.mark.parametrize("fields", [[], [GRPC]])
+def test_a_tunnel_without_a_protocol_is_not_offered(fields: list[tuple[str, str]]) -> None:
+    client = MultiplexingClient.started()
+    number = client.h2.get_next_available_stream_id()
+    client.answers[number] = Answer()
+    client.h2.send_headers(number, [(":method", "CONNECT"), (":authority", "a:80"), *fields])
+    client.flush()
+    assert client.answers[number].status == 501
 
 
 def test_another_protocol_is_not_offered() -> None:
