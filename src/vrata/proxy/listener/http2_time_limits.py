@@ -64,6 +64,10 @@ class TimedHttp2Connection(StreamCarrier):
         self._taken_by = NEVER
         """Until when the client has to have taken the last response."""
         self._stall: Stall | None = None
+        self._still_to_come = -1
+        """Bytes that the client had not got when that was last asked; -1 before, since there is no stream."""
+        self._last_stall: Stall | None = None
+        """Of what the client has yet to get before the connection closes."""
 
     def time(self) -> float:
         """The loop's."""
@@ -77,8 +81,12 @@ class TimedHttp2Connection(StreamCarrier):
     def _idle_if_empty(self, now: float) -> None:
         """With no stream left the client may wait a while before it begins the next."""
         if not self._streams and self._settings_deadline == NEVER:
-            self._idle_deadline = now + self._settings.timeouts.idle_between_requests
-            self.due(self._idle_deadline)
+            self._still_to_come = -1
+            self._begin_idle(now)
+
+    def _begin_idle(self, now: float) -> None:
+        self._idle_deadline = now + self._settings.timeouts.idle_between_requests
+        self.due(self._idle_deadline)
 
     def expire(self) -> None:
         """The earliest limit is due. A stream or the connection, of which it is, ends without an answer."""
@@ -86,10 +94,7 @@ class TimedHttp2Connection(StreamCarrier):
         self.deadline = NEVER
         unsent = self._transport.get_write_buffer_size()
         if self._closing:
-            if unsent:
-                self._time_out()
-            else:
-                self._transport.close()
+            self._end_closing(now, unsent)
             return
         if now >= self._settings_deadline or now >= self._head_deadline or self._is_stalled(now, unsent):
             self._time_out()
@@ -103,14 +108,24 @@ class TimedHttp2Connection(StreamCarrier):
             else:
                 self.due(limit)
         if not self._streams and not unsent and now >= self._idle_deadline:
-            self.end(NO_ERROR)
-            return
+            if not self._takes_last_response():
+                self.end(NO_ERROR)
+                return
+            self._begin_idle(now)
         self.due(self._settings_deadline)
         self.due(self._head_deadline)
         self.due(self._farewell_deadline)
         if not self._streams and now < self._idle_deadline:
             self.due(self._idle_deadline)
         self.touched()
+
+    def _takes_last_response(self) -> bool:
+        """Whether the client has yet to get some of the last response, and got some since this was asked before.
+
+        The kernel can hold megabytes of it, and a close would destroy them when the client renews windows for them.
+        """
+        before, self._still_to_come = self._still_to_come, write_buffer.backlog(self._transport)
+        return self._still_to_come < before if before >= 0 else self._still_to_come > 0
 
     def _is_stalled(self, now: float, unsent: int) -> bool:
         """Whether the client takes nothing of what was written, or too long for it."""
@@ -175,7 +190,7 @@ class TimedHttp2Connection(StreamCarrier):
         """There is nothing more to do than to send what the session has for the end."""
         self._give_streams_up()
         self._flush_all()
-        self._close_gracefully()
+        self._close()
 
     def abort(self) -> None:
         """Cut the connection so that the client cannot take what it has for whole messages."""
@@ -191,7 +206,15 @@ class TimedHttp2Connection(StreamCarrier):
             stream.gone(now)
 
     def _close_gracefully(self) -> None:
-        """Close when the client has; a close at once could destroy what it has not read yet."""
+        """Close when the client has, or when it has got everything and a moment has passed."""
+        if not self._closing:
+            if write_buffer.backlog(self._transport):
+                idle = self._settings.timeouts.idle_between_requests
+                self._last_stall = Stall(self._transport, self._loop.time(), idle)
+            self._close()
+
+    def _close(self) -> None:
+        """Close when the client has, or in a moment; at once could destroy what it has not read yet."""
         if self._closing:
             return
         self._closing = True
@@ -203,6 +226,22 @@ class TimedHttp2Connection(StreamCarrier):
             self._reading_paused = False
             self._transport.resume_reading()
         write_buffer.end_output(self._transport)
+
+    def _end_closing(self, now: float, unsent: int) -> None:
+        """The moment is over that a client has to close, which begins when it has got everything."""
+        stall = self._last_stall
+        if stall is not None:
+            self.deadline = now + LINGER
+            if not write_buffer.backlog(self._transport):
+                self._last_stall = None
+                return
+            if now < stall.renewed(now) and not (unsent and now >= self._taken_by):
+                return
+            self._time_out()
+        elif unsent:
+            self._time_out()
+        else:
+            self._transport.close()
 
     def _flush_all(self) -> None:
         """Write what may be sent, as far as the transport takes it."""
