@@ -130,6 +130,7 @@ class TimedHttp2Connection(StreamCarrier):
     def _is_stalled(self, now: float, unsent: int) -> bool:
         """Whether the client takes nothing of what was written, or too long for it."""
         if not unsent:
+            self._begin_anew()
             return False
         if not self._streams:
             if now >= self._taken_by:
@@ -142,6 +143,12 @@ class TimedHttp2Connection(StreamCarrier):
         deadline = self._stall.renewed(now)
         self.due(deadline)
         return now >= deadline
+
+    def _begin_anew(self) -> None:
+        """All that was written has been taken; what comes next has limits of its own."""
+        if not self._write_paused:
+            self._stall = None
+            self._taken_by = NEVER
 
     def _begin_stall(self, now: float) -> None:
         """The client does not keep up, which it may do for as long as it takes something now and then."""
@@ -245,6 +252,8 @@ class TimedHttp2Connection(StreamCarrier):
 
     def _flush_all(self) -> None:
         """Write what may be sent, as far as the transport takes it."""
+        if (self._stall is not None or self._taken_by != NEVER) and not self._transport.get_write_buffer_size():
+            self._begin_anew()
         while not self._write_paused:
             data = self._session.outgoing()
             if not data:
