@@ -344,7 +344,9 @@ def test_the_first_content_type_tells_and_none_is_none() -> None:
     assert not accepted(message(b"content-type: a/b", b"content-type: application/grpc")).is_grpc
     assert not accepted(message(b"x-content-type: application/grpc")).is_grpc
     assert not accepted(message()).is_grpc
-    assert not accepted(message(b"connection: upgrade", b"upgrade: websocket", b"content-type: application/grpc")).is_grpc
+    assert not accepted(
+        message(b"connection: upgrade", b"upgrade: websocket", b"content-type: application/grpc")
+    ).is_grpc
 
 
 @pytest.mark.parametrize(

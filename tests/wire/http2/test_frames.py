@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.support.http2_frames import ACK, END_HEADERS, frame, goaway, window_update
@@ -389,14 +391,36 @@ def test_a_failure_with_content_that_waits(engine: Engine) -> None:
     assert server.outgoing() == b""
 
 
-def test_a_peer_that_reads_no_answers(engine: Engine) -> None:
-    """Where the engine bounds them itself; else :mod:`vrata.wire.http2.guard` does."""
+def test_answers_are_kept_and_counted(engine: Engine) -> None:
+    """How many there may be is for :mod:`vrata.wire.http2.guard` to say, and for whoever owns the transport."""
     server = engine.ready_server()
-    happened = server.receive(frame(PING, 0, 0, bytes(8)) * 5000)
-    if engine.name == "nghttp2":
-        assert observed(happened) == [(events.FAILED, 0, b"", errors.ENHANCE_YOUR_CALM)]
-    else:
-        assert happened == []
+    assert server.held_answers == 0
+    for turn in range(1, 6):
+        assert server.receive(frame(PING, 0, 0, bytes(8)) * 1000) == []
+        assert server.held_answers == turn * 17_000
+    server.receive(head(1, GET, end=True))
+    server.respond(1, b"HTTP/1.1 200 OK\r\n\r\n", False)
+    server.send(1, bytes(10**6), True)
+    frames = output(server)
+    assert sum(each[0] == PING for each in frames) == 5000
+    assert server.held_answers == 0
+
+
+def test_answers_are_kept_at_a_cost_that_does_not_grow(engine: Engine) -> None:
+    server = engine.ready_server()
+    pings = frame(PING, 0, 0, bytes(8)) * 200
+
+    def seconds() -> float:
+        began = time.process_time()
+        for _ in range(20):
+            server.receive(pings)
+        return time.process_time() - began
+
+    first = min(seconds() for _ in range(5))
+    for _ in range(3000):
+        server.receive(pings)
+    assert server.held_answers > 10**7
+    assert min(seconds() for _ in range(5)) < 5 * first
 
 
 # -- Upgrades from HTTP/1 (RFC 7540 §3.2) ----------------------------------------------------------------------------

@@ -25,6 +25,8 @@ from vrata.wire.http2.session import SessionLimits, server_session
 
 MAX_UNTAKEN = 128
 """Requests that are begun for a client that takes nothing of what is sent; beyond it the connection is not read."""
+MAX_ANSWERS = 65536
+"""Bytes of answers to frames that wait for such a client, from which on it is the same."""
 SLICE = 8192
 """Bytes that are acted on at once: requests can be so small that many hundreds are read together."""
 BEGUN_AT_ONCE = 64
@@ -104,6 +106,8 @@ class Http2Connection(TimedHttp2Connection):
             self._read_on()
             return
         self._take(data)
+        if self._write_paused:
+            self._settle_reading()
         self._flush()
 
     def eof_received(self) -> bool:
@@ -171,7 +175,7 @@ class Http2Connection(TimedHttp2Connection):
 
     def _is_full(self) -> bool:
         """Who does not take answers gets no further ones, or they would pile up here."""
-        return self._write_paused and self._untaken > MAX_UNTAKEN
+        return self._write_paused and (self._untaken > MAX_UNTAKEN or self._session.held_answers > MAX_ANSWERS)
 
     def _take(self, data: bytes) -> None:
         now = self._loop.time()
@@ -233,8 +237,6 @@ class Http2Connection(TimedHttp2Connection):
         self._begun += 1
         if self._write_paused:
             self._untaken += 1
-            if self._is_full():
-                self._settle_reading()
         try:
             head = parse_request_head(text, settings.max_head)
             if head is None:

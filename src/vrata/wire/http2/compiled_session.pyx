@@ -38,21 +38,26 @@ cdef class CompiledSession(SessionInput):
         """See the protocol."""
         cdef const uint8_t* data
         cdef ssize_t size
-        cdef Py_ssize_t used = PyBytes_GET_SIZE(self.pending)
-        cdef bytes output
-        if used >= OUTGOING or self.is_broken:
-            output = self.pending
-            self.pending = b""
-            return output
-        memcpy(OUTPUT, PyBytes_AS_STRING(self.pending), used)
-        self.pending = b""
+        cdef Py_ssize_t used = 0
+        cdef bytes part
+        if self.pending_size >= OUTGOING or self.is_broken:
+            part = b"".join(self.pending)
+            self.pending.clear()
+            self.pending_size = 0
+            return part
+        if self.pending_size:
+            for part in self.pending:
+                memcpy(OUTPUT + used, PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
+                used += PyBytes_GET_SIZE(part)
+            self.pending.clear()
+            self.pending_size = 0
         while used < OUTGOING:
             size = nghttp2_session_mem_send(self.session, &data)
             if size <= 0:
                 self.check_output(size)
                 break
             if size > OUTPUT_ROOM - used:
-                self.pending = PyBytes_FromStringAndSize(<const char*>data, size)
+                self.keep(PyBytes_FromStringAndSize(<const char*>data, size))
                 break
             memcpy(OUTPUT + used, data, size)
             used += size

@@ -66,6 +66,13 @@ class Session(Protocol):
         """Nothing will be sent or received any more; the transport should close when it has sent everything."""
         ...
 
+    @property
+    def held_answers(self) -> int:
+        """Bytes of frames that wait for :meth:`outgoing`, but for content: answers, for the most part, which a peer can
+        provoke without end.
+        """
+        ...
+
     def receive(self, data: bytes) -> list[Event]:
         """What *data*, the next bytes of the peer, mean."""
         ...

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from h2 import events as happened
 from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from h2.stream import H2Stream
 from hyperframe.exceptions import HyperframeError
 from hyperframe.frame import GoAwayFrame
 
@@ -36,6 +34,7 @@ from vrata.wire.http2.events import (
     Event,
 )
 from vrata.wire.http2.frame_intake import ContentBeforeHead, FrameIntake, Goodbye, Incoming, end_of_content
+from vrata.wire.http2.lenient_connection import LenientConnection
 from vrata.wire.http2.receive_windows import ReceiveWindows
 from vrata.wire.http2.session_stream import SessionStream, guarded
 from vrata.wire.http2.translation import (
@@ -61,26 +60,6 @@ _PEER_STREAMS_AT_FIRST: Final = 100
 _NO_RFC7540_PRIORITIES: Final = 0x9
 _HARD_FACTOR: Final = 4
 """Head lists beyond so many times the limit are not worth an answer: decoding them is what costs."""
-
-
-class _Connection(H2Connection):
-    """hyper-h2, which leaves Content-Length and the number of streams to us: what is wrong there ends a stream, not the
-    connection.
-    """
-
-    @property
-    def open_inbound_streams(self) -> int:
-        """As if there were none; when it is asked, hyper-h2 forgets those that are over."""
-        return 0 * super().open_inbound_streams
-
-    def _begin_new_stream(self, stream_id: int, allowed_ids: Any) -> H2Stream:
-        stream = super()._begin_new_stream(stream_id, allowed_ids)
-        vars(stream)["_initialize_content_length"] = _leave
-        return stream
-
-
-def _leave(headers: object) -> None:
-    pass
 
 
 class InterpretedSession(Session):
@@ -110,7 +89,7 @@ class InterpretedSession(Session):
         else:
             settings[SettingCodes.MAX_CONCURRENT_STREAMS] = limits.concurrent_streams
             settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
-        self._h2 = _Connection(
+        self._h2 = LenientConnection(
             H2Configuration(
                 client_side=is_client,
                 header_encoding=None,
@@ -163,6 +142,11 @@ class InterpretedSession(Session):
         if self._output or self._h2._data_to_send:
             return False
         return self._has_failed or ((self._said_goodbye or self._heard_goodbye) and not self._open)
+
+    @property
+    def held_answers(self) -> int:
+        """See the protocol."""
+        return len(self._output) + len(self._h2._data_to_send)
 
     # -- What comes ---------------------------------------------------------------------------------------------------
 

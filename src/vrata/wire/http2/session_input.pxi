@@ -28,8 +28,6 @@ cdef enum:
     OUTPUT_ROOM = 98304
     DEFAULT_WINDOW = 65535
     PEER_STREAMS_AT_FIRST = 100
-    # Answers to pings and settings that may wait: beyond them the peer does not read, or floods (CVE-2019-9512, -9515).
-    MOST_ANSWERS = 200
     HARD_FACTOR = 4
     # Heads that are sent have been bounded by whoever read them.
     LARGEST_HEAD_SENT = 0x1000000
@@ -68,7 +66,8 @@ cdef class SessionInput:
     cdef list drained_streams
     cdef IncomingHead incoming
     cdef bytes scheme
-    cdef bytes pending          # output that was made while input was taken
+    cdef list pending           # output that was made while input was taken
+    cdef Py_ssize_t pending_size
     cdef object error           # raised in a callback
     cdef bytes invalid          # what nghttp2 says of the last frame that was
     cdef bint is_client
@@ -97,7 +96,7 @@ cdef class SessionInput:
         self.events = []
         self.drained_streams = []
         self.incoming = IncomingHead.__new__(IncomingHead)
-        self.pending = b""
+        self.pending = []
         self.scheme = scheme
         self.is_client = is_client
         self.is_shared = limits.is_shared
@@ -157,8 +156,8 @@ cdef class SessionInput:
             size = nghttp2_session_mem_send(self.session, &data)
             if size <= 0:
                 return self.check_output(size)
-            self.pending += PyBytes_FromStringAndSize(<const char*>data, size)
-            value = PyBytes_AS_STRING(self.pending) + PyBytes_GET_SIZE(self.pending) - 6 * count
+            self.keep(PyBytes_FromStringAndSize(<const char*>data, size))
+            value = PyBytes_AS_STRING(self.pending[0]) + size - 6 * count
             for i in range(count):
                 if settings[i].settings_id == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS:
                     value[6 * i + 2] = <char>(self.most_streams >> 24)
@@ -195,11 +194,21 @@ cdef class SessionInput:
     @property
     def is_over(self):
         """See the protocol."""
-        if PyBytes_GET_SIZE(self.pending):
+        if self.pending_size:
             return False
         if self.is_broken:
             return True
         return not nghttp2_session_want_read(self.session) and not nghttp2_session_want_write(self.session)
+
+    @property
+    def held_answers(self):
+        """See the protocol."""
+        return self.pending_size
+
+    cdef int keep(self, bytes output) except -1:
+        self.pending.append(output)
+        self.pending_size += PyBytes_GET_SIZE(output)
+        return 0
 
     # -- What comes ----------------------------------------------------------------------------------------------------
 
@@ -237,9 +246,9 @@ cdef class SessionInput:
             if code == NGHTTP2_ERR_FLOODED:
                 said = ENHANCE_YOUR_CALM
         self.send_all()
-        self.pending += b"%c%c%c\7\0\0\0\0\0" % (0, 0, 8) + int(
+        self.keep(b"%c%c%c\7\0\0\0\0\0" % (0, 0, 8) + int(
             nghttp2_session_get_last_proc_stream_id(self.session)
-        ).to_bytes(4, "big") + int(said).to_bytes(4, "big")
+        ).to_bytes(4, "big") + int(said).to_bytes(4, "big"))
         self.is_broken = True
         return self.end(said, reason)
 
@@ -262,18 +271,18 @@ cdef class SessionInput:
             if size <= 0:
                 self.check_output(size)
                 break
-            self.pending += PyBytes_FromStringAndSize(<const char*>data, size)
+            self.keep(PyBytes_FromStringAndSize(<const char*>data, size))
         return 0
 
     cdef int send_all(self) except -1:
         """The same before nghttp2 is left, if it still can."""
         cdef const uint8_t* data
         cdef ssize_t size
-        while PyBytes_GET_SIZE(self.pending) < OUTGOING:
+        while self.pending_size < OUTGOING:
             size = nghttp2_session_mem_send(self.session, &data)
             if size <= 0:
                 break
-            self.pending += PyBytes_FromStringAndSize(<const char*>data, size)
+            self.keep(PyBytes_FromStringAndSize(<const char*>data, size))
         return 0
 
     cdef int check_output(self, ssize_t size) except -1:

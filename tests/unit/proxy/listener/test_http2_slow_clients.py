@@ -10,25 +10,34 @@ from typing import Self
 
 import pytest
 
+from tests.support import http2_frames
 from tests.support.conditions import eventually
+from tests.support.downstream_client import LIMITS, immediately, response_head, settings
 from tests.support.gateway import destination, forward, route
 from tests.support.http2_engines import running
-from tests.support.http2_frames import MAX_WINDOW, Setting, goaway, window_update
+from tests.support.http2_frames import MAX_WINDOW, Setting, goaway, ping, window_update
 from tests.support.http2_peer import Http2Peer
+from tests.support.multiplexing_client import MultiplexingClient
 from tests.support.recording_backend import RecordingBackend
 from tests.support.session_engines import ENGINES, Engine
 from tests.support.threaded_proxy import ThreadedProxy
+from vrata.net.deadlines import INTERVAL, NEVER
 from vrata.proxy.listener import http2_time_limits
+from vrata.proxy.listener.http2_connection import MAX_ANSWERS
+from vrata.proxy.listener.settings import ListenerTimeouts
+from vrata.wire.http2.errors import CANCEL
 
 SIZE = 3 << 20
 """Bytes of a response that the kernel takes at once, and whose taking takes the client longer than LINGER."""
 LINGER = 0.2
+IDLE = LIMITS.idle_between_requests
 
 
 @pytest.fixture(params=ENGINES)
 def proxy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadedProxy]:
     engine: Engine = request.param
     monkeypatch.setattr(http2_time_limits, "LINGER", LINGER)
+    monkeypatch.setattr(http2_time_limits, "DRAIN_GRACE", LINGER)
     with running(engine), ThreadedProxy() as found:
         yield found
 
@@ -37,7 +46,7 @@ class SlowClient:
     """Has asked for :data:`SIZE` bytes, of which all have been written before it reads on."""
 
     def __init__(self, proxy: ThreadedProxy, backend: RecordingBackend) -> None:
-        self.drain: asyncio.Task[None] | None = None
+        self.draining: asyncio.Task[bool] | None = None
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.connect(("127.0.0.1", proxy.port))
@@ -79,7 +88,7 @@ async def configure(proxy: ThreadedProxy, backend: RecordingBackend, **timeouts:
 
 def drain(proxy: ThreadedProxy, client: SlowClient) -> None:
     async def begin() -> None:
-        client.drain = asyncio.ensure_future(proxy.proxy.data_plane.drain(60))
+        client.draining = asyncio.get_running_loop().create_task(proxy.proxy.data_plane.drain(60))
 
     proxy.run(begin())
 
@@ -102,20 +111,101 @@ def test_an_end_waits_until_the_client_has_got_everything(
     proxy.run(configure(proxy, backend))
     with SlowClient(proxy, backend) as client:
         happens(proxy, client)
-        assert client.read_all(5 * LINGER) == SIZE
+        assert client.read_all(8 * LINGER) == SIZE
         assert client.peer.await_end() == "closed"
         eventually(lambda: proxy.proxy.data_plane.status().connections == 0, what="the connection is gone")
 
 
 def test_who_takes_a_response_is_not_idle(proxy: ThreadedProxy, backend: RecordingBackend) -> None:
-    proxy.run(configure(proxy, backend, idleBetweenRequests="500ms"))
+    proxy.run(configure(proxy, backend, idleBetweenRequests="300ms"))
     with SlowClient(proxy, backend) as client:
-        assert client.read_all(2) == SIZE
+        assert client.read_all(1.2) == SIZE
         assert client.peer.await_end() == "closed"
 
 
 def test_who_takes_nothing_is_not_waited_for(proxy: ThreadedProxy, backend: RecordingBackend) -> None:
-    proxy.run(configure(proxy, backend, idleBetweenRequests="500ms"))
+    proxy.run(configure(proxy, backend, idleBetweenRequests="300ms"))
     with SlowClient(proxy, backend) as client:
         client.peer.send(goaway(0))
         eventually(lambda: proxy.proxy.data_plane.status().connections == 0, what="the connection is gone")
+
+
+# -- on a transport in memory ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    with running(request.param):
+        yield
+
+
+def reading_nothing() -> MultiplexingClient:
+    """A client for which more waits than the transport takes."""
+    no_limit = ListenerTimeouts(10, 60, NEVER, IDLE)
+    client = MultiplexingClient.started(settings(http2=True, timeouts=no_limit), window=1 << 20)
+    client.open_window(1 << 20)
+    client.request()
+    client.transport.stop_reading()
+    client.respond(response_head(), b"x" * 200_000)
+    return client
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("provoking", [ping(), http2_frames.settings({})], ids=["PING", "SETTINGS"])
+def test_who_reads_no_answers_is_not_read_either(provoking: bytes) -> None:
+    client = reading_nothing()
+    sent = 0
+    for _ in range(200):
+        client.loop.advance(5)  # or it would be a flood
+        client.transport.read_some(1)  # or it would be cut for taking nothing
+        for _ in range(90):
+            if client.transport.is_reading():
+                client.send(provoking)
+                sent += 1
+    assert not client.transport.is_lost()
+    assert not client.transport.is_reading()
+    answer = provoking[:4] + b"\x01" + provoking[5:]
+    assert sent * len(answer) < MAX_ANSWERS + 100
+    client.transport.take()
+    client.transport.read_again()
+    assert client.transport.is_reading()
+    assert client.transport.take().count(answer) == sent
+
+
+def test_a_limit_that_a_client_has_met_says_nothing_of_what_comes_later() -> None:
+    client = MultiplexingClient.started(answer=immediately)
+
+    def meet_a_limit(path: str) -> None:
+        """Take the answer a moment later, when the limits are looked at."""
+        client.loop.advance(client.served_by.deadline - client.loop.time() - INTERVAL)
+        client.transport.stop_reading()
+        client.request(path=path)
+        client.loop.advance(2 * INTERVAL)
+        assert not client.transport.is_lost()
+        client.transport.read_again()
+        client.take_in()
+
+    client.request(path="/first")
+    for turn in range(6):
+        meet_a_limit(f"/{turn}")
+        client.advance(IDLE - 10 * INTERVAL)
+        client.request(path=f"/meanwhile/{turn}")
+    assert [answer.ended for answer in client.answers.values()] == [True] * 13
+    assert not client.goaways
+
+
+def test_an_old_response_does_not_limit_one_that_the_client_has_given_up() -> None:
+    client = MultiplexingClient.started(window=1 << 20)
+    client.open_window(1 << 20)
+    client.request()
+    client.answer()
+    client.advance(LIMITS.client_response - 1)
+    number = client.request()
+    client.transport.stop_reading()
+    client.respond(response_head(), b"x" * 30_000)
+    client.h2.reset_stream(number, CANCEL)
+    client.send(client.h2.data_to_send())
+    client.loop.advance(LIMITS.client_response + 1)
+    assert not client.transport.is_lost()
+    client.loop.advance(IDLE)
+    assert client.transport.aborted
