@@ -19,7 +19,7 @@ def check(proxy: Proxy, workload: Workload) -> None:
     """
     paths = workload.paths()
     for path in {paths[0], paths[-1]}:
-        status, body = _fetch(proxy, workload.method, path, workload.content, grpc=workload.grpc)
+        status, body = _fetch(proxy, workload.method, path, workload.content)
         if status != 200 or body != workload.answer:
             raise UnavailableError(
                 f"{workload.method} {path} was answered with {status} and {len(body)} bytes: {body[:200]!r}"
@@ -29,7 +29,7 @@ def check(proxy: Proxy, workload: Workload) -> None:
 def forwarded_differences(proxy: Proxy) -> list[str]:
     """How the X-Forwarded fields that reach the backend differ from what they are to be.
 
-    Only for a site with the catch-all route; the fields do not depend on the route.
+    Only for a site with the catch-all route and the backend of HTTP/1.1; the fields depend on neither.
     """
     status, body = _fetch(proxy, "GET", "/forwarded", b"")
     if status != 200:
@@ -46,9 +46,9 @@ def forwarded_differences(proxy: Proxy) -> list[str]:
     return differences
 
 
-def _fetch(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: bool = False) -> tuple[int, bytes]:
+def _fetch(proxy: Proxy, method: str, path: str, body: bytes) -> tuple[int, bytes]:
     if proxy.setup.site.http2:
-        return _fetch_http2(proxy, method, path, body, grpc=grpc)
+        return _fetch_http2(proxy, method, path, body)
     connection: http.client.HTTPConnection
     if proxy.setup.site.tls:
         context = ssl.create_default_context(cafile=str(proxy.setup.certificate.chain))
@@ -65,14 +65,14 @@ def _fetch(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: bool = Fa
         connection.close()
 
 
-def _fetch_http2(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: bool) -> tuple[int, bytes]:
+def _fetch_http2(proxy: Proxy, method: str, path: str, body: bytes) -> tuple[int, bytes]:
     site = proxy.setup.site
     context = None
     if site.tls:
         context = ssl.create_default_context(cafile=str(proxy.setup.certificate.chain))
         context.set_alpn_protocols(["h2"])
     fields = [(":method", method), (":scheme", site.scheme), (":authority", f"127.0.0.1:{proxy.port}"), (":path", path)]
-    if grpc:
+    if site.grpc:
         fields += [("content-type", "application/grpc"), ("te", "trailers")]
     try:
         with Http2Peer.connect(proxy.port, tls=context, name="127.0.0.1") as client:
@@ -83,6 +83,6 @@ def _fetch_http2(proxy: Proxy, method: str, path: str, body: bytes, *, grpc: boo
             message = client.await_message(1)
     except (OSError, AssertionError) as error:
         raise UnavailableError(f"{method} {path} got no answer: {error!r}") from error
-    if grpc and dict(message.trailers).get(b"grpc-status") != b"0":
+    if site.grpc and dict(message.trailers).get(b"grpc-status") != b"0":
         raise UnavailableError(f"{method} {path} was answered with the trailers {message.trailers}")
     return message.status, message.content

@@ -32,8 +32,8 @@ class Comparison:
     """In the order of tables; the first is the one whose ratios to the others are computed."""
     workloads: tuple[Workload, ...]
     goals: tuple[Goal, ...]
-    generator: str
-    """The command that makes the load."""
+    commands: tuple[str, ...]
+    """What load and backends are made with."""
     output: str
     """The name of the files with the results, without ``.json`` and ``.svg``."""
     minutes: float
@@ -73,7 +73,8 @@ class Comparison:
             versions=versions,
         )
         results = Results(run, notes=wrong + absent)
-        find(self.generator)
+        for command in self.commands:
+            find(command)
         rounds.run(plan, results)
         self._report(results, workloads, arguments.output)
         load = ", ".join(f"{load:.1f}" for load in os.getloadavg())
@@ -82,7 +83,8 @@ class Comparison:
 
     def _commands(self) -> list[str]:
         """What has to be installed, beside Vrata and Envoy, which are Python packages."""
-        return [self.generator, *(proxy.name for proxy in self.proxies if proxy.name not in ("vrata", "envoy"))]
+        servers = (proxy.name for proxy in self.proxies if proxy.name not in ("vrata", "envoy"))
+        return list(dict.fromkeys((*self.commands, *servers)))
 
     def _parse(self) -> argparse.Namespace:
         parser = argparse.ArgumentParser(description=self.title)

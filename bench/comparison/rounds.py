@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,12 +17,13 @@ from bench.comparison.certificate import Certificate
 from bench.comparison.check import check, forwarded_differences
 from bench.comparison.cores import Cores
 from bench.comparison.crowd import Crowd
+from bench.comparison.http2_backend import Http2Backend
 from bench.comparison.measurement import Load, measure
 from bench.comparison.program import UnavailableError
 from bench.comparison.proxies.proxy import Proxy, Setup
 from bench.comparison.results import Results
 from bench.comparison.usage import private_memory, processor_time
-from bench.comparison.workload import Lane, Site, Workload, batches
+from bench.comparison.workload import GRPC_PATH, Lane, Site, Workload, batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Surroundings:
 
     directory: Path
     cores: Cores
-    backend: Backend
+    backends: Mapping[Site, int]
+    """The port of the backend that a site has."""
     certificate: Certificate
 
 
@@ -53,15 +55,27 @@ def run(plan: Plan, results: Results) -> None:
     chosen = cores.choose()
     if chosen.proxy == chosen.load:
         results.note("one core only: the proxy shares it with load and backend")
-    with TemporaryDirectory(prefix="vrata-bench-") as scratch:
-        directory = Path(scratch)
-        backend = Backend(directory / "backend", chosen.load)
-        try:
+    with ExitStack() as running:
+        directory = Path(running.enter_context(TemporaryDirectory(prefix="vrata-bench-")))
+        backends: dict[Site, int] = {}
+        for kind, sites in groupby(sorted({each.site for each in plan.workloads}, key=_kind), _kind):
+            backend = _backend(kind, directory / f"backend-{kind}", chosen.load)
+            running.callback(backend.stop)
             backend.start()
-            surroundings = Surroundings(directory, chosen, backend, certificate.create(directory))
-            Rounds(plan, surroundings, results, lambda line: print(line, file=sys.stderr)).run()
-        finally:
-            backend.stop()
+            backends |= dict.fromkeys(sites, backend.port)
+        surroundings = Surroundings(directory, chosen, backends, certificate.create(directory))
+        Rounds(plan, surroundings, results, lambda line: print(line, file=sys.stderr)).run()
+
+
+def _kind(site: Site) -> str:
+    """Which of the backends a site has."""
+    return ("grpc" if site.grpc else "http2") if site.upstream_http2 else "http1"
+
+
+def _backend(kind: str, directory: Path, core: int) -> Backend | Http2Backend:
+    if kind == "http1":
+        return Backend(directory, core)
+    return Http2Backend(directory, core, grpc=kind == "grpc")
 
 
 class Rounds:
@@ -90,9 +104,7 @@ class Rounds:
     ) -> dict[str, Proxy]:
         """Start the proxies for a site, by name; those that cannot serve it are left out with a note."""
         surroundings = self._surroundings
-        backend = surroundings.backend
-        port = backend.http2_port if site.upstream_http2 else backend.port
-        setup = Setup(site, port, surroundings.certificate, surroundings.cores)
+        setup = Setup(site, surroundings.backends[site], surroundings.certificate, surroundings.cores)
         started: dict[str, Proxy] = {}
         for kind in self._plan.proxies:
             before = time.monotonic()
@@ -121,11 +133,13 @@ class Rounds:
     def _check(self, proxy: Proxy, workloads: Sequence[Workload]) -> None:
         for workload in workloads:
             check(proxy, workload)
-        if proxy.setup.site.routes == 1:
+        site = proxy.setup.site
+        if site.routes == 1 and not site.upstream_http2:
             for difference in forwarded_differences(proxy):
                 self._results.note(difference)
         # What grows once, pools and caches, is to have grown before memory and time are measured.
-        self._generate(Workload("warm-up", "", site=proxy.setup.site), proxy, 1)
+        path = GRPC_PATH if site.grpc else Workload("", "").path
+        self._generate(Workload("warm-up", "", site=site, path=path), proxy, 1)
 
     def _measure(self, lane: Lane, proxies: Mapping[Site, Mapping[str, Proxy]]) -> None:
         before = time.monotonic()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+GRPC_PATH = "/unary.grpc"
+"""Of a unary call: each side sends one message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -17,6 +20,8 @@ class Site:
     """Clients speak HTTP/2: with prior knowledge, or over TLS by ALPN."""
     upstream_http2: bool = False
     """The backend speaks HTTP/2, with prior knowledge."""
+    grpc: bool = False
+    """The backend answers calls of gRPC, whose status is in trailers."""
     fresh: bool = False
     """Not to be shared with another workload: the proxies start anew, so that memory can be compared."""
 
@@ -51,8 +56,6 @@ class Workload:
     """Each request on a connection of its own."""
     streams: int = 1
     """Requests under way at once on each connection of HTTP/2."""
-    grpc: bool = False
-    """Unary calls: each side sends one message, and the backend its status in trailers."""
     rate: int = 0
     """Requests per second, spread over all connections; 0 is as many as the proxy answers."""
     beside: str = ""
@@ -76,7 +79,7 @@ class Workload:
 
     def _message(self, size: int) -> bytes:
         # Of gRPC: not compressed, its length in four bytes.
-        return (b"\0" + size.to_bytes(4, "big") if self.grpc else b"") + b"x" * size
+        return (b"\0" + size.to_bytes(4, "big") if self.site.grpc else b"") + b"x" * size
 
 
 WORKLOADS = (

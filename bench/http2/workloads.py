@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from bench.comparison.goals import Goal
-from bench.comparison.workload import Site, Workload
+from bench.comparison.workload import GRPC_PATH, Site, Workload
 
 _SITES = {
     "h1": (Site(http2=True), "to HTTP/1.1"),
     "h2": (Site(http2=True, upstream_http2=True), "to HTTP/2"),
     "tls-h1": (Site(tls=True, http2=True), "over TLS to HTTP/1.1"),
 }
-_METHODS = {"get": ("GET", "/bytes/128", 0, "GET 128 B"), "post": ("POST", "/posted", 1024, "POST 1 KB")}
+_METHODS = {"get": ("GET", 0, "GET 128 B"), "post": ("POST", 1024, "POST 1 KB")}
 _QUICK = {"h1-get-1x100", "h1-get-16x32", "h2-get-1x100", "h2-post-16x32"}
 
 
 def _workload(site: str, method: str, connections: int, streams: int) -> Workload:
     found, way = _SITES[site]
-    verb, path, size, what = _METHODS[method]
+    verb, size, what = _METHODS[method]
     name = f"{site}-{method}-{connections}x{streams}"
     return Workload(
         name,
         f"HTTP/2 {way}, {what}, {connections} x {streams} streams",
         site=found,
-        path=path,
         method=verb,
         body_bytes=size,
         connections=connections,
@@ -44,13 +43,12 @@ WORKLOADS = (
     Workload(
         "grpc-unary",
         "gRPC unary, 128 B each way, one connection, 100 calls in flight",
-        site=_SITES["h2"][0],
-        path="/grpc",
+        site=Site(http2=True, upstream_http2=True, grpc=True),
+        path=GRPC_PATH,
         method="POST",
         body_bytes=128,
         connections=1,
         streams=100,
-        grpc=True,
         quick=True,
     ),
 )

@@ -7,7 +7,7 @@ import pytest
 from bench.comparison import h2load
 from bench.comparison.goals import Goal
 from bench.comparison.measurement import Load
-from bench.comparison.workload import Workload
+from bench.comparison.workload import Site, Workload
 from bench.http2.workloads import GOALS, WORKLOADS
 
 OUTPUT = """starting benchmark...
@@ -36,7 +36,7 @@ def test_without_a_summary_the_output_is_in_the_error() -> None:
 
 
 def test_a_message_of_grpc_has_its_length_before_it() -> None:
-    call = Workload("call", "", body_bytes=3, answer_bytes=300, grpc=True)
+    call = Workload("call", "", site=Site(grpc=True), body_bytes=3, answer_bytes=300)
     assert call.content == b"\0\0\0\0\x03xxx"
     assert call.answer[:5] == b"\0\0\0\x01\x2c"
     assert len(call.answer) == 305
