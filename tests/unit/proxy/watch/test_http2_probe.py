@@ -196,6 +196,33 @@ def test_an_endpoint_of_http1_over_tls_is_asked_in_that(check: Document, reason:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("secured", [False, True])
+def test_an_endpoint_that_is_only_connected_to_is_told_nothing(secured: bool) -> None:
+    async def main() -> None:
+        context = tls_upstream.serving() if secured else None
+        if context is not None:
+            context.set_alpn_protocols(["h2"])
+        received: list[bytes] = []
+        over = asyncio.Event()
+
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            received.append(await reader.read())
+            writer.close()
+            over.set()
+
+        surprises: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: surprises.append(context))
+        async with await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context) as server:
+            port: int = server.sockets[0].getsockname()[1]
+            document = tls_upstream.secured(port) if secured else destination("d", port)
+            assert await outcome(aimed_at(document, type="tcp", timeout="5s")) == ""
+            async with asyncio.timeout(5):
+                await over.wait()
+        assert (received, surprises) == ([b""], [])
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("check", [GET, GRPC])
 def test_nobody_listens_or_answers(check: Document) -> None:
     async def main() -> None:
