@@ -140,9 +140,13 @@ class Http2BackendConnection:
         self.h2.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: streams})
         self.flush()
 
-    def go_away(self, last: int, code: int = 0) -> None:
-        """GOAWAY, after which hyper-h2 would say nothing any more, so it is not told."""
-        self.writer.write(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + code.to_bytes(4, "big"))
+    def go_away(self, last: int, code: int = 0, *, behind_settings: bool = False) -> None:
+        """GOAWAY, after which hyper-h2 would say nothing any more, so it is not told.
+
+        *behind_settings*, where the connection does not greet: both come at once.
+        """
+        frame = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + last.to_bytes(4, "big") + code.to_bytes(4, "big")
+        self.writer.write(self.h2.data_to_send() + frame if behind_settings else frame)
 
     def close_soon(self) -> None:
         """End the connection when the proxy has ended it, or a moment later."""

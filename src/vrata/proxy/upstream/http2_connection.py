@@ -69,6 +69,11 @@ class SharedPool(Protocol):
 
     sweeper: DeadlineSweeper
 
+    @property
+    def max_requests(self) -> int:
+        """Requests over one connection; 0 = any number."""
+        ...
+
     def stream_ended(self, connection: Http2Connection) -> None:
         """One stream less is open."""
         ...
@@ -112,8 +117,6 @@ class Http2Connection(StreamOwner):
         """Streams at once; what the upstream refuses lowers it for a while."""
         self._allowed = 0
         """The same as the upstream's settings and we have it."""
-        self.max_requests = 0
-        """Streams in all; 0 = any number."""
         self.takes_no_more = False
         self.closed = False
         self.is_offered = False
@@ -171,6 +174,8 @@ class Http2Connection(StreamOwner):
             raise
         if self._failure is not None:
             raise self._failure
+        if self.closed:
+            raise DialError(DialStage.CONNECT, "the upstream has said goodbye at once")
         if not self.limit:
             self.close()
             raise DialError(DialStage.CONNECT, "the upstream allows no streams")
@@ -183,7 +188,7 @@ class Http2Connection(StreamOwner):
             self._asked = 0.0
         self.streams += 1
         self.begun += 1
-        if self.begun == self.max_requests:
+        if 0 < self._pool.max_requests <= self.begun:
             self.takes_no_more = True
         return Http2Stream(self, self._session)
 

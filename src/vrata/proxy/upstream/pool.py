@@ -50,7 +50,7 @@ does not come again: it must not hold descriptors by the ten thousand for a minu
 
 
 MAX_TRIES = 3
-"""Connections that may come about without room for a request that has hoped for them."""
+"""Connections that may come about, and serve nobody who hoped for them, or none who needs a tunnel."""
 
 _ALONE = -1
 
@@ -83,8 +83,6 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         """How connections are secured that are opened from now on; :meth:`secure` changes it."""
         self.http2 = False
         """Connections that are opened from now on are to speak HTTP/2; over TLS as far as the endpoint does."""
-        self.max_requests = 0
-        """Requests over one connection; 0 = any number."""
         self._generation = 0
         """Counts the changes of the two: connections of an earlier one serve no further requests."""
         self._sessions: TlsSessions | None = None
@@ -123,6 +121,15 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
     def in_use(self) -> int:
         """What needs a place: connections until their sockets are closed, and those that are being dialled."""
         return len(self._connections) + self._lost + len(self._dialling)
+
+    @property
+    def max_requests(self) -> int:
+        """Requests over one connection; 0 = any number. Holds for those that are open, too."""
+        return self._shared.max_requests
+
+    @max_requests.setter
+    def max_requests(self, number: int) -> None:
+        self._shared.max_requests = number
 
     def time(self) -> float:
         """Seconds of the clock that :attr:`latency` is measured on."""
@@ -395,7 +402,6 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         connection.generation = _ALONE if under_way.is_alone else generation
         if isinstance(connection, Http2Connection):
             connection.idle_timeout = timeouts.idle_connection
-            connection.max_requests = self.max_requests
             await connection.settled(timeouts.connect if tls is None else timeouts.tls_handshake)
             if generation == self._generation:
                 self._shared.learn(connection)
@@ -416,6 +422,7 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
     def _distribute(self, connection: Http2Connection, hopeful: list[Waiting]) -> None:
         """Serve the *hopeful* by the streams of *connection*, as far as it can."""
         others: list[Waiting] = []
+        begun = connection.begun
         for waiting in hopeful:
             if not connection.has_room or (waiting.is_tunnel and not connection.has_tunnels):
                 others.append(waiting)
@@ -426,25 +433,29 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         if not connection.closed:
             self._employ(connection)
         for waiting in others:
-            self._seek_again(waiting)
+            self._seek_again(waiting, is_in_vain=waiting.is_tunnel or connection.begun == begun)
 
     def _assign(self, connection: Http1Connection, hopeful: list[Waiting], idle_timeout: float) -> None:
         """Give *connection* to the first of the *hopeful*; if more have hoped, it was to be one of HTTP/2."""
         is_taken = False
         for waiting in hopeful:
             if is_taken:
-                self._seek_again(waiting)
+                self._seek_again(waiting, is_in_vain=False)
             elif waiting.connected(connection):
                 is_taken = True
         if not is_taken:
             self.give_back(connection, idle_timeout)
 
-    def _seek_again(self, waiting: Waiting) -> None:
-        """The connection that *waiting* has hoped for came about, and cannot serve it."""
-        waiting.tries += 1
-        if waiting.tries > MAX_TRIES:
-            waiting.failed(DialError(DialStage.CONNECT, "the connections that came about allow no further streams"))
-            return
+    def _seek_again(self, waiting: Waiting, *, is_in_vain: bool) -> None:
+        """The connection that *waiting* has hoped for came about, and cannot serve it.
+
+        *is_in_vain*: nor has it served others in its place, so that nothing says that this would come to an end.
+        """
+        if is_in_vain:
+            waiting.tries += 1
+            if waiting.tries > MAX_TRIES:
+                waiting.failed(DialError(DialStage.CONNECT, "the connections that came about allow no further streams"))
+                return
         carrier = self.take(waiting.is_tunnel)
         if carrier is not None:
             if not waiting.connected(carrier):

@@ -1,9 +1,11 @@
 """The connections of one endpoint's pool that carry several exchanges at once, and the dials that may become such.
 
 A stream is taken from a connection that has room for it, and the one that got room last is filled first, so that the
-others can run empty and be closed. While a connection is being dialled, requests join that dial, as many as the
-connection is expected to have room for: of a burst that finds no connection each would else open one of its own, and
-all but one of them would be of no use a moment later.
+others can run empty and be closed. While a connection is being dialled, requests join that dial: of a burst that finds
+no connection each would else open one of its own, and all but one of them would be of no use a moment later. No more
+join than the last connection had room for, nor than one connection may serve by ``maxRequestsPerConnection``; those
+whom it has no room for in the end look again as if they had just come, as often as the connection serves others
+instead of them.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ class SharedConnections:
         self._offered: list[Http2Connection] = []
         """Those with room."""
         self._dials: dict[Dial, None] = {}
-        self.expected = EXPECTED_AT_FIRST
+        self._expected = EXPECTED_AT_FIRST
         """Streams that the next connection is expected to have room for; 1 where the last one spoke HTTP/1."""
+        self.max_requests = 0
+        """Requests over one connection; 0 = any number."""
         self.has_tunnels: bool | None = None
         """Whether the last connection took requests for tunnels (RFC 8441); None while nothing is known."""
         self.beside = 0
@@ -81,17 +85,25 @@ class SharedConnections:
 
     def room_of(self, dial: Dial) -> int:
         """How many more *dial* is hoped to serve."""
-        return self.expected - len(dial.hopeful) if dial in self._dials else 0
+        if dial not in self._dials:
+            return 0
+        most = self._expected
+        if 0 < self.max_requests < most:
+            most = self.max_requests
+        return most - len(dial.hopeful)
 
     def join(self, waiting: Waiting) -> bool:
-        """Have *waiting* hope for a connection that is being dialled; false when there is none with room."""
+        """Have *waiting* hope for the connection that was dialled last; false when that is not hoped to have room.
+
+        Those that were dialled before it have been full, and a burst is not to search all of them for each request.
+        """
         if waiting.is_tunnel and self.has_tunnels is False:
             return False
-        for dial in self._dials:
-            if len(dial.hopeful) < self.expected:
-                self.hope(dial, waiting)
-                return True
-        return False
+        dial = next(reversed(self._dials), None)
+        if dial is None or self.room_of(dial) <= 0:
+            return False
+        self.hope(dial, waiting)
+        return True
 
     def hope(self, dial: Dial, waiting: Waiting) -> None:
         """*waiting* hopes for *dial*."""
@@ -122,14 +134,14 @@ class SharedConnections:
     def forget(self) -> None:
         """Connections will be made in another way: nobody joins what is being dialled now, and nothing is known."""
         self._dials.clear()
-        self.expected = EXPECTED_AT_FIRST
+        self._expected = EXPECTED_AT_FIRST
         self.has_tunnels = None
 
     def learn(self, connection: Http2Connection | None) -> None:
         """A connection has come about; None: although HTTP/2 was offered, it speaks HTTP/1."""
         if connection is None:
-            self.expected = 1
+            self._expected = 1
             self.has_tunnels = None
         else:
-            self.expected = max(1, min(connection.limit, MAX_STREAMS))
+            self._expected = max(1, min(connection.limit, MAX_STREAMS))
             self.has_tunnels = connection.has_tunnels

@@ -42,7 +42,7 @@ class Waiting:
         self.dial: Dial | None = None
         """The dial that is hoped to serve it; None while it stands in a line."""
         self.tries = 0
-        """Connections that came about and could not serve it."""
+        """Connections that came about in vain."""
         # In a line.
         self.since = 0
         """Milliseconds of the loop's clock."""
