@@ -341,7 +341,8 @@ class Forward(RequestHandler, AttemptOwner):
             is_repeated, fresh = self._refusals < MAX_REFUSALS and self._rewind(), False
             self._refusals += 1
         else:
-            is_repeated = fresh = exchange.reused and self._replayable
+            # Others of the pool may have died as well, and a new connection has not.
+            is_repeated = fresh = exchange.died_idle and self._replayable
         if is_repeated:
             self._head_deadline = NEVER
             self._settle_deadline()

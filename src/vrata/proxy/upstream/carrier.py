@@ -33,8 +33,11 @@ class ResponseReader(Protocol):
         """The upstream has closed its side of the tunnel."""
         ...
 
-    def on_broken(self, detail: str) -> None:
-        """The carrier ended, or what came over it was no HTTP, before the response was complete."""
+    def on_broken(self, detail: str, unheard: bool) -> None:
+        """The carrier ended, or what came over it was no HTTP, before the response was complete.
+
+        *unheard*: its connection has ended without another word since the exchange began, and so may have ended before.
+        """
         ...
 
     def on_refused(self, detail: str) -> None:

@@ -42,6 +42,7 @@ class Exchange(ResponseReader):
         "_unsent",
         "_unsent_size",
         "_waiting",
+        "died_idle",
         "method",
         "reused",
         "upgrade",
@@ -81,6 +82,8 @@ class Exchange(ResponseReader):
         self._began = pool.time() if self._latency is not None else 0.0
         self.reused = False
         """The connection came from the pool, so the upstream may have closed it while it was idle."""
+        self.died_idle = False
+        """The attempt has failed, and nothing speaks against its connection having been closed while it was idle."""
 
     def __repr__(self) -> str:
         if self._over:
@@ -270,12 +273,14 @@ class Exchange(ResponseReader):
         else:
             self.on_content(b"", True)
 
-    def on_broken(self, detail: str) -> None:
+    def on_broken(self, detail: str, unheard: bool) -> None:
         """The connection ended, or spoke nonsense, before the response was complete."""
+        self.died_idle = self.reused and unheard
         self._broken(FailureClass.CONNECTION_RESET, detail)
 
     def on_refused(self, detail: str) -> None:
         """The upstream has ended the handshake after we had completed it: in TLS 1.3 it is the last to judge."""
+        self.died_idle = self.reused
         self._broken(FailureClass.TLS_HANDSHAKE_FAILURE, detail)
 
     def on_unprocessed(self, detail: str) -> None:
@@ -302,7 +307,7 @@ class Exchange(ResponseReader):
     def _failed(self) -> None:
         latency, self._latency = self._latency, None
         # A connection that died while it was idle says nothing.
-        if latency is not None and not self.reused:
+        if latency is not None and not self.died_idle:
             now = self._pool.time()
             latency.failed(now - self._began, now)
 

@@ -206,7 +206,7 @@ class Http1Connection(Carrier):
                 self._read_head(reader, data)
         except MalformedMessage as error:
             self.close()
-            reader.on_broken(error.reason)
+            reader.on_broken(error.reason, False)
 
     def eof_received(self) -> bool:
         """The upstream will send no more, which ends a body that only a close can end, and one half of a tunnel."""
@@ -256,7 +256,7 @@ class Http1Connection(Carrier):
             if self.refusal or not is_confirmed(session):
                 reader.on_refused(detail)
                 return
-        reader.on_broken(detail)
+        reader.on_broken(detail, self._body is None and not self._buffer)
 
     def _read_head(self, reader: ResponseReader, data: bytes) -> None:
         if self._buffer:

@@ -113,6 +113,8 @@ class Http2Connection(StreamOwner):
         """Streams so far."""
         self.served = 0
         """Responses that were complete."""
+        self.receptions = 0
+        """How often something has come."""
         self.limit = 0
         """Streams at once; what the upstream refuses lowers it for a while."""
         self._allowed = 0
@@ -280,7 +282,7 @@ class Http2Connection(StreamOwner):
         """Gone, by whichever side."""
         self.deadline = NEVER
         self._pool.sweeper.forget(self)
-        self._end(str(exc) if exc is not None else "closed by the upstream")
+        self._end(str(exc) if exc is not None else "closed by the upstream", lost=True)
         self._pool.lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -288,6 +290,7 @@ class Http2Connection(StreamOwner):
         if self.closed:
             return
         self._heard = self._loop.time()
+        self.receptions += 1
         if not self._ready.done() and data.startswith(b"HTTP/"):
             self._end("the upstream does not speak HTTP/2: it has answered in HTTP/1")
             self._transport.abort()
@@ -306,13 +309,13 @@ class Http2Connection(StreamOwner):
 
     def eof_received(self) -> bool:
         """The upstream will send no more."""
-        self._end("closed by the upstream")
+        self._end("closed by the upstream", lost=True)
         self._transport.abort()
         return False
 
     def input_cut(self, reason: str) -> None:
         """Over TLS, the upstream's side has ended without a goodbye, or with an alert, which is the *reason*."""
-        self._end(reason or "closed by the upstream without close_notify", was_told=bool(reason))
+        self._end(reason or "closed by the upstream without close_notify", lost=True, was_told=bool(reason))
         self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -444,8 +447,8 @@ class Http2Connection(StreamOwner):
         if not self.streams:
             self.close()
 
-    def _end(self, detail: str, *, was_told: bool = False) -> None:
-        """Nothing more will come; *was_told*: an alert says why."""
+    def _end(self, detail: str, *, lost: bool = False, was_told: bool = False) -> None:
+        """Nothing more will come; *lost*: because the upstream has closed; *was_told*: an alert says why."""
         if self.closed:
             return
         self.closed = self.takes_no_more = True
@@ -460,13 +463,13 @@ class Http2Connection(StreamOwner):
         if not self.begun:
             self._failure = DialError(stage, detail)
         for stream in list(self._streams.values()):
-            self._end_stream(stream, detail)
+            self._end_stream(stream, detail, lost=lost)
 
-    def _end_stream(self, stream: Http2Stream, detail: str, *, unprocessed: bool = False) -> None:
+    def _end_stream(self, stream: Http2Stream, detail: str, *, unprocessed: bool = False, lost: bool = False) -> None:
         try:
             if unprocessed:
                 stream.unprocessed(detail)
             else:
-                stream.broken(detail)
+                stream.broken(detail, lost)
         except Exception:  # noqa: BLE001 - the others are to be told as well
             _log.exception("response failed", stream=repr(stream))

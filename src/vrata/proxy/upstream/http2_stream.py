@@ -15,6 +15,7 @@ class StreamOwner(Protocol):
     """What a stream needs of its connection."""
 
     served: int
+    receptions: int
 
     def began(self, stream: Http2Stream) -> None:
         """*stream* has its number."""
@@ -47,6 +48,7 @@ class Http2Stream(Carrier):
     __slots__ = (
         "_connection",
         "_has_content",
+        "_heard",
         "_held",
         "_input_ended",
         "_is_paused",
@@ -67,6 +69,8 @@ class Http2Stream(Carrier):
         """Who is told; None when nobody is any more."""
         self.is_full = False
         """The reader was told to write nothing."""
+        self._heard = 0
+        """How often something had come over the connection when it began."""
         self._has_content = False
         self._output_ended = False
         self._input_ended = False
@@ -93,6 +97,7 @@ class Http2Stream(Carrier):
     def begin(self, reader: ResponseReader) -> None:
         """Carry the exchange of *reader*."""
         self.reader = reader
+        self._heard = self._connection.receptions
 
     def send_head(self, head: bytes, content: bytes, end: bool, chunked: bool, trailers: bytes) -> None:
         """Begin the stream."""
@@ -218,12 +223,15 @@ class Http2Stream(Carrier):
             self._input_ended = False
             self.broken(reason)
 
-    def broken(self, detail: str) -> None:
-        """No more will come. A response that is whole already, and only held for the client, is not touched by that."""
+    def broken(self, detail: str, lost: bool = False) -> None:
+        """No more will come, of this stream alone, or because the connection is *lost*.
+
+        A response that is whole already, and only held for the client, is not touched by that.
+        """
         reader = self.reader
         if reader is not None and not self._input_ended:
             self._give_up()
-            reader.on_broken(detail)
+            reader.on_broken(detail, lost and self._connection.receptions == self._heard)
 
     def unprocessed(self, detail: str) -> None:
         """The upstream has not acted on the request, nor will it."""

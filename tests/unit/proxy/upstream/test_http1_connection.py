@@ -50,7 +50,7 @@ class RecordingReader:
     def on_tunnel_end(self) -> None:
         self.events.append(("tunnel end",))
 
-    def on_broken(self, detail: str) -> None:
+    def on_broken(self, detail: str, unheard: bool) -> None:
         self.events.append(("broken",))
 
     def on_refused(self, detail: str) -> None:
