@@ -120,6 +120,8 @@ class Http2Connection(StreamOwner):
         self._allowed = 0
         """The same as the upstream's settings and we have it."""
         self.takes_no_more = False
+        self.is_draining = False
+        """It takes no more for now: its place is wanted by others."""
         self.closed = False
         self.is_offered = False
         """The pool knows that it has room."""
@@ -152,7 +154,18 @@ class Http2Connection(StreamOwner):
     @property
     def has_room(self) -> bool:
         """One more stream can begin."""
-        return self.streams < self.limit and not self.takes_no_more
+        return self.streams < self.limit and self.takes_streams
+
+    @property
+    def takes_streams(self) -> bool:
+        """Streams may begin, now or when others have ended."""
+        return not self.takes_no_more and not self.is_draining
+
+    @property
+    def oldest_stream(self) -> float:
+        """When the oldest of its streams began, by the loop's clock; for ever later where none has."""
+        stream = next(iter(self._streams.values()), None)
+        return NEVER if stream is None else stream.since
 
     @property
     def has_tunnels(self) -> bool:
@@ -197,6 +210,7 @@ class Http2Connection(StreamOwner):
     def began(self, stream: Http2Stream) -> None:
         """*stream* has its number."""
         self._streams[stream.number] = stream
+        stream.since = self._loop.time()
         self.write_soon()
 
     def ended(self, stream: Http2Stream) -> None:
@@ -225,6 +239,16 @@ class Http2Connection(StreamOwner):
         if not self._will_write:
             self._will_write = True
             self._loop.call_soon(self._write)
+
+    def drain(self) -> None:
+        """Begin no further streams until it is to :meth:`serve_on`."""
+        self.is_draining = True
+        self._pool.withdraw(self)
+
+    def serve_on(self) -> None:
+        """Begin streams again."""
+        self.is_draining = False
+        self._pool.has_room(self)
 
     def retire(self) -> None:
         """Begin no further streams, and close when those that are open have ended."""

@@ -58,6 +58,7 @@ class Http2Stream(Carrier):
         "is_full",
         "number",
         "reader",
+        "since",
     )
 
     def __init__(self, connection: StreamOwner, session: Session) -> None:
@@ -65,6 +66,8 @@ class Http2Stream(Carrier):
         self._session = session
         self.number = 0
         """None yet while it is 0."""
+        self.since = 0.0
+        """When it began, by the loop's clock."""
         self.reader: ResponseReader | None = None
         """Who is told; None when nobody is any more."""
         self.is_full = False

@@ -29,11 +29,13 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.peak_ewma import PeakEwma
 from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.carrier import Carrier
+from vrata.proxy.upstream.draining import Draining
 from vrata.proxy.upstream.http1_connection import ConnectionPool, Http1Connection
 from vrata.proxy.upstream.http2_connection import Http2Connection, SharedPool
 from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import Places
-from vrata.proxy.upstream.queue import Queue, QueuedPool
+from vrata.proxy.upstream.queue import Queue
+from vrata.proxy.upstream.queued_pool import QueuedPool
 from vrata.proxy.upstream.shared_connections import SharedConnections
 from vrata.proxy.upstream.waiting import Dial, TooManyWaiting, Waiting
 
@@ -97,6 +99,8 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         """Connections that the queue knows of."""
         self.leaving: set[Http1Connection | Http2Connection] = set()
         """Connections that are about to end."""
+        self.draining = Draining()
+        """Those that are to end when their streams have."""
         self._lost = 0
         """Those of them whose end we know, while their sockets are still open."""
 
@@ -121,6 +125,11 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
     def in_use(self) -> int:
         """What needs a place: connections until their sockets are closed, and those that are being dialled."""
         return len(self._connections) + self._lost + len(self._dialling)
+
+    @property
+    def shared(self) -> list[Http2Connection]:
+        """Those of the connections that carry several exchanges at once."""
+        return [each for each in self._connections if isinstance(each, Http2Connection)]
 
     @property
     def max_requests(self) -> int:
@@ -253,6 +262,8 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
         """*connection* is closed."""
         if connection in self.idle:
             self.idle.remove(connection)
+        if isinstance(connection, Http2Connection):
+            self.draining.forget(connection)
         if connection in self._connections:
             del self._connections[connection]
             if self._queue is not None:

@@ -7,23 +7,23 @@ come, first served, but nobody is kept waiting by one whom the limit of another 
 Where endpoints share places, a connection that nobody needs is closed for the first who waits, and its place used for
 a dial to the other endpoint. A connection that just became free rather serves the next one who waits for the same
 endpoint, as long as others have not waited for :data:`~vrata.proxy.upstream.places.PATIENCE` longer: between endpoints
-it is as between workers, a connection costs more to replace than to use again.
+it is as between workers, a connection costs more to replace than to use again. One of HTTP/2 may never become free, and
+has to drain then (:mod:`vrata.proxy.upstream.draining`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heapreplace
-from typing import Final, Protocol
+from typing import Final
 
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.policy.shared_numbers import SharedNumber
 from vrata.proxy.upstream.http1_connection import Http1Connection
 from vrata.proxy.upstream.http2_connection import Http2Connection
-from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import PATIENCE, Places
+from vrata.proxy.upstream.queued_pool import QueuedPool
 from vrata.proxy.upstream.waiting import TooManyWaiting, Waiting
 
 MAX_WAITING = 1024
@@ -53,24 +53,6 @@ _LACKS_PLACE_OF_ENDPOINT: Final = 1
 _LACKS_PLACE_OF_DESTINATION: Final = 2
 
 
-class QueuedPool(Protocol):
-    """What a queue needs of the pool of one endpoint."""
-
-    places: Places | None
-    line: OrderedDict[Waiting, None]
-    idle: list[Http1Connection | Http2Connection]
-    leaving: set[Http1Connection | Http2Connection]
-    held: int
-    retired: bool
-
-    @property
-    def in_use(self) -> int: ...  # noqa: D102
-    def drop(self, connection: Http1Connection | Http2Connection) -> None: ...  # noqa: D102
-    def seek(self, waiting: Waiting) -> None: ...  # noqa: D102
-    def start_dial(self, waiting: Waiting) -> None: ...  # noqa: D102
-    def open(self, connection: Http2Connection) -> Http2Stream: ...  # noqa: D102
-
-
 class Queue(Watched):
     """One worker's, for all endpoints of one destination. Survives swaps; a swap may change the limits."""
 
@@ -94,8 +76,6 @@ class Queue(Watched):
         self._last = 0
         self._leaving = 0
         """Connections whose places are about to be free."""
-        self._asked = 0
-        """When a connection that has streams was last made to take no more of them, for the sake of its place."""
         self._places: Places | None = None
         self._pending: SharedNumber | None = None
         self._retired = False
@@ -197,22 +177,17 @@ class Queue(Watched):
         self.settle(pool)
 
     def share(self, pool: QueuedPool, connection: Http2Connection) -> None:
-        """Serve those who wait for *pool* by *connection*, or have it end with its streams if its place is owed."""
+        """Serve those who wait for *pool* by *connection*; or have it end, if it has no streams and owes its place."""
         if connection.takes_no_more:
             return
-        if (
-            self._owes(pool)
-            or (self._lines and self._is_wanted_elsewhere(pool))
-            or self._needs_another(pool, connection)
-        ):
-            if not connection.streams:
+        if not connection.streams:
+            pool.draining.forget(connection)
+            if (
+                self._owes(pool)
+                or (self._lines and self._is_wanted_elsewhere(pool))
+                or (not connection.has_tunnels and self._needs_another(pool))
+            ):
                 self.leaves(pool, connection)
-                connection.retire()
-                return
-            # When the streams that it has will end nobody knows: if it is not soon, another connection has to end.
-            now = self._now()
-            if now - self._asked > PATIENCE:
-                self._asked = now
                 connection.retire()
                 return
         while connection.has_room and (waiting := self._next_for(pool, connection)) is not None:
@@ -275,7 +250,7 @@ class Queue(Watched):
 
     def expire(self) -> None:
         """Another sweep."""
-        if self._lines or any(pool.idle for pool in self._pools):
+        if self._lines or any(pool.idle or pool.http2 or pool.draining for pool in self._pools):
             self.look_around()
 
     def look_around(self) -> None:
@@ -287,8 +262,38 @@ class Queue(Watched):
             oldest := self._with_oldest_idle()
         ) is not None:
             self._drop_oldest(oldest)
+        self._drain()
         for pool in self._lines:
             self._show(pool)
+
+    def _drain(self) -> None:
+        """Have connections that never become idle make room, and those that need not any more serve on."""
+        now = self._clock()
+        counted_on = 0
+        for pool in self._pools:
+            counted_on += pool.draining.counted_on(now)
+        for pool in list(self._pools):
+            if not pool.http2 and not pool.draining:
+                continue
+            counted_on -= pool.draining.counted_on(now)
+            owed = self._owed_by(pool, counted_on)
+            if owed > 0 or pool.draining:
+                pool.draining.settle(owed, pool.shared, now)
+            counted_on += pool.draining.counted_on(now)
+
+    def _owed_by(self, pool: QueuedPool, elsewhere: int) -> int:
+        """How many connections *pool* owes beside those that leave, if as many as *elsewhere* drain in other pools."""
+        owed = 0
+        if pool.places is not None:
+            owed = pool.places.owed(_head(pool).since if pool.line else 0) - len(pool.leaving)
+        if self._places is not None:
+            of_destination = self._places.owed(self._wanted(None)[1] if self._lines else 0) - self._leaving
+            if of_destination <= 0 and self._lines and self._is_wanted_elsewhere(pool):
+                of_destination = 1  # which may carry all who wait
+            owed = max(owed, of_destination - elsewhere)
+        if owed <= 0 and self._needs_another(pool) and not any(each.has_tunnels for each in pool.shared):
+            owed = 1
+        return owed
 
     def _look_at(self, pool: QueuedPool) -> None:
         while pool.idle and self._owes_of_endpoint(pool):
@@ -381,9 +386,9 @@ class Queue(Watched):
         since = self._wanted(None)[1] if self._lines else 0
         return places.owed(since) > self._leaving
 
-    def _needs_another(self, pool: QueuedPool, connection: Http2Connection) -> bool:
-        """Whether the first who waits for *pool* needs the place of *connection*, which cannot serve it."""
-        if not pool.line or connection.has_tunnels:
+    def _needs_another(self, pool: QueuedPool) -> bool:
+        """Whether the first who waits for *pool* needs the place of a connection that carries no tunnels."""
+        if not pool.line:
             return False
         first = _head(pool)
         return first.is_tunnel and not pool.leaving and self._now() - first.since > PATIENCE

@@ -143,7 +143,7 @@ async def probe(target: Target, resolver: ResolvesNames) -> None:
 
 
 def _connection(target: Target, agreed: str) -> ProbeConnection:
-    """Speak what was *agreed* on by ALPN; in clear, what the destination says is known. Nothing where there is no request."""
+    """Speak what was *agreed* on by ALPN; in clear, what the destination says is known. No request, no word."""
     if not target.request:
         return Http1Probe(b"")
     if target.http2 and (target.tls is None or agreed == HTTP2):

@@ -25,9 +25,9 @@ async def burst(endpoint: Endpoint, size: int) -> int:
 
     async def accept() -> None:
         while True:
-            tasks.append(asyncio.create_task(serve(await backend.accept())))
+            tasks.append(asyncio.get_running_loop().create_task(serve(await backend.accept())))
 
-    tasks.append(asyncio.create_task(accept()))
+    tasks.append(asyncio.get_running_loop().create_task(accept()))
     attempts = [endpoint.attempt() for _ in range(size)]
     for attempt in attempts:
         await attempt.until_ended()
