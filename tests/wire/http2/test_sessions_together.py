@@ -288,6 +288,7 @@ def test_calls_about_streams_that_are_over_do_nothing(client_engine: Engine, ser
         for stream in (0, 1, 2, 99):
             assert session.send(stream, b"a", True) is False
             assert session.unsent(stream) == 0
+            assert session.unfinished(stream) is False
             session.respond(stream, OK, False)
             session.inform(stream, b"HTTP/1.1 103 Early Hints\r\n\r\n")
             session.consumed(stream, 5)

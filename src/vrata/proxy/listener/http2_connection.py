@@ -336,7 +336,7 @@ class Http2Connection(TimedHttp2Connection):
             stream = self._streams.get(number)
             if stream is None:
                 continue
-            if self._session.unsent(number):
+            if self._session.unfinished(number):
                 still.append(number)
                 stream.wait_for_client(now)
             else:

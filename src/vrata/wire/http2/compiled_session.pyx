@@ -55,6 +55,8 @@ cdef class CompiledSession(SessionInput):
             size = nghttp2_session_mem_send(self.session, &data)
             if size <= 0:
                 self.check_output(size)
+                if self.ending and self.end_without_window():
+                    continue
                 break
             if size > OUTPUT_ROOM - used:
                 self.keep(PyBytes_FromStringAndSize(<const char*>data, size))
@@ -62,6 +64,30 @@ cdef class CompiledSession(SessionInput):
             memcpy(OUTPUT + used, data, size)
             used += size
         return PyBytes_FromStringAndSize(OUTPUT, used) if used else b""
+
+    cdef bint end_without_window(self) except -1:
+        """End streams that only want for a window to end, and tell whether there were any.
+
+        Nothing else can be sent. nghttp2 holds empty frames DATA back, for which RFC 9113 §6.9.1 asks no window; sections
+        of trailers it does not, be they empty, which no tunnel has (§8.5) and not every server takes.
+        """
+        cdef list ending = self.ending
+        cdef SessionStream stream
+        cdef OutgoingFields fields
+        cdef bint found = False
+        self.ending = []
+        for number in ending:
+            stream = self.open_streams.get(number)
+            if stream is None or stream.sent_end:
+                continue
+            if stream.trailers is None and (self.is_client or stream.is_tunnel):
+                continue
+            fields = OutgoingFields.__new__(OutgoingFields)
+            if stream.trailers is not None:
+                fields.of_trailers(stream.trailers)
+            check(nghttp2_submit_trailer(self.session, number, fields.first, fields.count))
+            found = True
+        return found
 
     cdef ssize_t fill_frame(self, int32_t number, char* to, size_t room, uint32_t* flags) except -1:
         cdef SessionStream stream = self.stream_of(number)
@@ -177,6 +203,7 @@ cdef class CompiledSession(SessionInput):
         fields = OutgoingFields.__new__(OutgoingFields)
         fields.of_response(head)
         state.end_queued = end
+        state.is_tunnel = memcmp(PyBytes_AS_STRING(head) + 9, b"101", 3) == 0
         if not end:
             begin_content(&provider, state)
         check(
@@ -197,6 +224,8 @@ cdef class CompiledSession(SessionInput):
             state.end_queued = True
             if PyBytes_GET_SIZE(trailers):
                 state.trailers = trailers
+            if state.queued == 0:
+                self.ending.append(stream)
         if state.is_deferred and (state.queued or end):
             state.is_deferred = False
             nghttp2_session_resume_data(self.session, stream)
@@ -209,6 +238,11 @@ cdef class CompiledSession(SessionInput):
         """See the protocol."""
         cdef SessionStream state = self.open_streams.get(stream)
         return 0 if state is None else state.queued
+
+    def unfinished(self, int32_t stream):
+        """See the protocol."""
+        cdef SessionStream state = self.open_streams.get(stream)
+        return state is not None and (state.queued > 0 or (state.end_queued and not state.sent_end))
 
     def consumed(self, int32_t stream, Py_ssize_t size):
         """See the protocol."""

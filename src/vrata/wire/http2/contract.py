@@ -111,6 +111,10 @@ class Session(Protocol):
         """Bytes of content that wait for the peer's window or for :meth:`outgoing`."""
         ...
 
+    def unfinished(self, stream: int) -> bool:
+        """Whether anything of what was to be sent on the stream, its end included, has yet to go by :meth:`outgoing`."""
+        ...
+
     def consumed(self, stream: int, size: int) -> None:
         """*size* bytes of the content that came are dealt with: the peer may send as many more.
 

@@ -362,9 +362,9 @@ class InterpretedSession(Session):
     def _send_frame(self, number: int, stream: SessionStream) -> bool:
         room = min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size, _MAX_FRAME)
         size = min(room, stream.queued)
-        if size <= 0 and stream.queued:
+        if size <= 0 and (stream.queued or (room < 0 and not stream.trailers)):
             return False
-        content = stream.take(size)
+        content = stream.take(size) if size > 0 else b""
         ends = stream.end_queued and not stream.queued
         if content or (ends and not stream.trailers):
             self._h2.send_data(number, content, end_stream=ends and not stream.trailers)
@@ -443,6 +443,11 @@ class InterpretedSession(Session):
         """See the protocol."""
         state = self._open.get(stream)
         return state.queued if state is not None else 0
+
+    def unfinished(self, stream: int) -> bool:
+        """See the protocol."""
+        state = self._open.get(stream)
+        return state is not None and (state.queued > 0 or (state.end_queued and not state.sent_end))
 
     def leave_input(self, stream: int) -> None:
         """See the protocol."""

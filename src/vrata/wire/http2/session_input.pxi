@@ -64,6 +64,7 @@ cdef class SessionInput:
     cdef dict kept              # of streams that are over: bytes of content that are not consumed
     cdef list events
     cdef list drained_streams
+    cdef list ending            # streams whose end alone was to be sent when that was last looked at
     cdef IncomingHead incoming
     cdef bytes scheme
     cdef list pending           # output that was made while input was taken
@@ -95,6 +96,7 @@ cdef class SessionInput:
         self.kept = {}
         self.events = []
         self.drained_streams = []
+        self.ending = []
         self.incoming = IncomingHead.__new__(IncomingHead)
         self.pending = []
         self.scheme = scheme

@@ -11,6 +11,7 @@ cdef class SessionStream:
     cdef bytes trailers
     cdef bytes key
     cdef bint is_head
+    cdef bint is_tunnel
     cdef bint has_head
     cdef bint has_provider      # nghttp2 has been told to ask for content
     cdef bint is_deferred
