@@ -19,6 +19,7 @@ from hpack import HPACKError
 
 from vrata.wire.http2.contract import PREFACE
 from vrata.wire.http2.session_stream import SessionStream
+from vrata.wire.http2.upgrade import MAX_TABLE, TABLE_SIZE
 
 _FRAME: Final = Struct(">HBBBL")
 """A frame's header (RFC 9113 §4.1), its 24 bits of length as two and one."""
@@ -29,10 +30,7 @@ _SIZES: Final = {_PRIORITY: 5, _RST_STREAM: 4, _PING: 8, _WINDOW_UPDATE: 4}
 """Of the payloads of frames that have but one."""
 _MOST_RESETS: Final = 1000
 """Streams of which it is remembered that we have reset them."""
-_TABLE_SIZE: Final = 1
 _NO_RFC7540_PRIORITIES: Final = 9
-_MAX_TABLE: Final = 4096
-"""Bytes of the table that heads which go are compressed with: the peer may allow more than we want to keep."""
 _MAX_FRAME: Final = 16384
 """Bytes of a frame's payload that we have allowed: what SETTINGS_MAX_FRAME_SIZE is by default (RFC 9113 §6.5.2)."""
 
@@ -120,6 +118,8 @@ class FrameIntake:
         elif kind == _SETTINGS:
             frame = _settled(frame, flags)
         elif kind == _WINDOW_UPDATE:
+            if number and number not in self._streams and not self._is_idle(number):
+                return  # it may have been on its way when the stream ended (RFC 9113 §5.1)
             frame = frame[: _FRAME.size] + bytes((frame[_FRAME.size] & 0x7F,)) + frame[_FRAME.size + 1 :]
         elif kind > _CONTINUATION:
             return
@@ -189,8 +189,8 @@ def _settled(frame: bytes, flags: int) -> bytes:
     for key, value in iter_unpack(">HL", payload):
         if key == _NO_RFC7540_PRIORITIES and value > 1:  # RFC 9218 §2.1
             raise _failure(ErrorCodes.PROTOCOL_ERROR, "no such value of a setting")
-        if key == _TABLE_SIZE and value > _MAX_TABLE:
-            value = _MAX_TABLE  # noqa: PLW2901
+        if key == TABLE_SIZE and value > MAX_TABLE:
+            value = MAX_TABLE  # noqa: PLW2901
         entries += pack(">HL", key, value)
     return frame[: _FRAME.size] + entries
 
