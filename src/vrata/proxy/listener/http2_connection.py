@@ -187,6 +187,9 @@ class Http2Connection(TimedHttp2Connection):
         self._receiving = True
         try:
             self._receive(data, now)
+        except BaseException:
+            self.abort()  # what of it was acted on is not known
+            raise
         finally:
             self._receiving = False
 
@@ -310,6 +313,13 @@ class Http2Connection(TimedHttp2Connection):
         self._is_dirty = False
         if self._closed or self._closing:
             return
+        try:
+            self._send()
+        except BaseException:
+            self.abort()
+            raise
+
+    def _send(self) -> None:
         session = self._session
         self._flush_all()
         if self._stalled:

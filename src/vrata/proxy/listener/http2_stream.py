@@ -24,6 +24,9 @@ from vrata.wire.http2.session import Session
 INTERIM_UNTAKEN = 8
 """Interim responses to a request of a client that takes nothing."""
 
+SHARES = 64
+"""Who takes less than one of so many parts of what waits for it does not take it: all that waits is kept here."""
+
 _log = structlog.get_logger("vrata.proxy.listener")
 
 
@@ -436,8 +439,9 @@ class Http2Stream(ServingConnection):
         else:
             limit = self._response_expiry
         if self._stall_deadline != NEVER:
-            taken = self._written - self._session.unsent(self.number)
-            if taken > self._taken:
+            unsent = self._session.unsent(self.number)
+            taken = self._written - unsent - self._taken
+            if taken > 0 and taken * SHARES >= unsent:
                 self._begin_stall(now)
             if self._stall_deadline < limit:
                 limit = self._stall_deadline

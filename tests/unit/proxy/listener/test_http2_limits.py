@@ -7,6 +7,7 @@ import pytest
 from tests.support.downstream_client import LIMITS, immediately, local, response_head, settings
 from tests.support.multiplexing_client import MultiplexingClient
 from vrata.net.deadlines import INTERVAL, NEVER
+from vrata.proxy.listener.http2_stream import SHARES
 from vrata.proxy.listener.http2_time_limits import DRAIN_GRACE
 from vrata.proxy.listener.settings import ListenerTimeouts
 from vrata.proxy.listener.time_limits import LINGER
@@ -166,14 +167,29 @@ def test_a_client_that_opens_no_window_is_cut_off(fields: tuple[bytes, ...], end
 
 
 @pytest.mark.parametrize("end", [True, False], ids=["whole", "unfinished"])
-def test_a_client_that_opens_it_byte_by_byte_is_not(end: bool) -> None:
+@pytest.mark.parametrize("fields", [(), (EVENTS,)], ids=["plain", "events"])
+def test_a_client_that_opens_it_bit_by_bit_is_not(fields: tuple[bytes, ...], end: bool) -> None:
     client, number = taking_nothing(NO_LIMIT)
-    client.respond(response_head(), b"x" * (HIGH + 100), end=end)
+    waiting = HIGH + 100
+    client.respond(response_head(*fields), b"x" * waiting, end=end)
     for _ in range(5):
         client.advance(IDLE - 1)
-        client.open_window(1, number)
+        client.open_window(waiting // SHARES + 1, number)
     assert client.answers[number].reset is None
     client.advance(2 * IDLE)
+    assert client.answers[number].reset == CANCEL
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["whole", "unfinished"])
+@pytest.mark.parametrize("fields", [(), (EVENTS,)], ids=["plain", "events"])
+def test_a_client_that_takes_next_to_nothing_takes_nothing(fields: tuple[bytes, ...], end: bool) -> None:
+    client, number = taking_nothing(NO_LIMIT)
+    client.respond(response_head(*fields), b"x" * (HIGH + 100), end=end)
+    for _ in range(4):
+        client.advance(IDLE / 4 - INTERVAL)
+        assert client.answers[number].reset is None
+        client.open_window(100, number)
+    client.advance(5 * INTERVAL + MARGIN)
     assert client.answers[number].reset == CANCEL
 
 

@@ -209,3 +209,27 @@ def test_an_old_response_does_not_limit_one_that_the_client_has_given_up() -> No
     assert not client.transport.is_lost()
     client.loop.advance(IDLE)
     assert client.transport.aborted
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("trailers", [b"", b"x-sum: 1\r\n"])
+def test_a_client_that_opens_no_window_gets_an_end(trailers: bytes) -> None:
+    client = MultiplexingClient.started(window=0)
+    number = client.request()
+    client.respond(response_head())
+    client.last.request.send_content(b"", True, trailers)
+    client.take_in()
+    assert client.answers[number].ended
+    assert "idle" in repr(client.served_by)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_stream_is_watched_until_its_end_has_gone() -> None:
+    client = MultiplexingClient.started(window=0)
+    number = client.request("CONNECT", "/ws", end=False, pseudo=[(":protocol", "websocket")])
+    client.respond(response_head(b"Upgrade: websocket", b"Connection: upgrade", status=101))
+    client.content(b"", end=True)
+    if not client.answers[number].ended:  # nghttp2 waits for a window, which must not be for ever
+        client.advance(LIMITS.client_response + IDLE)
+        assert client.answers[number].reset == CANCEL
+    assert "idle" in repr(client.served_by)
