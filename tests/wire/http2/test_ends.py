@@ -13,9 +13,7 @@ pytestmark = pytest.mark.parametrize("engine", ENGINES)
 TRAILERS = b"grpc-status: 0\r\n"
 
 
-def answering(
-    engine: Engine, window: int, fields: Fields = GET, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n"
-) -> Session:
+def answering(engine: Engine, window: int, fields: Fields = GET, answer: bytes = b"HTTP/1.1 200 OK\r\n\r\n") -> Session:
     """A server that has begun to answer a client whose streams have so much *window*."""
     server = engine.server(SessionLimits())
     server.receive(PREFACE + settings((4, window)) + head(1, fields, end=fields is GET))

@@ -423,6 +423,17 @@ def test_answers_are_kept_at_a_cost_that_does_not_grow(engine: Engine) -> None:
     assert min(seconds() for _ in range(5)) < 5 * first
 
 
+def test_a_late_window_update_is_ignored_whatever_it_says(engine: Engine) -> None:
+    """RFC 9113 §5.1: it may have been sent before the stream ended."""
+    server = engine.ready_server()
+    server.receive(head(1, GET, end=True))
+    server.respond(1, b"HTTP/1.1 204 No Content\r\n\r\n", True)
+    output(server)
+    for increment in (1, 0, 2**31 - 1):
+        assert server.receive(window_update(1, increment)) == []
+    assert server.receive(head(3, GET, end=True))[0][:2] == (events.HEAD, 3)
+
+
 # -- Upgrades from HTTP/1 (RFC 7540 §3.2) ----------------------------------------------------------------------------
 
 
@@ -438,7 +449,42 @@ def test_an_upgraded_connection(engine: Engine) -> None:
     assert [each[3] for each in output(server) if each[0] == DATA] == [b"fgh"]
 
 
-@pytest.mark.parametrize("payload", [b"\x00\x04\x00", b"\x00\x04\xff\xff\xff\xff", b"\x00\x05\x00\x00\x00\x05"])
+def test_an_upgrade_makes_no_larger_table_than_a_frame(engine: Engine) -> None:
+    heads = [b"HTTP/1.1 200 OK\r\nx-request-id: %0128d\r\n\r\n" % number for number in range(200)]
+
+    def size_of_repeated(server: Session, first: int) -> int:
+        """Bytes of heads of which all were sent before: those that the table still knows are short."""
+        size = 0
+        for turn in range(2):
+            for number, text in enumerate(heads):
+                stream = first + 2 * (turn * len(heads) + number)
+                server.receive(head(stream, GET, end=True))
+                server.respond(stream, text, True)
+                sent = sum(len(each[3]) for each in output(server) if each[0] == HEADERS)
+                size += turn * sent
+        return size
+
+    larger = b"\x00\x01\x00\x01\x00\x00"
+    upgraded = engine.server(upgraded=larger)
+    upgraded.respond(1, b"HTTP/1.1 204 No Content\r\n\r\n", True)
+    upgraded.receive(PREFACE + settings())
+    output(upgraded)
+    told = engine.server()
+    told.receive(PREFACE + settings((1, 65536)))
+    output(told)
+    assert size_of_repeated(upgraded, 3) == size_of_repeated(told, 1) > 200 * 64
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x00\x04\x00",
+        b"\x00\x04\xff\xff\xff\xff",
+        b"\x00\x05\x00\x00\x00\x05",
+        b"\x00\x08\x00\x00\x00\x02",
+        b"\x00\x09\x00\x00\x00\x02",
+    ],
+)
 def test_an_upgrade_with_malformed_settings(engine: Engine, payload: bytes) -> None:
     with pytest.raises(ValueError, match="HTTP2-Settings"):
         engine.server(upgraded=payload)

@@ -367,11 +367,13 @@ def test_trailers_that_end_nothing(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 5000])
-def test_a_head_over_the_limit_is_for_the_reader_of_heads_to_refuse(engine: Engine, cut: int) -> None:
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_a_head_over_the_limit_is_for_the_reader_of_heads_to_refuse(engine: Engine, method: bytes, cut: int) -> None:
     session = engine.ready_server(SessionLimits(header_list=20000))
-    fields = (*GET, *((b"x-%d" % i, b"a" * 400) for i in range(80)))
+    fields = ((b":method", method), *GET[1:], *((b"x-%d" % i, b"a" * 400) for i in range(80)))
     ((kind, _, text, _),) = session.receive(head(1, fields, end=True, cut=cut))
     assert kind == HEAD
+    assert text.startswith(method + b" ")  # the answer to HEAD has no content
     with pytest.raises(MalformedMessage) as refusal:
         parse_request_head(text)
     assert refusal.value.status == 431

@@ -16,6 +16,7 @@ from vrata.wire.http1.status import STATUS_LINES
 from vrata.wire.http2.contract import StreamsExhausted
 from vrata.wire.http2.upgrade import checked_settings
 from vrata.wire.http2.translation import (
+    OVERSIZED_HEAD_REQUEST,
     OVERSIZED_REQUEST,
     OVERSIZED_RESPONSE,
     MalformedFields,

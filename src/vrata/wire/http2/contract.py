@@ -112,7 +112,7 @@ class Session(Protocol):
         ...
 
     def unfinished(self, stream: int) -> bool:
-        """Whether anything of what was to be sent on the stream, its end included, has yet to go by :meth:`outgoing`."""
+        """Whether anything that was to be sent on the stream, its end included, has yet to go by :meth:`outgoing`."""
         ...
 
     def consumed(self, stream: int, size: int) -> None:

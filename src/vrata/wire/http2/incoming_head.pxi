@@ -272,6 +272,8 @@ cdef class IncomingHead:
         if which == PSEUDOS or self.pseudo_start[which] >= 0:
             self.fault = b"unknown or repeated pseudo field"
             return 0
+        if which == PSEUDO_METHOD:
+            self.is_head = size == 4 and memcmp(value, b"HEAD", 4) == 0
         self.pseudo_start[which] = self.aside.size
         self.pseudo_size[which] = size
         return add(&self.aside, value, size)

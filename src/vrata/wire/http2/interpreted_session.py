@@ -38,6 +38,7 @@ from vrata.wire.http2.lenient_connection import LenientConnection
 from vrata.wire.http2.receive_windows import ReceiveWindows
 from vrata.wire.http2.session_stream import SessionStream, guarded
 from vrata.wire.http2.translation import (
+    OVERSIZED_HEAD_REQUEST,
     OVERSIZED_REQUEST,
     OVERSIZED_RESPONSE,
     Fields,
@@ -207,7 +208,7 @@ class InterpretedSession(Session):
         stream = self._open[number] = SessionStream()
         stream.has_head = True
         if list_size(fields) > self._limits.header_list:
-            text = OVERSIZED_REQUEST
+            text = OVERSIZED_HEAD_REQUEST if (b":method", b"HEAD") in fields else OVERSIZED_REQUEST
         else:
             try:
                 request = request_text(fields, ended)

@@ -323,8 +323,10 @@ cdef class SessionInput:
             if incoming.list_size > HARD_FACTOR * self.header_list:
                 self.refusal = ENHANCE_YOUR_CALM
                 return NGHTTP2_ERR_CALLBACK_FAILURE
-            if incoming.kind != TRAILER_SECTION:  # they have a limit of their own
+            if incoming.kind != TRAILER_SECTION:
                 return 0
+        if incoming.kind == TRAILER_SECTION and incoming.list_size - 30 * incoming.fields > MAX_TRAILERS:
+            return 0
         return incoming.take(name, n, value, size)
 
     cdef int take_frame(self, const nghttp2_frame* frame) except -1:
@@ -341,6 +343,7 @@ cdef class SessionInput:
                     self.end_content(stream)
         elif kind == NGHTTP2_HEADERS:
             self.take_head(number, ended)
+            self.incoming.release()
         elif kind == NGHTTP2_RST_STREAM:
             stream = self.stream_of(number)
             if stream is not None:
@@ -375,7 +378,9 @@ cdef class SessionInput:
         if incoming.kind == TRAILER_SECTION:
             return self.take_trailers(stream, ended)
         if incoming.list_size > self.header_list:
-            text = OVERSIZED_REQUEST if incoming.kind == REQUEST else OVERSIZED_RESPONSE
+            text = OVERSIZED_RESPONSE
+            if incoming.kind == REQUEST:
+                text = OVERSIZED_HEAD_REQUEST if incoming.is_head else OVERSIZED_REQUEST
             incoming.length = -1
             incoming.status = 200
         else:
@@ -383,7 +388,6 @@ cdef class SessionInput:
             if incoming.fault != NULL:
                 return self.refuse(stream, incoming.fault)
             text = incoming.taken()
-        incoming.release()
         if incoming.kind == RESPONSE and incoming.status < 200 and incoming.status != 101:
             self.events.append((INFORMATIONAL, number, text, 0))
             return 0

@@ -45,6 +45,8 @@ _MAX_TRAILERS: Final = 8192
 
 OVERSIZED_REQUEST: Final = b"GET / HTTP/1.1\r\n" + (MAX_FIELDS + 1) * b"x:\r\n" + b"\r\n"
 """Stands for a head over the limit: the reader of heads refuses it for its size, so that it is answered with a 431."""
+OVERSIZED_HEAD_REQUEST: Final = OVERSIZED_REQUEST.replace(b"GET", b"HEAD")
+"""The same where the method is HEAD, so that the answer has no content."""
 OVERSIZED_RESPONSE: Final = b"HTTP/1.1 200 \r\n" + (MAX_FIELDS + 1) * b"x:\r\n" + b"\r\n"
 
 
