@@ -140,6 +140,7 @@ PUSHED = frame(PUSH_PROMISE, END_HEADERS, 1, (2).to_bytes(4, "big") + block(GET)
         (frame(HEADERS, END_HEADERS, 1, b"\x80"), (9,)),
         (frame(HEADERS, 0x8 | END_HEADERS, 1, b"\x09" + block(GET)[:5]), (1,)),
         (content(1, b"a"), (1, 5)),
+        (frame(PRIORITY, 0, 0, bytes(5)), (1,)),
         (PUSHED, (1,)),
         (frame(DATA, 0, 1, bytes(16385)), (6,)),
         (frame(0x77, 0, 1, bytes(16385)), (6,)),

@@ -1,6 +1,15 @@
 # What nghttp2 calls. None lets an exception through; it is raised again by who called nghttp2.
 # Included by compiled_session.pyx.
 
+cdef int on_begin_frame(nghttp2_session* session, const nghttp2_frame_hd* header, void* owner) noexcept:
+    cdef CompiledSession self = <CompiledSession>owner
+    if header.type == NGHTTP2_PRIORITY and header.stream_id == 0:
+        # RFC 9113 §6.3; nghttp2 is told to ignore these frames, and does not look at them.
+        self.refusal = PROTOCOL_ERROR
+        return NGHTTP2_ERR_CALLBACK_FAILURE
+    return 0
+
+
 cdef int on_begin_headers(nghttp2_session* session, const nghttp2_frame* frame, void* owner) noexcept:
     cdef CompiledSession self = <CompiledSession>owner
     try:
@@ -92,6 +101,7 @@ cdef ssize_t on_content_wanted(
 
 
 check(nghttp2_session_callbacks_new(&CALLBACKS))
+nghttp2_session_callbacks_set_on_begin_frame_callback(CALLBACKS, on_begin_frame)
 nghttp2_session_callbacks_set_on_begin_headers_callback(CALLBACKS, on_begin_headers)
 nghttp2_session_callbacks_set_on_header_callback(CALLBACKS, on_header)
 nghttp2_session_callbacks_set_on_frame_recv_callback(CALLBACKS, on_frame_recv)

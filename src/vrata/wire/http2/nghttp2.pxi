@@ -77,6 +77,7 @@ cdef extern from *:
     ctypedef struct nghttp2_data_provider:
         nghttp2_data_source source
         read_callback read_callback
+    ctypedef int (*frame_header_callback)(nghttp2_session*, const nghttp2_frame_hd*, void*) noexcept
     ctypedef int (*frame_callback)(nghttp2_session*, const nghttp2_frame*, void*) noexcept
     ctypedef int (*failed_frame_callback)(nghttp2_session*, const nghttp2_frame*, int, void*) noexcept
     ctypedef int (*header_callback)(
@@ -93,6 +94,7 @@ cdef extern from *:
         NGHTTP2_FLAG_ACK
         NGHTTP2_DATA
         NGHTTP2_HEADERS
+        NGHTTP2_PRIORITY
         NGHTTP2_RST_STREAM
         NGHTTP2_SETTINGS
         NGHTTP2_PING
@@ -113,6 +115,7 @@ cdef extern from *:
     nghttp2_info* nghttp2_version(int)
     const char* nghttp2_strerror(int)
     int nghttp2_session_callbacks_new(nghttp2_session_callbacks**)
+    void nghttp2_session_callbacks_set_on_begin_frame_callback(nghttp2_session_callbacks*, frame_header_callback)
     void nghttp2_session_callbacks_set_on_begin_headers_callback(nghttp2_session_callbacks*, frame_callback)
     void nghttp2_session_callbacks_set_on_header_callback(nghttp2_session_callbacks*, header_callback)
     void nghttp2_session_callbacks_set_on_frame_recv_callback(nghttp2_session_callbacks*, frame_callback)

@@ -242,7 +242,7 @@ cdef class SessionInput:
             raise MemoryError
         if code == NGHTTP2_ERR_CALLBACK_FAILURE:
             said = self.refusal
-            reason = b"head too large"
+            reason = b"PRIORITY of no stream" if said == PROTOCOL_ERROR else b"head too large"
         else:
             reason = nghttp2_strerror(code)
             if code == NGHTTP2_ERR_FLOODED:
