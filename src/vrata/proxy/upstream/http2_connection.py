@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
@@ -12,6 +12,8 @@ from vrata.net.deadlines import NEVER
 from vrata.net.dial import DialError, DialStage
 from vrata.net.upstream_tls import UpstreamTls, is_confirmed
 from vrata.proxy.upstream.http2_stream import Http2Stream, StreamOwner
+from vrata.proxy.upstream.left_streams import LeftStreams
+from vrata.proxy.upstream.shared_pool import SharedPool
 from vrata.wire.http2 import errors
 from vrata.wire.http2.contract import SessionLimits
 from vrata.wire.http2.events import (
@@ -27,10 +29,10 @@ from vrata.wire.http2.events import (
     TRAILERS,
     Event,
 )
+from vrata.wire.http2.guard import FrameGuard
 from vrata.wire.http2.session import client_session
 
 if TYPE_CHECKING:
-    from vrata.net.deadlines import DeadlineSweeper
     from vrata.wire.http2.contract import Session
 
 MAX_STREAMS: Final = 1024
@@ -47,7 +49,10 @@ PING_LIMIT = 10.0
 """Seconds that it has for the answer."""
 
 LINGER: Final = 2.0
-"""Seconds in which an upstream has to take the last bytes."""
+"""Seconds in which an upstream has to take the last bytes of a connection."""
+
+MAX_GOODBYES: Final = 8
+"""GOAWAY frames of one connection: two take leave in good order, one more says what went wrong."""
 
 MAX_UNANSWERED: Final = 16 << 20
 """Bytes that may come while the upstream takes nothing of what we send, the answers to its frames among them.
@@ -62,33 +67,6 @@ _LIMITS: Final = SessionLimits(is_shared=True)
 _CODES: Final = {code: name for name, code in vars(errors).items() if name.isupper()}
 
 _log = structlog.get_logger("vrata.proxy.upstream")
-
-
-class SharedPool(Protocol):
-    """What a connection needs of the pool that it belongs to."""
-
-    sweeper: DeadlineSweeper
-
-    @property
-    def max_requests(self) -> int:
-        """Requests over one connection; 0 = any number."""
-        ...
-
-    def stream_ended(self, connection: Http2Connection) -> None:
-        """One stream less is open."""
-        ...
-
-    def has_room(self, connection: Http2Connection) -> None:
-        """The upstream may have allowed more streams."""
-        ...
-
-    def withdraw(self, connection: Http2Connection) -> None:
-        """The connection takes no further streams."""
-        ...
-
-    def lost(self, connection: Http2Connection) -> None:
-        """The connection is gone."""
-        ...
 
 
 class Http2Connection(StreamOwner):
@@ -144,6 +122,9 @@ class Http2Connection(StreamOwner):
         """The transport takes nothing."""
         self._unanswered = 0
         """Bytes that have come since."""
+        self._left = LeftStreams(self._session, loop)
+        self._goodbyes = 0
+        self._guard = FrameGuard(is_client=True)
         self._will_write = False
         """What there is to send will be sent, at the end of what is being read or in the next turn of the loop."""
 
@@ -216,6 +197,7 @@ class Http2Connection(StreamOwner):
     def ended(self, stream: Http2Stream) -> None:
         """*stream* is over."""
         self._streams.pop(stream.number, None)
+        self._left.forget(stream)
         self.streams -= 1
         self._pool.stream_ended(self)
 
@@ -227,12 +209,9 @@ class Http2Connection(StreamOwner):
             self.limit += 1
 
     def left(self, stream: Http2Stream) -> None:
-        """*stream* ends when all is sent, or when the upstream has not taken it for long enough."""
+        """*stream* ends when all is sent, or when the upstream has taken nothing of it for long enough."""
         self._flush()
-        if self._session.unsent(stream.number):
-            self._loop.call_later(LINGER, stream.expire)
-        else:
-            stream.expire()
+        self._left.add(stream)
 
     def write_soon(self) -> None:
         """There is something to send; much of what is sent in one turn of the loop goes out at once."""
@@ -265,11 +244,7 @@ class Http2Connection(StreamOwner):
         self._pool.withdraw(self)
         self._session.go_away(errors.NO_ERROR)
         self._flush()
-        if self._is_full:
-            self._transport.abort()
-        else:
-            self.deadline = self._loop.time() + LINGER
-            self._transport.close()
+        self._part()
 
     def expire(self) -> None:
         """Idle for too long, or quiet for too long beneath open streams; or the upstream does not take the goodbye."""
@@ -325,6 +300,11 @@ class Http2Connection(StreamOwner):
                 self._end("the upstream sends without end, and takes nothing")
                 self._transport.abort()
                 return
+        flood = self._guard.feed(data, self._heard)
+        if flood:
+            self._session.go_away(errors.ENHANCE_YOUR_CALM)
+            self._fail(f"the upstream sends {flood}")
+            return
         is_first = not self._will_write
         self._will_write = True
         self._take(self._session.receive(data))
@@ -363,6 +343,8 @@ class Http2Connection(StreamOwner):
             stream = self._streams.get(number)
             if stream is not None:
                 stream.drained()
+        if self._left:
+            self._left.settle()
 
     def _flush(self) -> None:
         session, transport = self._session, self._transport
@@ -410,9 +392,7 @@ class Http2Connection(StreamOwner):
             elif kind == GOAWAY:
                 self._take_goodbye(number, data, fact)
             elif kind == FAILED:
-                self._flush()
-                self._end(f"the upstream broke a rule of HTTP/2: {data.decode('ascii', 'replace')}")
-                self._transport.close()
+                self._fail(f"the upstream broke a rule of HTTP/2: {data.decode('ascii', 'replace')}")
             if self.closed:
                 return
 
@@ -448,7 +428,8 @@ class Http2Connection(StreamOwner):
 
     def _take_refusal(self, stream: Http2Stream) -> None:
         # It takes no more than it has. One that refuses all there is will take others as little.
-        self.limit = self.streams - 1
+        others = self.streams - 1
+        self.limit = others if others < self._allowed else self._allowed
         if self.limit <= 0:
             self.takes_no_more = True
         self._pool.withdraw(self)
@@ -457,9 +438,12 @@ class Http2Connection(StreamOwner):
     def _take_goodbye(self, last: int, words: bytes, code: int) -> None:
         self.takes_no_more = True
         self._pool.withdraw(self)
+        self._goodbyes += 1
         if not self._ready.done():
-            self._end(f"the upstream has said goodbye at once: {_CODES.get(code, code)}")
-            self._transport.close()
+            self._fail(f"the upstream has said goodbye at once: {_CODES.get(code, code)}")
+            return
+        if self._goodbyes > MAX_GOODBYES:
+            self._fail("the upstream says goodbye again and again")
             return
         if code != errors.NO_ERROR:
             _log.info(
@@ -470,6 +454,21 @@ class Http2Connection(StreamOwner):
                 self._end_stream(stream, "the upstream has said goodbye before it took the stream", unprocessed=True)
         if not self.streams:
             self.close()
+
+    def _fail(self, detail: str) -> None:
+        """End because of what the upstream did."""
+        self._flush()
+        self._end(detail)
+        self._part()
+
+    def _part(self) -> None:
+        """Close when the last bytes are sent, which the upstream may not take."""
+        if self._is_full:
+            self._transport.abort()
+        else:
+            self._pool.sweeper.watch(self)
+            self.deadline = self._loop.time() + LINGER
+            self._transport.close()
 
     def _end(self, detail: str, *, lost: bool = False, was_told: bool = False) -> None:
         """Nothing more will come; *lost*: because the upstream has closed; *was_told*: an alert says why."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from vrata.proxy.upstream.carrier import Carrier, ResponseReader
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import parse_response_head
 from vrata.wire.http2.contract import Session, StreamsExhausted
 from vrata.wire.http2.errors import CANCEL, PROTOCOL_ERROR
+
+PIECE: Final = 16384
+"""Bytes of content up to which what is held is put together: small messages would take many times their size."""
 
 
 class StreamOwner(Protocol):
@@ -42,6 +45,19 @@ class StreamOwner(Protocol):
         ...
 
 
+class HeldPiece:
+    """A piece of a response that is held for its client."""
+
+    __slots__ = ("content", "end", "head", "trailers")
+
+    def __init__(self, head: bytes) -> None:
+        """*head* where the response begins."""
+        self.head = head
+        self.content = bytearray()
+        self.end = False
+        self.trailers = b""
+
+
 class Http2Stream(Carrier):
     """What the connection has read of one response, and what it is to send of one request."""
 
@@ -56,6 +72,7 @@ class Http2Stream(Carrier):
         "_output_ended",
         "_session",
         "is_full",
+        "is_open",
         "number",
         "reader",
         "since",
@@ -66,6 +83,8 @@ class Http2Stream(Carrier):
         self._session = session
         self.number = 0
         """None yet while it is 0."""
+        self.is_open = True
+        """It counts as one of those of its connection, from the moment in which it is taken."""
         self.since = 0.0
         """When it began, by the loop's clock."""
         self.reader: ResponseReader | None = None
@@ -79,7 +98,7 @@ class Http2Stream(Carrier):
         self._input_ended = False
         self._is_tunnel = False
         self._is_paused = False
-        self._held: list[tuple[bytes, bytes, bool, bytes]] | None = None
+        self._held: list[HeldPiece] | None = None
         """What came while it was paused: no more than the window that we grant the stream."""
 
     def __repr__(self) -> str:
@@ -150,8 +169,8 @@ class Http2Stream(Carrier):
         held, self._held = self._held, None
         if held is None:
             return
-        for number, (head, content, end, trailers) in enumerate(held):
-            self._deliver(head, content, end, trailers)
+        for number, piece in enumerate(held):
+            self._deliver(piece.head, bytes(piece.content), piece.end, piece.trailers)
             if self._is_paused:
                 self._held = held[number + 1 :]
                 return
@@ -169,20 +188,22 @@ class Http2Stream(Carrier):
         self._connection.left(self)
 
     def expire(self) -> None:
-        """It was left, and the upstream had its time to take the rest."""
-        self._end(True)
+        """It was left, and the upstream has taken the rest, or has had its time to do so."""
+        if self.is_open:
+            self._end(True)
 
     def close(self) -> None:
         """Give the exchange up."""
-        if self.reader is not None:
+        if self.is_open:
             self._end(False)
 
     def _end(self, is_whole: bool) -> None:
+        self.is_open = False
         self.reader = None
         self._held = None
         session, number = self._session, self.number
         is_whole = is_whole and self._input_ended and self._output_ended
-        if not is_whole or (self._has_content and session.unsent(number)):
+        if number and (not is_whole or (self._has_content and session.unsent(number))):
             session.reset(number, CANCEL)
             self._connection.write_soon()
         self._connection.ended(self)
@@ -193,9 +214,15 @@ class Http2Stream(Carrier):
         """More of the response: the text of its *head* when it begins, *content*, and with the *end* *trailers*."""
         self._input_ended = end
         if self._is_paused:
-            if self._held is None:
-                self._held = []
-            self._held.append((head, content, end, trailers))
+            held = self._held
+            if held is None:
+                held = self._held = []
+            if not held or len(held[-1].content) >= PIECE:
+                held.append(HeldPiece(head))
+            piece = held[-1]
+            piece.content += content
+            piece.end = end
+            piece.trailers = trailers
         else:
             self._deliver(head, content, end, trailers)
 
@@ -232,21 +259,27 @@ class Http2Stream(Carrier):
         A response that is whole already, and only held for the client, is not touched by that.
         """
         reader = self.reader
-        if reader is not None and not self._input_ended:
+        if reader is None:
+            self._give_up()
+        elif not self._input_ended:
             self._give_up()
             reader.on_broken(detail, lost and self._connection.receptions == self._heard)
 
     def unprocessed(self, detail: str) -> None:
         """The upstream has not acted on the request, nor will it."""
         reader = self.reader
-        if reader is not None and not self._input_ended:
+        if reader is None:
+            self._give_up()
+        elif not self._input_ended:
             self._give_up()
             reader.on_unprocessed(detail)
 
     def _give_up(self) -> None:
         self.reader = None
         self._held = None
-        self._connection.ended(self)
+        if self.is_open:  # it may have been left
+            self.is_open = False
+            self._connection.ended(self)
 
     def _deliver(self, text: bytes, content: bytes, end: bool, trailers: bytes) -> None:
         reader = self.reader

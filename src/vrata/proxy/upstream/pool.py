@@ -31,12 +31,13 @@ from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.carrier import Carrier
 from vrata.proxy.upstream.draining import Draining
 from vrata.proxy.upstream.http1_connection import ConnectionPool, Http1Connection
-from vrata.proxy.upstream.http2_connection import Http2Connection, SharedPool
+from vrata.proxy.upstream.http2_connection import Http2Connection
 from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.queue import Queue
 from vrata.proxy.upstream.queued_pool import QueuedPool
 from vrata.proxy.upstream.shared_connections import SharedConnections
+from vrata.proxy.upstream.shared_pool import SharedPool
 from vrata.proxy.upstream.waiting import Dial, TooManyWaiting, Waiting
 
 _log = structlog.get_logger("vrata.proxy.upstream")
@@ -192,6 +193,7 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
     def leave(self, waiting: Waiting) -> None:
         """*waiting* wants no connection any more."""
         dial = waiting.dial
+        waiting.is_over = True
         self._shared.leave(waiting)
         if self._queue is not None:
             if dial is not None:
@@ -462,6 +464,8 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
 
         *is_in_vain*: nor has it served others in its place, so that nothing says that this would come to an end.
         """
+        if waiting.is_over:
+            return  # given up while others were served
         if is_in_vain:
             waiting.tries += 1
             if waiting.tries > MAX_TRIES:

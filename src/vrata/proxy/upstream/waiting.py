@@ -24,7 +24,18 @@ class Waiting:
     Several are told of the same connection or failure, so a fault of one must not reach those who tell them.
     """
 
-    __slots__ = ("_connected", "_failed", "dial", "is_counted", "is_tunnel", "number", "since", "timeouts", "tries")
+    __slots__ = (
+        "_connected",
+        "_failed",
+        "dial",
+        "is_counted",
+        "is_over",
+        "is_tunnel",
+        "number",
+        "since",
+        "timeouts",
+        "tries",
+    )
 
     def __init__(
         self,
@@ -41,6 +52,8 @@ class Waiting:
         """What is asked for has to carry an upgrade to WebSocket."""
         self.dial: Dial | None = None
         """The dial that is hoped to serve it; None while it stands in a line."""
+        self.is_over = False
+        """It wants no connection any more."""
         self.tries = 0
         """Connections that came about in vain."""
         # In a line.

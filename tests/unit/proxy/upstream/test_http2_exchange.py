@@ -13,6 +13,7 @@ from tests.support.http2_backend import Fields, Http2Request
 from tests.support.http2_endpoint import Attempt, Endpoint, with_endpoint
 from vrata.proxy.contracts import FailureClass
 from vrata.proxy.upstream import http2_connection
+from vrata.proxy.upstream.http2_stream import PIECE
 from vrata.wire.http2.contract import HIGH, SessionLimits
 
 WINDOW = SessionLimits().stream_window
@@ -314,7 +315,8 @@ async def test_what_is_held_goes_on_piece_by_piece_and_survives_the_connection(e
     request.head(UNKNOWN_LENGTH)
     await attempt.until_status()
     attempt.exchange.pause_response()
-    for piece in (b"a", b"b", b"c"):
+    sent = [each * PIECE for each in (b"a", b"b", b"c")]
+    for piece in sent:
         request.send(piece)
         await asyncio.sleep(0.01)
     request.send(b"d", end=True)
@@ -336,8 +338,29 @@ async def test_what_is_held_goes_on_piece_by_piece_and_survives_the_connection(e
         before = len(pieces)
         attempt.exchange.resume_response()
         assert len(pieces) == before + 1
-    assert (attempt.content, attempt.failure, attempt.ends) == (b"abcd", None, 1)
+    assert (attempt.content, attempt.failure, attempt.ends) == (b"".join([*sent, b"d"]), None, 1)
     assert len(pieces) > 1
+
+
+@with_endpoint()
+async def test_small_messages_are_held_together(endpoint: Endpoint) -> None:
+    attempt = endpoint.attempt()
+    request = await begun(endpoint, attempt)
+    request.head(UNKNOWN_LENGTH)
+    await attempt.until_status()
+    attempt.exchange.pause_response()
+    (stream,) = endpoint.pool.shared[0]._streams.values()
+    for _ in range(1000):
+        request.send(b"small")
+    await eventually_async(
+        lambda: sum(len(each.content) for each in stream._held or ()) == 5000, 5, what="all is there"
+    )
+    assert stream._held is not None
+    assert len(stream._held) == 1
+    request.finish([("grpc-status", "0")])
+    await asyncio.sleep(0.05)
+    attempt.exchange.resume_response()
+    assert (attempt.content, attempt.ends) == (b"small" * 1000, 1)
 
 
 @with_endpoint({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
