@@ -23,7 +23,9 @@ _MICROSECONDS_BELOW: Final = 1_000_000
 """Nanoseconds from which on a cap is written in milliseconds or longer units."""
 
 _VALUE: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
-_LINE: Final = re.compile(rb"\r\n(?i:grpc-timeout):[\t ]*([0-9]{1,8}[HMSmun])[\t ]*(?=\r\n)")
+_LONG_VALUE: Final = re.compile(rb"[0-9]{9,}[HMSmun]")
+"""Not a value, but some take it for one."""
+_LINE: Final = re.compile(rb"\r\n(?i:grpc-timeout):[\t ]*([0-9]+[HMSmun])[\t ]*(?=\r\n)")
 
 
 def seconds_of(values: list[bytes]) -> float:
@@ -47,9 +49,14 @@ class GrpcTimeoutCap:
         return f"<GrpcTimeoutCap {self.text.decode()}>"
 
     def capped(self, value: bytes) -> bytes:
-        """Return *value* if it does not exceed the cap, else the cap. What is no such value is returned as it is."""
+        """Return *value* if it does not exceed the cap, else the cap. What is no such value is returned as it is.
+
+        One of too many digits is taken to exceed it: implementations differ in what they make of it.
+        """
         found = _VALUE.fullmatch(value)
-        if found is None or int(found[1]) * _NANOSECONDS[found[2]] <= self._limit:
+        if found is None:
+            return value if _LONG_VALUE.fullmatch(value) is None else self.text
+        if int(found[1]) * _NANOSECONDS[found[2]] <= self._limit:
             return value
         return self.text
 
