@@ -181,6 +181,7 @@ class Forward(RequestHandler, AttemptOwner):
         "_exchange",
         "_first",
         "_head_deadline",
+        "_is_paused",
         "_refusals",
         "_replayable",
         "_request",
@@ -212,6 +213,8 @@ class Forward(RequestHandler, AttemptOwner):
         self._response: ResponseHead | None = None
         self._first = (b"", b"", True)
         self._replayable = False
+        self._is_paused = False
+        """The client does not keep up."""
         self._refusals = 0
         """How often it was sent again because the upstream had not acted on it."""
         self.admission: Admission | None = None
@@ -238,13 +241,17 @@ class Forward(RequestHandler, AttemptOwner):
 
     def _attempt(self, *, fresh: bool) -> None:
         request_head = self._request.head
-        self._exchange = Exchange(
+        exchange = self._exchange = Exchange(
             self, self._endpoint.pool, self._destination.timeouts, request_head.method, upgrade=request_head.upgrade
         )
+        if self._is_paused:
+            exchange.pause_response()
         head, content, end = self._first
+        if self.call is not None:
+            head = self.call.head_at(head, self._action.loop.time())
         chunked = request_head.chunked
         trailers = self._request.trailers if end else b""
-        self._exchange.start(head, content, end, chunked=chunked, fresh=fresh, trailers=trailers)
+        exchange.start(head, content, end, chunked=chunked, fresh=fresh, trailers=trailers)
 
     # -- the client's side --------------------------------------------------------------------------------------------
 
@@ -271,11 +278,13 @@ class Forward(RequestHandler, AttemptOwner):
 
     def pause_response(self) -> None:
         """The client does not keep up."""
+        self._is_paused = True
         if self._exchange is not None:
             self._exchange.pause_response()
 
     def resume_response(self) -> None:
         """The client has caught up."""
+        self._is_paused = False
         if self._exchange is not None:
             self._exchange.resume_response()
 
@@ -412,7 +421,7 @@ class Forward(RequestHandler, AttemptOwner):
 
     @property
     def _is_undecided(self) -> bool:
-        """Whether nothing that came of the response is its result: it has none, or is one of gRPC without a message."""
+        """Whether nothing that came of the response is its result: it has none, or is one of gRPC without a status."""
         return self._response is None or (self.call is not None and self.call.is_undecided)
 
     def _is_judged(self, failure_class: FailureClass) -> bool:
@@ -423,11 +432,12 @@ class Forward(RequestHandler, AttemptOwner):
         call = self.call
         if (
             call is not None
-            and call.is_hurried
+            and (call.is_hurried or call.has_messages)
             and failure_class is FailureClass.TIMEOUT
             and self._action.loop.time() >= self._budget_deadline
         ):
-            return False  # or a client in a hurry could have endpoints ejected, and open the circuit
+            # A client in a hurry could have endpoints ejected, and open the circuit; and so could a stream that lasts.
+            return False
         return exchange is None or not (exchange.waits_for_client or exchange.waits_for_place)
 
     def _judge(self, status: int) -> None:

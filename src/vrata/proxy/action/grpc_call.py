@@ -13,12 +13,14 @@ NO_RESULT: Final = -1
 """In the place of a status: not known yet, or nothing that the endpoint could be judged by."""
 
 _OK: Final = 200
+_LEAST: Final = 1e-6
+"""Seconds that are worth stating."""
 
 
 class GrpcCall:
     """One call. A response of HTTP that is no answer of gRPC is its own result."""
 
-    __slots__ = ("_has_begun", "_has_deadline", "_is_open", "budget", "is_hurried")
+    __slots__ = ("_deadline", "_has_deadline", "_is_open", "_wanted", "budget", "has_messages", "is_hurried")
 
     def __init__(self, head: RequestHead, cap: GrpcTimeoutCap | None, budget: float) -> None:
         """*budget* is the request's time in seconds, by our settings; *cap* is that of what the client wants."""
@@ -26,20 +28,32 @@ class GrpcCall:
         self._has_deadline = wanted != NEVER
         if cap is not None and self._has_deadline and wanted > cap.seconds:
             wanted = cap.seconds
+        self._wanted = wanted
+        self._deadline = NEVER
+        """The client's, by the loop's clock; none before the first attempt."""
         self.is_hurried = wanted < budget
         """The client's own deadline is what ends the call, and so says nothing of the upstream."""
         self.budget = wanted if self.is_hurried else budget
         """Seconds for the call: ours, or the client's where they are fewer."""
         self._is_open = False
-        self._has_begun = False
+        self.has_messages = False
+        """Something of a message has come."""
 
     def __repr__(self) -> str:
         return f"<GrpcCall {self.budget} s>"
 
     @property
     def is_undecided(self) -> bool:
-        """True for a response that has begun, but for which there is neither a status nor a message yet."""
-        return self._is_open and not self._has_begun
+        """True for a response that has begun, and for which there is no status yet."""
+        return self._is_open
+
+    def head_at(self, head: bytes, now: float) -> bytes:
+        """Return *head* for an attempt at *now*: all but the first are told what is left of the client's deadline."""
+        if self._deadline == NEVER:
+            self._deadline = now + self._wanted
+            return head
+        left = self._deadline - now
+        return GrpcTimeoutCap(left).in_head(head) if left > _LEAST else head
 
     def code_at_once(self, head: ResponseHead, end: bool) -> int:
         """The code of a response without messages (Trailers-Only); -1 where it has something else than a code."""
@@ -53,7 +67,7 @@ class GrpcCall:
             return head.status
         if not end:
             self._is_open = True
-            self._has_begun = bool(content)
+            self.has_messages = bool(content)
             return NO_RESULT
         code = self.code_at_once(head, end)
         return self.result_of(code if code >= 0 else grpc_status.code_in_trailers(trailers))
@@ -63,7 +77,7 @@ class GrpcCall:
         if not self._is_open:
             return NO_RESULT
         if content:
-            self._has_begun = True
+            self.has_messages = True
         if not end:
             return NO_RESULT
         self._is_open = False

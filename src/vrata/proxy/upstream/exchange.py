@@ -141,6 +141,8 @@ class Exchange(ResponseReader):
         self.reused = True
         self._carrier = carrier
         carrier.begin(self)
+        if self._paused:
+            carrier.pause_reading()
         carrier.send_head(head, content, end, chunked, trailers)
         if end and not self._over:
             self._owner.on_request_sent()

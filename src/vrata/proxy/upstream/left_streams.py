@@ -1,4 +1,4 @@
-"""Streams of one connection of HTTP/2 that both sides have ended, while the upstream has yet to take the rest of them."""
+"""Streams of one connection of HTTP/2 that both sides have ended, while the upstream has yet to take what is left."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.conditions import settled
+from tests.support.conditions import eventually_async, settled
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.staged_backend import StagedBackend, StagedConnection
@@ -112,6 +112,31 @@ async def test_a_slow_reader_stalls_the_upstream(proxy: InProcessProxy) -> None:
         assert 0 < await settled(lambda: script.taken) < PATIENCE
         hold_more(client.writer)
         assert len((await client.read_response()).body) == script.size
+
+
+@on_each_loop
+async def test_a_slow_reader_stalls_the_next_attempt_as_well(proxy: InProcessProxy) -> None:
+    script = Firehose(50 * MEGABYTE)
+
+    async def hint(connection: StagedConnection) -> None:
+        await connection.read_request()
+        for _ in range(6 * MEGABYTE // 32768):  # more than fits on the way to the client
+            connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: <%s>\r\n\r\n" % (b"x" * 32000))
+        await connection.gone()
+
+    scripts = [hint, script]
+
+    async def in_turn(connection: StagedConnection) -> None:
+        await scripts.pop(0)(connection)
+
+    async with StagedBackend(in_turn) as backend:
+        await forward_to(
+            proxy, backend, retry={"attempts": 1, "perAttemptTimeout": "300ms", "backoff": {"base": "1ms"}}
+        )
+        client = await proxy.connect(receive_buffer=4096)
+        client.send(request("GET /api"))
+        await eventually_async(lambda: script.taken, 10, what="there is another attempt")
+        assert await settled(lambda: script.taken) < PATIENCE
 
 
 @on_each_loop

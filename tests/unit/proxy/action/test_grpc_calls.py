@@ -268,6 +268,29 @@ async def test_no_attempt_is_begun_that_the_deadline_would_end(proxy: InProcessP
         assert len(backend.requests) == 1
 
 
+@pytest.mark.parametrize("cap", [{}, {"maxGrpcTimeout": "5s"}])
+@on_each_loop
+async def test_each_attempt_is_told_how_much_time_is_left(proxy: InProcessProxy, cap: dict[str, str]) -> None:
+    async with StagedBackend(in_turn(*[status_alone(UNAVAILABLE)] * 2, streamed(0, MESSAGE))) as backend:
+        backoff = {"base": "100ms", "max": "100ms"}
+        await retry_to(proxy, backend.port, attempts=2, on=["unavailable"], backoff=backoff, forwarding=cap)
+        client = await proxy.connect()
+        assert (await call(client, "grpc-timeout: 4S")).body == MESSAGE
+        first, second, third = (found.all("grpc-timeout") for found in backend.requests)
+        assert first == ["4S"]
+        left = [float(value[0].removesuffix("m")) / 1000 for value in (second, third)]
+        assert 4 > left[0] > left[1] > 2
+
+
+@on_each_loop
+async def test_other_requests_are_told_nothing(proxy: InProcessProxy) -> None:
+    async with StagedBackend(in_turn(respond(503))) as backend:
+        await retry_to(proxy, backend.port, attempts=1, on=["gateway-error"])
+        client = await proxy.connect()
+        assert (await client.exchange("GET /", "grpc-timeout: 4S")).body == b"ok"
+        assert [found.all("grpc-timeout") for found in backend.requests] == [["4S"], ["4S"]]
+
+
 # -- what endpoints are judged by -------------------------------------------------------------------------------------
 
 
@@ -304,17 +327,30 @@ async def test_a_call_is_judged_by_its_code(proxy: InProcessProxy, code: int, fa
             proxy.data_plane._registry.counts.word("breaker backend").put(0)
 
 
-@pytest.mark.parametrize(("messages", "failures"), [((), 1), ((MESSAGE,), 0)])
+@pytest.mark.parametrize("messages", [(), (MESSAGE,), (MESSAGE, MESSAGE)])
 @on_each_loop
-async def test_a_stream_that_is_cut_is_judged_before_its_first_message(
-    proxy: InProcessProxy, messages: tuple[bytes, ...], failures: int
-) -> None:
+async def test_a_stream_that_is_cut_is_a_failure(proxy: InProcessProxy, messages: tuple[bytes, ...]) -> None:
     release = asyncio.Event()
     async with StagedBackend(in_turn(cut(release, *messages))) as backend:
         await retry_to(proxy, backend.port, options={"outlierDetection": {}, "circuitBreaker": {"failureThreshold": 1}})
         client = await proxy.connect()
         await begin(client)
         release.set()
+        assert await client.ending() == "reset"
+        assert streak(proxy, backend.port) == 1
+        assert circuit(proxy) == "open"
+
+
+@pytest.mark.parametrize(("messages", "failures"), [((), 1), ((MESSAGE,), 0)])
+@on_each_loop
+async def test_a_stream_that_our_time_limit_ends_is_none_once_there_are_messages(
+    proxy: InProcessProxy, messages: tuple[bytes, ...], failures: int
+) -> None:
+    async with StagedBackend(in_turn(streamed(0, *messages, release=asyncio.Event()))) as backend:
+        options = {"outlierDetection": {}, "circuitBreaker": {"failureThreshold": 1}}
+        await retry_to(proxy, backend.port, timeouts={"request": "300ms"}, options=options)
+        client = await proxy.connect()
+        await begin(client)
         assert await client.ending() == "reset"
         assert streak(proxy, backend.port) == failures
         assert circuit(proxy) == ("open" if failures else "closed")
