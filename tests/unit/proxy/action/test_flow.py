@@ -11,7 +11,7 @@ import pytest
 from tests.support.conditions import eventually_async, settled
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
-from tests.support.staged_backend import StagedBackend, StagedConnection
+from tests.support.staged_backend import Script, StagedBackend, StagedConnection
 from tests.support.stream_client import request, within
 
 MEGABYTE = 1 << 20
@@ -124,7 +124,7 @@ async def test_a_slow_reader_stalls_the_next_attempt_as_well(proxy: InProcessPro
             connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: <%s>\r\n\r\n" % (b"x" * 32000))
         await connection.gone()
 
-    scripts = [hint, script]
+    scripts: list[Script] = [hint, script]
 
     async def in_turn(connection: StagedConnection) -> None:
         await scripts.pop(0)(connection)
