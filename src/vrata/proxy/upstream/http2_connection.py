@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import structlog
 
@@ -13,7 +13,7 @@ from vrata.net.dial import DialError, DialStage
 from vrata.net.upstream_tls import UpstreamTls, is_confirmed
 from vrata.proxy.upstream.http2_stream import Http2Stream, StreamOwner
 from vrata.proxy.upstream.left_streams import LeftStreams
-from vrata.proxy.upstream.shared_pool import SharedPool
+from vrata.proxy.upstream.silence import Silence
 from vrata.wire.http2 import errors
 from vrata.wire.http2.contract import SessionLimits
 from vrata.wire.http2.events import (
@@ -33,20 +33,11 @@ from vrata.wire.http2.guard import FrameGuard
 from vrata.wire.http2.session import client_session
 
 if TYPE_CHECKING:
+    from vrata.net.deadlines import DeadlineSweeper
     from vrata.wire.http2.contract import Session
 
 MAX_STREAMS: Final = 1024
 """Streams of one connection at once, even if the upstream allows more: what ends the connection ends all of them."""
-
-PING_AFTER = 30.0
-"""Seconds without a byte from the upstream, while streams are open, after which it is asked whether it is there."""
-
-PING_AGAIN = 310.0
-"""The same when the last that came is the answer to a ping. A server of gRPC takes several pings with nothing of its
-own between them for abuse, unless they come five minutes apart."""
-
-PING_LIMIT = 10.0
-"""Seconds that it has for the answer."""
 
 LINGER: Final = 2.0
 """Seconds in which an upstream has to take the last bytes of a connection."""
@@ -60,13 +51,32 @@ MAX_UNANSWERED: Final = 16 << 20
 Without our answers an honest one can send no more than the window of the connection, and heads."""
 
 _PING: Final = b"vrata-up"
-
 # Of a response that its client does not take a window is all that is held.
 _LIMITS: Final = SessionLimits(is_shared=True)
 
 _CODES: Final = {code: name for name, code in vars(errors).items() if name.isupper()}
 
 _log = structlog.get_logger("vrata.proxy.upstream")
+
+
+class SharedPool(Protocol):
+    """What a connection needs of the pool that it belongs to."""
+
+    sweeper: DeadlineSweeper
+
+    @property
+    def max_requests(self) -> int: ...  # noqa: D102
+    def stream_ended(self, connection: Http2Connection) -> None:
+        """One stream less is open."""
+
+    def has_room(self, connection: Http2Connection) -> None:
+        """The upstream may have allowed more streams."""
+
+    def withdraw(self, connection: Http2Connection) -> None:
+        """The connection takes no further streams."""
+
+    def lost(self, connection: Http2Connection) -> None:
+        """The connection is gone."""
 
 
 class Http2Connection(StreamOwner):
@@ -112,12 +122,7 @@ class Http2Connection(StreamOwner):
         """Done when the upstream's settings have come, or it is certain that they will not."""
         self._failure: DialError | None = None
         """Why they did not come, or that the connection has ended since."""
-        self._heard = 0.0
-        """When something came last."""
-        self._asked = 0.0
-        """When it was asked whether it is there; 0 when it has not been since."""
-        self._answered = 0.0
-        """When it has answered that."""
+        self._silence = Silence()
         self._is_full = False
         """The transport takes nothing."""
         self._unanswered = 0
@@ -179,9 +184,7 @@ class Http2Connection(StreamOwner):
     def open(self) -> Http2Stream:
         """A stream, which begins when its head is sent."""
         if not self.streams:
-            self._heard = self._loop.time()
-            self.deadline = self._heard + PING_AFTER
-            self._asked = 0.0
+            self.deadline = self._silence.begin(self._loop.time())
         self.streams += 1
         self.begun += 1
         if 0 < self._pool.max_requests <= self.begun:
@@ -255,17 +258,15 @@ class Http2Connection(StreamOwner):
         if not self.streams:
             self.close()
             return
-        now = self._loop.time()
-        if self._heard < self._asked:
+        now, silence = self._loop.time(), self._silence
+        if silence.is_for_ever:
             self.deadline = NEVER
-            self._end(f"no answer to a ping within {PING_LIMIT:g} s")
+            self._end(silence.verdict)
             self._transport.abort()
-        elif now - self._heard < (patience := PING_AGAIN if self._answered == self._heard else PING_AFTER):
-            self._asked = 0.0
-            self.deadline = self._heard + patience
+        elif ends := silence.ends(now):
+            self.deadline = ends
         else:
-            self._asked = now
-            self.deadline = now + PING_LIMIT
+            self.deadline = silence.asked(now)
             self._session.ping(_PING)
             self.write_soon()
 
@@ -288,7 +289,7 @@ class Http2Connection(StreamOwner):
         """Frames, or parts of them."""
         if self.closed:
             return
-        self._heard = self._loop.time()
+        now = self._silence.heard = self._loop.time()
         self.receptions += 1
         if not self._ready.done() and data.startswith(b"HTTP/"):
             self._end("the upstream does not speak HTTP/2: it has answered in HTTP/1")
@@ -300,7 +301,7 @@ class Http2Connection(StreamOwner):
                 self._end("the upstream sends without end, and takes nothing")
                 self._transport.abort()
                 return
-        flood = self._guard.feed(data, self._heard)
+        flood = self._guard.feed(data, now)
         if flood:
             self._session.go_away(errors.ENHANCE_YOUR_CALM)
             self._fail(f"the upstream sends {flood}")
@@ -388,7 +389,7 @@ class Http2Connection(StreamOwner):
             elif kind == SETTINGS:
                 self._take_settings()
             elif kind == PONG:
-                self._answered = self._heard
+                self._silence.answered()
             elif kind == GOAWAY:
                 self._take_goodbye(number, data, fact)
             elif kind == FAILED:

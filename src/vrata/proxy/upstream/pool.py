@@ -31,13 +31,12 @@ from vrata.proxy.contracts import UpstreamTimeouts
 from vrata.proxy.upstream.carrier import Carrier
 from vrata.proxy.upstream.draining import Draining
 from vrata.proxy.upstream.http1_connection import ConnectionPool, Http1Connection
-from vrata.proxy.upstream.http2_connection import Http2Connection
+from vrata.proxy.upstream.http2_connection import Http2Connection, SharedPool
 from vrata.proxy.upstream.http2_stream import Http2Stream
 from vrata.proxy.upstream.places import Places
 from vrata.proxy.upstream.queue import Queue
 from vrata.proxy.upstream.queued_pool import QueuedPool
 from vrata.proxy.upstream.shared_connections import SharedConnections
-from vrata.proxy.upstream.shared_pool import SharedPool
 from vrata.proxy.upstream.waiting import Dial, TooManyWaiting, Waiting
 
 _log = structlog.get_logger("vrata.proxy.upstream")

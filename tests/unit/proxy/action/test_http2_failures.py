@@ -8,7 +8,7 @@ from h2.errors import ErrorCodes
 from tests.support.http2_backend import Http2Backend, Http2BackendConnection
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.unit.proxy.action.test_http2_upstream import begun, error, forward_to, next_request
-from vrata.proxy.upstream import http2_connection
+from vrata.proxy.upstream import silence
 
 FRAME_OF_THE_UPSTREAMS_STREAM = b"\x00\x00\x01\x00\x00\x00\x00\x00\x02x"
 
@@ -30,8 +30,8 @@ async def test_what_an_upstream_that_is_there_has_failed_is_not_sent_again(proxy
         connection = await served(proxy, backend)
         with pytest.MonkeyPatch.context() as patch:
             if how == "silence":
-                patch.setattr(http2_connection, "PING_AFTER", 0.1)
-                patch.setattr(http2_connection, "PING_LIMIT", 0.1)
+                patch.setattr(silence, "PING_AFTER", 0.1)
+                patch.setattr(silence, "PING_LIMIT", 0.1)
             asking = begun(proxy, "DELETE /x")
             request = await next_request(connection)
             if how == "reset":

@@ -12,7 +12,7 @@ from tests.support.conditions import eventually_async
 from tests.support.http2_backend import Fields, Http2Request
 from tests.support.http2_endpoint import Attempt, Endpoint, with_endpoint
 from vrata.proxy.contracts import FailureClass
-from vrata.proxy.upstream import http2_connection
+from vrata.proxy.upstream import silence
 from vrata.proxy.upstream.http2_stream import PIECE
 from vrata.wire.http2.contract import HIGH, SessionLimits
 
@@ -464,9 +464,9 @@ async def test_a_tunnel_that_is_refused_or_cut(endpoint: Endpoint) -> None:
 
 
 def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2_connection, "PING_AFTER", 0.1)
-    monkeypatch.setattr(http2_connection, "PING_AGAIN", 0.3)
-    monkeypatch.setattr(http2_connection, "PING_LIMIT", 0.2)
+    monkeypatch.setattr(silence, "PING_AFTER", 0.1)
+    monkeypatch.setattr(silence, "PING_AGAIN", 0.3)
+    monkeypatch.setattr(silence, "PING_LIMIT", 0.2)
 
     @with_endpoint()
     async def scenario(endpoint: Endpoint) -> None:
