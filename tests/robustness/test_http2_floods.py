@@ -32,8 +32,10 @@ MAX_GROWTH = 24.0
 MAX_PROCESSOR = 3.0
 """Seconds of processor time that a flood may cost until it is stopped."""
 MAX_WAIT = 3.0 if INTERPRETED else 1.0
-"""Seconds that another client may have to wait for an answer meanwhile. What is read at once is a long piece of work for an
-interpreter."""
+"""Seconds that another client may have to wait for an answer meanwhile.
+
+What is read at once is a long piece of work for an interpreter.
+"""
 MOST = 200_000
 """Frames of a flood; the worker has to end it by then."""
 
