@@ -94,7 +94,8 @@ def test_only_a_name_may_be_given(api: ApiClient, document: dict[str, Any], erro
 
 
 def test_what_this_build_does_not_act_on_is_refused_all_at_once(api: ApiClient) -> None:
-    api.create("destinations", id="d1", name="backend", host="b.example", port=80, options={"http2": True})
+    options = {"discovery": {"type": "kubernetes"}}
+    api.create("destinations", id="d1", name="backend", host="b.example", port=80, options=options)
     forward = {"destinations": [{"destinationId": "d1"}]}
     api.create("routes", id="r1", name="all", forward=forward, middlewareIds=["gone"])
     answer = api.post("/snapshots", {"name": "first"})
@@ -104,7 +105,7 @@ def test_what_this_build_does_not_act_on_is_refused_all_at_once(api: ApiClient) 
     assert set(lines[1:]) == {
         '  route "all" (r1): middlewareIds[0]: middleware "gone" does not exist',
         '  route "all" (r1): middlewareIds: this build does not act on it yet',
-        '  destination "backend" (d1): options.http2: this build does not act on it yet',
+        '  destination "backend" (d1): options.discovery.type: this build does not act on it yet, only on dns',
     }
     assert api.get("/snapshots").json() == []
 

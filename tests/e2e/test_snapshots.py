@@ -133,8 +133,7 @@ class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("options", "path"),
         [
-            ({"http2": True}, "options.http2"),
-            ({"discovery": {"type": "kubernetes"}}, "options.discovery"),
+            ({"discovery": {"type": "kubernetes"}}, "options.discovery.type"),
         ],
     )
     def test_an_option_of_a_destination(self, gateway: Gateway, options: Document, path: str) -> None:

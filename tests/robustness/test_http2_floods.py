@@ -27,7 +27,7 @@ from tests.support.ports import free_port
 from tests.support.recording_backend import Exchange, RecordingBackend
 from vrata.compilation import INTERPRETED
 
-MAX_GROWTH = 24.0
+MAX_GROWTH = 32.0
 """MiB by which a flood may let the worker grow."""
 MAX_PROCESSOR = 3.0
 """Seconds of processor time that a flood may cost until it is stopped."""

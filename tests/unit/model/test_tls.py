@@ -107,7 +107,8 @@ def test_names_of_a_certificate_are_those_that_can_be_asked_for() -> None:
     assert certificate_facts(SHOP.cert_text).server_names == ("shop.test", "*.shop.test")
     facts = certificate_facts(NAMELESS.cert_text)
     assert (facts.names, facts.server_names) == (("192.0.2.1",), ())
-    assert timedelta(minutes=59) < facts.not_after - datetime.now(UTC) <= timedelta(hours=1)
+    # It was made when this file was read, which may be many tests ago.
+    assert timedelta(minutes=30) < facts.not_after - datetime.now(UTC) <= timedelta(hours=1)
     # Self-signed, with nothing but a common name, which has not counted for a long time (RFC 9525 §6.3).
     assert certificate_facts(OURS.cert).names == ()
 
@@ -200,4 +201,4 @@ def test_the_listeners_of_the_guide_are_good_ones() -> None:
         json.loads, re.findall(r"^```json\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     )
     listeners = [Listener.parse(document) for document in documents if "port" in document]
-    assert len(listeners) == 2
+    assert len(listeners) == 3

@@ -418,9 +418,9 @@ def test_answers_are_kept_at_a_cost_that_does_not_grow(engine: Engine) -> None:
         return time.process_time() - began
 
     first = min(seconds() for _ in range(5))
-    for _ in range(3000):
+    for _ in range(1000):
         server.receive(pings)
-    assert server.held_answers > 10**7
+    assert server.held_answers > 3 * 10**6
     assert min(seconds() for _ in range(5)) < 5 * first
 
 

@@ -22,6 +22,9 @@ _SERVICE: Final = 0x0A
 _STATUS_FIELD: Final = 1
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT: Final = 10
+_LONGEST_TAG: Final = 5
+_LAST_FIELD: Final = (1 << 29) - 1
+"""The greatest number of a field."""
 
 
 class MalformedHealthMessage(ValueError):  # noqa: N818 - it names the thing that arrived
@@ -44,10 +47,11 @@ def decode_response(content: bytes) -> int:
     status = 0  # as proto3 has it for what is not there
     at, size = _FRAME, len(content)
     while at < size:
+        began = at
         tag, at = _read_varint(content, at)
         number, kind = tag >> 3, tag & 7
-        if not number:
-            raise MalformedHealthMessage("a field without a number")
+        if not 0 < number <= _LAST_FIELD or at - began > _LONGEST_TAG:
+            raise MalformedHealthMessage("a field whose number is none")
         if kind == _VARINT:
             value, at = _read_varint(content, at)
             if number == _STATUS_FIELD:

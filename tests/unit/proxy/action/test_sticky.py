@@ -428,7 +428,7 @@ async def test_a_redis_that_hangs_costs_the_first_requests_a_tenth_of_a_second(
                     began = loop.time()
                     assert (await here.exchange("GET /", f"Cookie: {cookie}")).body.decode() == name
                     seconds.append(loop.time() - began)
-            assert max(seconds) < 0.3
+            assert max(seconds) < 0.5
             assert sum(each > 0.08 for each in seconds) <= 2
             scene.server.thaw()
             await eventually_async(lambda: len(entries) == 2, 9, what="it is back")

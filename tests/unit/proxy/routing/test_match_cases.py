@@ -51,7 +51,9 @@ async def test_a_data_plane_answers_as_the_table_says(proxy: InProcessProxy) -> 
         for case in sample:
             client.send(case.request.message)
             response = await client.read_response(case.request.method)
-            taken = NONE if response.status == 404 else response.body.decode()
+            # A call of gRPC is told in its own way (UNIMPLEMENTED).
+            is_none = response.status == 404 or response.all("grpc-status") == ["12"]
+            taken = NONE if is_none else response.body.decode()
             assert taken == case.taken.rpartition("/")[2], case.name
             asked += 1
     assert asked > 150

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,14 @@ def test_whatever_comes_is_read_as_the_library_does_or_refused(message: bytes) -
     assert HealthCheckResponse.FromString(message).status & 0xFFFFFFFF == status & 0xFFFFFFFF
 
 
+@pytest.mark.parametrize("tag", [b"\x80\x80\x80\x80\x10", b"\x90\x80\x80\x80\x80\x00", b"\x00"])
+def test_a_tag_that_is_none_is_refused(tag: bytes) -> None:
+    with pytest.raises(MalformedHealthMessage, match="number"):
+        decode_response(framed(tag + b"\x00"))
+    with pytest.raises(DecodeError):
+        HealthCheckResponse.FromString(tag + b"\x00")
+
+
 @pytest.mark.parametrize(
     "unknown",
     [
@@ -68,7 +77,7 @@ def test_what_later_versions_may_add_is_passed_over(unknown: bytes) -> None:
         (framed(b"\x08"), "a number that is cut, or too long"),
         (framed(b"\x08\xff"), "a number that is cut, or too long"),
         (framed(b"\x08" + b"\xff" * 11), "a number that is cut, or too long"),
-        (framed(b"\x00\x01"), "a field without a number"),
+        (framed(b"\x00\x01"), "a field whose number is none"),
         (framed(b"\x0a\x01a"), "a status that is no number"),
         (framed(b"\x12\x05abc"), "a field that is cut"),
         (framed(b"\x15abc"), "a field that is cut"),
