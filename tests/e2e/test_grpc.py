@@ -153,12 +153,11 @@ def test_calls_survive_a_drain(tmp_path: Path, interop_servers: dict[bool, Inter
         assert gateway.process.terminate(40) == 0
 
 
-@pytest.mark.parametrize("secured", [False, True])
-def test_endpoints_are_asked_by_the_health_service(gateway: Gateway, port: int, secured: bool) -> None:
-    with GrpcHealthServer(tls_upstream.certificate() if secured else None) as server:
+def test_endpoints_are_asked_by_the_health_service(gateway: Gateway, port: int) -> None:
+    with GrpcHealthServer(tls_upstream.certificate()) as server:
         server.be("SERVING", "a.B")
         check = {"type": "grpc", "service": "a.B", "interval": "100ms", "unhealthyThreshold": 1, "healthyThreshold": 1}
-        configure(gateway, port, http2_destination(server.port, secured=secured, healthCheck=check))
+        configure(gateway, port, http2_destination(server.port, secured=True, healthCheck=check))
 
         def health() -> dict[str, Any]:
             (view,) = gateway.call("GET", "/destinations/backend/endpoints")["proxies"]

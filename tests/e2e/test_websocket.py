@@ -369,6 +369,10 @@ def test_a_refusal_of_the_server_passes_as_it_is(way: Way) -> None:
     asyncio.run(main())
 
 
+# The limit is the listener's, which has its own for each version.
+@pytest.mark.parametrize(
+    "way", ["clear to clear", "TLS to clear", "TLS h2 to TLS", "clear h2 to clear h2"], indirect=True
+)
 def test_an_idle_socket_is_cut_and_a_ping_keeps_it(way: Way) -> None:
     async def main() -> None:
         async with way.to(echo, {"idleBetweenRequests": "600ms"}, ping_interval=None) as opened:
