@@ -7,8 +7,7 @@ import signal
 import ssl
 import threading
 import time
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.support.conditions import eventually
 from tests.support.gateway import Gateway, destination, forward, listener, route
 from tests.support.http2_frames import Code, Kind
 from tests.support.http2_peer import TIMEOUT, Http2Peer, Message
+from tests.support.load import BackgroundLoad
 from tests.support.ports import free_port
 from tests.support.raw_http import Connection
 from tests.support.recording_backend import Exchange, RecordingBackend
@@ -27,40 +27,20 @@ ANNOUNCED = 2**31 - 1
 """The last stream of a GOAWAY that only says that another will follow (RFC 9113 §6.8)."""
 
 
-class MultiplexedLoad:
+class MultiplexedLoad(BackgroundLoad):
     """Clients that each keep streams open on a connection until the last word, and then go on with another."""
 
     def __init__(self, port: int, tls: ssl.SSLContext | None, *, clients: int = 3) -> None:
+        super().__init__(clients)
         self._port = port
         self._tls = tls
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
-        self.failures: list[str] = []
-        self.answered = 0
         self.connections = 0
         self.refused = 0
         """Streams that were begun after the last word, and so are asked for again."""
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def more(self, count: int = 200) -> None:
-        """Wait until so many more are answered."""
-        aim = self.answered + count
-        eventually(lambda: self.answered >= aim or self.failures, what="answers")
-
     def _run(self) -> None:
         try:
-            while not self._stop.is_set() and not self.failures:
+            while not self._over.is_set() and not self.failures:
                 with Http2Peer.connect(self._port, tls=self._tls) as peer:
                     self.connections += 1
                     peer.start()
@@ -77,7 +57,7 @@ class MultiplexedLoad:
             for stream in [stream for stream in open_streams if stream > last]:
                 del open_streams[stream]
                 self.refused += 1
-            while last == ANNOUNCED and not self._stop.is_set() and len(open_streams) < AT_ONCE:
+            while last == ANNOUNCED and not self._over.is_set() and len(open_streams) < AT_ONCE:
                 peer.request(following, path=f"/{following}")
                 open_streams[following] = peer.message(following)
                 following += 2
@@ -98,7 +78,8 @@ class MultiplexedLoad:
             elif message.reset is not None or message.status != 200 or message.content != b"/%d" % stream:
                 self.failures.append(f"stream {stream}: {message}")
             else:
-                self.answered += 1
+                with self._lock:
+                    self.answered += 1
 
 
 def tell_target(exchange: Exchange) -> None:
@@ -148,11 +129,11 @@ def test_new_terms_lose_no_request(
 ) -> None:
     with MultiplexedLoad(ports[1], trusting) as load:
         for version in ("TLSv1_3", "TLSv1_2", "TLSv1_3"):
-            load.more()
+            load.more(200)
             before = load.connections
             configure(gateway, backend, *ports, certificate, minVersion=version)
             eventually(lambda before=before: load.connections >= before + 3 or load.failures, what="new connections")  # type: ignore[misc]
-        load.more()
+        load.more(200)
     assert load.failures == []
 
 
@@ -162,12 +143,12 @@ def test_a_worker_that_ends_loses_no_request(
 ) -> None:
     with MultiplexedLoad(ports[secure], trusting if secure else None) as load:
         for _ in range(2):
-            load.more()
+            load.more(200)
             before = set(gateway.workers())
             for worker in before:
                 os.kill(worker, signal.SIGTERM)
             eventually(lambda before=before: not before & set(gateway.workers()), what="all are replaced")  # type: ignore[misc]
-        load.more()
+        load.more(200)
     assert load.failures == []
     assert load.connections > 6
 

@@ -5,27 +5,19 @@ from __future__ import annotations
 import http.client
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 from tests.support.conditions import eventually
 
 
-class Load:
-    """Clients that send GET requests one after the other, each on a connection it keeps; a context manager.
+class BackgroundLoad(ABC):
+    """Clients, each in a thread of its own, from entering to leaving; a context manager."""
 
-    *reconnect*: a new connection for every request instead. A connection that is closed between two requests is
-    opened again, as any client does; everything else that is no answer with status 200 counts as a failure.
-    """
-
-    def __init__(self, port: int, path: str = "/", *, clients: int = 4, reconnect: bool = False) -> None:
+    def __init__(self, clients: int) -> None:
         self.failures: list[str] = []
         self.answered = 0
-        self.slowest = 0.0
-        """Seconds that the slowest answer took."""
-        self._port = port
-        self._path = path
-        self._reconnect = reconnect
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
@@ -46,6 +38,26 @@ class Load:
         """Wait until *count* more requests were answered."""
         wanted = self.answered + count
         eventually(lambda: self.answered >= wanted, what=f"{count} more answers; failures: {self.failures[:3]}")
+
+    @abstractmethod
+    def _run(self) -> None:
+        """One client, until it is over."""
+
+
+class Load(BackgroundLoad):
+    """Clients that send GET requests one after the other, each on a connection it keeps.
+
+    *reconnect*: a new connection for every request instead. A connection that is closed between two requests is
+    opened again, as any client does; everything else that is no answer with status 200 counts as a failure.
+    """
+
+    def __init__(self, port: int, path: str = "/", *, clients: int = 4, reconnect: bool = False) -> None:
+        super().__init__(clients)
+        self.slowest = 0.0
+        """Seconds that the slowest answer took."""
+        self._port = port
+        self._path = path
+        self._reconnect = reconnect
 
     def _run(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
