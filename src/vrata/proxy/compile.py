@@ -36,7 +36,7 @@ from vrata.proxy.destinations import DestinationFactory, limit_of
 from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
 from vrata.proxy.meters import ListenerMeters, route_key
-from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key
+from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key, middleware_keys
 from vrata.proxy.plan import Action, Plan, PlannedRoute
 from vrata.proxy.reading import Read, SnapshotReading
 from vrata.proxy.routing.entities import match_conditions
@@ -136,6 +136,7 @@ class _Compilation:
         self._entities: dict[str, DestinationEntity] = {}
         self._metered: dict[ListenerKey, ListenerEntity] = {}
         self._route_keys: set[str] = set()
+        self._middleware_keys = middleware_keys(document["snapshot"])
         self._builder = RouteTableBuilder[PlannedRoute](self._expression)
         self._table: RouteTable[PlannedRoute] | None = None
 
@@ -164,6 +165,7 @@ class _Compilation:
                 frozenset(self._route_keys),
                 frozenset(self._destinations),
                 frozenset(self._factory.endpoints),
+                middlewares=self._middleware_keys,
             ),
             tuple(self._problems),
         )

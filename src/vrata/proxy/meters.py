@@ -9,6 +9,7 @@ The same classes hold the totals over all workers in the supervisor.
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections.abc import Set as AbstractSet
 
@@ -44,6 +45,20 @@ def route_labels(key: str) -> tuple[str, str]:
     """Return name and group of the route with *key*."""
     name, _, group = key.partition("\0")
     return name, group
+
+
+def middleware_key(name: str, kind: str) -> str:
+    """Return what identifies a middleware of the type *kind*, in one text for the reason that :func:`route_key` gives.
+
+    Made when the plan is made, once for each middleware.
+    """
+    return sys.intern(f"{kind}\0{name}")
+
+
+def middleware_labels(key: str) -> tuple[str, str]:
+    """Return name and type of the middleware with *key*."""
+    kind, _, name = key.partition("\0")
+    return name, kind
 
 
 class ResponseMeter(Histogram):
@@ -224,6 +239,51 @@ class MirrorMeter:
         self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
+class MiddlewareMeter(Histogram):
+    """The runs of one middleware: how long its own work took, in seconds, and how they came out."""
+
+    __slots__ = ("dropped_entries", "errors", "passes", "rejections")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        super().__init__(bounds)
+        self.passes = 0
+        """Runs after which the request went on."""
+        self.rejections: dict[int, int] = {}
+        """Runs that answered the request, by status."""
+        self.errors = 0
+        """Times that the middleware itself failed, whatever became of the request."""
+        self.dropped_entries = 0
+        """Entries of an access log that were not written."""
+
+    def __repr__(self) -> str:
+        return f"<MiddlewareMeter {self.passes} passed, rejected {self.rejections}>"
+
+    @property
+    def is_zero(self) -> bool:
+        """True when there is nothing to tell."""
+        return not (self.passes or self.rejections or self.errors or self.dropped_entries)
+
+    def passed(self, seconds: float) -> None:
+        """A request goes on; the work on it took *seconds*."""
+        self.passes += 1
+        # What follows is observe(), spelled out to save a call.
+        self.counts[0 if seconds <= self.lowest else bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+    def rejected(self, status: int, seconds: float) -> None:
+        """A request was answered with *status*; the work on it took *seconds*."""
+        self.rejections[status] = self.rejections.get(status, 0) + 1
+        self.observe(seconds)
+
+    def failed(self) -> None:
+        """The middleware itself failed. What became of the request is told beside this."""
+        self.errors += 1
+
+    def dropped(self, count: int = 1) -> None:
+        """*count* entries of an access log are lost."""
+        self.dropped_entries += count
+
+
 class ListenerMeters:
     """Everything that is counted of one listener's traffic."""
 
@@ -238,6 +298,7 @@ class ListenerMeters:
         "errors",
         "listener_id",
         "metrics",
+        "middlewares",
         "mirrors",
         "path",
         "routes",
@@ -261,6 +322,8 @@ class ListenerMeters:
         """By the destination's ID and ``host:port``."""
         self.mirrors: dict[tuple[str, str], MirrorMeter] = {}
         """By :func:`route_key` and the mirror's destination."""
+        self.middlewares: dict[str, MiddlewareMeter] = {}
+        """By :func:`middleware_key`."""
         self.errors: dict[str, int] = {}
         """Requests that the proxy itself failed, by the error's name."""
         self.accepted = 0
@@ -298,6 +361,13 @@ class ListenerMeters:
         meter = self._upstream(destination_id, endpoint)
         if meter is not None:
             meter.began()
+        return meter
+
+    def middleware(self, key: str) -> MiddlewareMeter | None:
+        """Return what counts the runs of the middleware with *key*; None when middlewares are not counted."""
+        meter = self.middlewares.get(key)
+        if meter is None and self.metrics.collect.middleware:
+            return self.with_middleware(key)
         return meter
 
     def mirrored(self, key: str, destination_id: str) -> MirrorMeter | None:
@@ -359,6 +429,13 @@ class ListenerMeters:
             meter = self.mirrors[key, destination_id] = MirrorMeter()
         return meter
 
+    def with_middleware(self, key: str) -> MiddlewareMeter:
+        """Return the meter of a middleware, a new one if there is none."""
+        meter = self.middlewares.get(key)
+        if meter is None:
+            meter = self.middlewares[key] = MiddlewareMeter(self.bounds)
+        return meter
+
     # -- for each snapshot --------------------------------------------------------------------------------------------
 
     def configure(self, metrics: Metrics) -> None:
@@ -377,11 +454,17 @@ class ListenerMeters:
             self.destinations.clear()
         if not collect.endpoint or collect.destination != before.destination:
             self.endpoints.clear()  # each counts for its destination as well, or for none
+        if not collect.middleware:
+            self.middlewares.clear()
         if not collect.listener:
             self.errors.clear()
 
     def keep_only(
-        self, routes: AbstractSet[str], destinations: AbstractSet[str], endpoints: AbstractSet[tuple[str, str]]
+        self,
+        routes: AbstractSet[str],
+        destinations: AbstractSet[str],
+        endpoints: AbstractSet[tuple[str, str]],
+        middlewares: AbstractSet[str],
     ) -> None:
         """Forget what the plan that is now in force does not name."""
         for key in self.routes.keys() - routes:
@@ -394,6 +477,8 @@ class ListenerMeters:
         for key, destination_id in list(self.mirrors):
             if key not in routes or destination_id not in destinations:
                 del self.mirrors[key, destination_id]
+        for key in self.middlewares.keys() - middlewares:
+            del self.middlewares[key]
 
     def _reset_durations(self, bounds: tuple[float, ...]) -> None:
         self.bounds = bounds
@@ -401,3 +486,5 @@ class ListenerMeters:
             route.reset_durations(bounds)
         for destination in (*self.destinations.values(), *self.endpoints.values()):
             destination.responses.reset(bounds)
+        for middleware in self.middlewares.values():
+            middleware.reset(bounds)

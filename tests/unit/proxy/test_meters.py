@@ -9,7 +9,16 @@ import pytest
 
 from vrata.model import Listener
 from vrata.model.listener import Metrics
-from vrata.proxy.meters import OTHER_METHOD, UNMATCHED, ListenerMeters, ResponseMeter, RouteMeter
+from vrata.proxy.meters import (
+    OTHER_METHOD,
+    UNMATCHED,
+    ListenerMeters,
+    MiddlewareMeter,
+    ResponseMeter,
+    RouteMeter,
+    middleware_key,
+    middleware_labels,
+)
 
 
 def wanted(*, buckets: tuple[float, ...] = (1.0,), **collect: bool) -> Metrics:
@@ -53,7 +62,7 @@ def test_methods_that_a_client_invents_share_one_meter(method: bytes) -> None:
 def test_the_same_meter_serves_every_plan() -> None:
     meters = ListenerMeters("l", "a:1", wanted())
     first = meters.matched("r\0", 3)
-    meters.keep_only({"r\0"}, frozenset(), frozenset())
+    meters.keep_only({"r\0"}, frozenset(), frozenset(), frozenset())
     assert meters.matched("r\0", 4) is first
     assert first is not None
     assert (first.in_flight, first.request_bytes) == (2, 7)
@@ -65,10 +74,53 @@ def test_what_no_plan_names_is_dropped_except_what_matched_nothing() -> None:
         meters.matched(key, 0)
     for destination, endpoint in (("d", "e:1"), ("d", "e:2"), ("x", "e:1")):
         meters.forwarded(destination, endpoint)
-    meters.keep_only({"s\0"}, {"d"}, {("d", "e:2")})
+    cors, headers = middleware_key("a", "cors"), middleware_key("a", "headers")
+    for key in (cors, headers):
+        meters.middleware(key)
+    meters.keep_only({"s\0"}, {"d"}, {("d", "e:2")}, {headers})
+    assert {*meters.middlewares} == {headers}
     assert {*meters.routes} == {"s\0", UNMATCHED}
     assert {*meters.destinations} == {"d"}
     assert {*meters.endpoints} == {("d", "e:2")}
+
+
+def test_a_middleware_counts_how_its_runs_came_out() -> None:
+    meter = MiddlewareMeter((0.1, 1.0))
+    assert meter.is_zero
+    meter.passed(0.1)
+    meter.passed(0.5)
+    meter.rejected(403, 0.5)
+    meter.rejected(403, 7.0)
+    meter.rejected(429, 0.0)
+    meter.failed()
+    meter.dropped()
+    meter.dropped(3)
+    assert (meter.passes, meter.rejections, meter.errors, meter.dropped_entries) == (2, {403: 2, 429: 1}, 1, 4)
+    assert meter.counts == [2, 2, 1]
+    assert meter.sum == pytest.approx(8.1)
+
+
+@pytest.mark.parametrize("tell", [MiddlewareMeter.failed, MiddlewareMeter.dropped])
+def test_a_mishap_alone_is_not_nothing(tell: Any) -> None:
+    meter = MiddlewareMeter(())
+    tell(meter)
+    assert not meter.is_zero
+
+
+def test_middlewares_are_counted_only_where_somebody_wants_to_know() -> None:
+    key = middleware_key("m", "cors")
+    assert ListenerMeters("l", "a:1", wanted(middleware=False)).middleware(key) is None
+    meters = ListenerMeters("l", "a:1", wanted())
+    meter = meters.middleware(key)
+    assert meter is not None
+    assert meters.middleware(key) is meter
+    meters.configure(wanted(middleware=False))
+    assert meters.middleware(key) is None
+
+
+@pytest.mark.parametrize("name", ["m", "", "a\0b"])
+def test_the_key_of_a_middleware_tells_its_labels(name: str) -> None:
+    assert middleware_labels(middleware_key(name, "rateLimit")) == (name, "rateLimit")
 
 
 CHOICES = [*product([True, False], repeat=2)]
@@ -140,7 +192,11 @@ def test_other_buckets_reach_every_histogram() -> None:
     assert upstream is not None
     route.ended(b"GET", 200, 0.5)
     upstream.ended(200, 0.5)
+    middleware = meters.middleware(middleware_key("m", "cors"))
+    assert middleware is not None
+    middleware.passed(0.5)
     meters.configure(wanted(endpoint=True, buckets=(5.0, 6.0)))
+    assert (middleware.counts, middleware.sum, middleware.passes) == ([0, 0, 0], 0.0, 1)
     histograms = [route.methods[b"GET"], meters.destinations["d"].responses, meters.endpoints["d", "e:1"].responses]
     assert [(found.counts, found.sum, found.statuses) for found in histograms] == [([0, 0, 0], 0.0, {200: 1})] * 3
     route.in_flight += 1

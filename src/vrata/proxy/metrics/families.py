@@ -1,6 +1,5 @@
 """The metric families of a listener: names, types, labels, and where their samples come from.
 
-Families of what this build does not do (middlewares) are not here: a zero would say that nothing of it happened.
 ``docs/guide/metrics.md`` has the same table.
 """
 
@@ -12,13 +11,14 @@ from typing import Final
 
 from vrata.observability.exposition import Family
 from vrata.proxy.endpoint_status import DestinationStatus
-from vrata.proxy.meters import ResponseMeter, route_labels
+from vrata.proxy.meters import ResponseMeter, middleware_labels, route_labels
 from vrata.proxy.metrics import standing_families
 from vrata.proxy.metrics.totals import ListenerTotals
 
 _ROUTE: Final = ("route", "group")
 _DESTINATION: Final = ("destination",)
 _ENDPOINT: Final = ("destination", "endpoint")
+_MIDDLEWARE: Final = ("middleware", "type")
 _LISTENER: Final = ("listener", "address")
 _STATUS: Final = ("status_code", "status_class")
 
@@ -92,6 +92,33 @@ ENDPOINT_CONSECUTIVE_5XX: Final = Family(
     _ENDPOINT,
     "Last requests in a row that ended with 5xx.",
 )
+MIDDLEWARE_DURATION: Final = Family(
+    "vrata_middleware_duration_seconds",
+    "histogram",
+    _MIDDLEWARE,
+    "Time that a middleware's own work on a request took, what it waited for included.",
+)
+MIDDLEWARE_PASSED: Final = Family(
+    "vrata_middleware_passed_total", "counter", _MIDDLEWARE, "Requests that went on after a middleware."
+)
+MIDDLEWARE_REJECTIONS: Final = Family(
+    "vrata_middleware_rejections_total",
+    "counter",
+    (*_MIDDLEWARE, "status_code"),
+    "Requests that a middleware answered.",
+)
+MIDDLEWARE_ERRORS: Final = Family(
+    "vrata_middleware_errors_total",
+    "counter",
+    _MIDDLEWARE,
+    "Times that a middleware itself failed, whatever became of the request.",
+)
+ACCESS_LOG_DROPPED: Final = Family(
+    "vrata_access_log_dropped_entries_total",
+    "counter",
+    ("middleware",),
+    "Entries that an access log lost, since its disk was too slow or full.",
+)
 CONNECTIONS: Final = Family(
     "vrata_listener_connections_total", "counter", _LISTENER, "Connections accepted from clients."
 )
@@ -138,6 +165,11 @@ def samples(
     yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals, destinations if collect.endpoint else ())
     if collect.endpoint:
         yield from standing_families.of_endpoints(destinations)
+    yield MIDDLEWARE_DURATION, _middleware_durations(totals)
+    yield MIDDLEWARE_PASSED, _middleware_passed(totals)
+    yield MIDDLEWARE_REJECTIONS, _middleware_rejections(totals)
+    yield MIDDLEWARE_ERRORS, _middleware_errors(totals)
+    yield ACCESS_LOG_DROPPED, _access_log_dropped(totals)
     if collect.listener:
         yield from _listener(totals)
 
@@ -234,6 +266,34 @@ def _endpoint_failures(totals: ListenerTotals, destinations: Sequence[Destinatio
         yield ENDPOINT_CONSECUTIVE_5XX.sample(key, count)
 
 
+def _middleware_durations(totals: ListenerTotals) -> Iterator[str]:
+    for key, middleware in sorted(totals.meters.middlewares.items()):
+        yield MIDDLEWARE_DURATION.histogram(middleware_labels(key), middleware)
+
+
+def _middleware_passed(totals: ListenerTotals) -> Iterator[str]:
+    for key, middleware in sorted(totals.meters.middlewares.items()):
+        yield MIDDLEWARE_PASSED.sample(middleware_labels(key), middleware.passes)
+
+
+def _middleware_rejections(totals: ListenerTotals) -> Iterator[str]:
+    for key, middleware in sorted(totals.meters.middlewares.items()):
+        for status, count in sorted(middleware.rejections.items()):
+            yield MIDDLEWARE_REJECTIONS.sample((*middleware_labels(key), str(status)), count)
+
+
+def _middleware_errors(totals: ListenerTotals) -> Iterator[str]:
+    for key, middleware in sorted(totals.meters.middlewares.items()):
+        yield MIDDLEWARE_ERRORS.sample(middleware_labels(key), middleware.errors)
+
+
+def _access_log_dropped(totals: ListenerTotals) -> Iterator[str]:
+    for key, middleware in sorted(totals.meters.middlewares.items()):
+        name, kind = middleware_labels(key)
+        if kind == "accessLog":
+            yield ACCESS_LOG_DROPPED.sample((name,), middleware.dropped_entries)
+
+
 def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
     meters = totals.meters
     labels = (totals.name, meters.address)
@@ -269,6 +329,11 @@ FAMILIES: Final = (
     ENDPOINT_DURATION,
     ENDPOINT_CONSECUTIVE_5XX,
     *standing_families.ENDPOINT_FAMILIES,
+    MIDDLEWARE_DURATION,
+    MIDDLEWARE_PASSED,
+    MIDDLEWARE_REJECTIONS,
+    MIDDLEWARE_ERRORS,
+    ACCESS_LOG_DROPPED,
     CONNECTIONS,
     ACTIVE_CONNECTIONS,
     TLS_HANDSHAKE_ERRORS,

@@ -15,6 +15,7 @@ from vrata.proxy.meters import (
     DestinationMeter,
     EndpointMeter,
     ListenerMeters,
+    MiddlewareMeter,
     MirrorMeter,
     ResponseMeter,
     RouteMeter,
@@ -27,6 +28,7 @@ ROUTE: Final = "route"
 DESTINATION: Final = "destination"
 ENDPOINT: Final = "endpoint"
 MIRROR: Final = "mirror"
+MIDDLEWARE: Final = "middleware"
 
 Line: TypeAlias = tuple[bytes, bool]
 """A line, and whether it has any increments."""
@@ -64,6 +66,8 @@ def take(meters: ListenerMeters) -> Iterator[Line]:
         yield from _endpoint(destination_id, identifier, endpoint)
     for (key, destination_id), mirror in list(meters.mirrors.items()):
         yield from _mirror(key, destination_id, mirror)
+    for key, middleware in list(meters.middlewares.items()):
+        yield from _middleware(key, middleware)
 
 
 def _route(key: str, route: RouteMeter) -> Iterator[Line]:
@@ -98,6 +102,24 @@ def _mirror(key: str, destination_id: str, mirror: MirrorMeter) -> Iterator[Line
         mirror.sent = 0
         mirror.skipped = {}
         yield line, True
+
+
+def _middleware(key: str, middleware: MiddlewareMeter) -> Iterator[Line]:
+    if not middleware.is_zero:
+        yield (
+            _line(
+                MIDDLEWARE,
+                key,
+                middleware.passes,
+                middleware.rejections,
+                middleware.errors,
+                middleware.dropped_entries,
+                *middleware.take(),
+            ),
+            True,
+        )
+        middleware.passes = middleware.errors = middleware.dropped_entries = 0
+        middleware.rejections = {}
 
 
 def _responses(responses: ResponseMeter) -> tuple[dict[int, int], list[int], float]:

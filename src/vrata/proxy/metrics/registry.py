@@ -41,7 +41,7 @@ class MetricsRegistry:
             metrics = scope.listeners[key].metrics
             assert metrics is not None
             meters.configure(metrics)
-            meters.keep_only(scope.routes, scope.destinations, scope.endpoints)
+            meters.keep_only(scope.routes, scope.destinations, scope.endpoints, scope.middlewares)
 
     def take(self) -> Iterator[Line]:
         """Give, bit by bit, what was counted since the last time."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from vrata.model.destination import Destination
 from vrata.model.listener import Listener
-from vrata.proxy.meters import route_key
+from vrata.proxy.meters import middleware_key, route_key
 
 ListenerKey: TypeAlias = tuple[str, str]
 """ID and address: a listener on another address is another one, and counts anew."""
@@ -32,6 +32,8 @@ class MetricsScope:
     """By the destination's ID and ``host:port``; of those that are listed."""
     discovering: frozenset[str] = frozenset()
     """Destinations that have other endpoints as well, found at run time."""
+    middlewares: frozenset[str] = frozenset()
+    """By :func:`~vrata.proxy.meters.middleware_key`."""
 
     @classmethod
     def empty(cls) -> MetricsScope:
@@ -55,7 +57,9 @@ class MetricsScope:
                     discovering.add(destination.id)
         destination_ids = frozenset(document["id"] for document in _objects(entities, "destinations"))
         routes = frozenset(_routes(entities))
-        return cls(metered, routes, destination_ids, frozenset(endpoints), frozenset(discovering))
+        return cls(
+            metered, routes, destination_ids, frozenset(endpoints), frozenset(discovering), middleware_keys(entities)
+        )
 
     def united_with(self, other: MetricsScope) -> MetricsScope:
         """Return the scope of both; a listener of both is as *other* has it."""
@@ -65,14 +69,25 @@ class MetricsScope:
             self.destinations | other.destinations,
             self.endpoints | other.endpoints,
             self.discovering | other.discovering,
+            self.middlewares | other.middlewares,
         )
+
+
+def middleware_keys(entities: Mapping[str, Any]) -> frozenset[str]:
+    """Return what the middlewares among the *entities* of a snapshot document are counted under."""
+    return frozenset(
+        middleware_key(document["name"], document["type"])
+        for document in _objects(entities, "middlewares")
+        if isinstance(document.get("type"), str)
+    )
 
 
 def _objects(entities: Mapping[str, Any], collection: str) -> list[dict[str, Any]]:
     """The documents of *collection* that have an ID and a name."""
+    documents = entities.get(collection)
     return [
         document
-        for document in entities[collection]
+        for document in (documents if isinstance(documents, list) else ())
         if isinstance(document, dict) and isinstance(document.get("id"), str) and isinstance(document.get("name"), str)
     ]
 

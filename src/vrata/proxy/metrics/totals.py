@@ -91,7 +91,7 @@ class Totals:
         for key, totals in self._listeners.items():
             totals.configure(scope.listeners[key])
             found = {key for key in totals.meters.endpoints if key[0] in scope.discovering}
-            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints | found)
+            totals.meters.keep_only(scope.routes, scope.destinations, scope.endpoints | found, scope.middlewares)
 
     def keep_discovered(self, endpoints: AbstractSet[tuple[str, str]]) -> None:
         """Of the endpoints that were found at run time there are these: drop the series of others."""
@@ -226,6 +226,28 @@ class _Reader:
             for reason, count in skipped.items():
                 mirror.skip(reason, count)
 
+    def read_middleware(
+        self,
+        meters: ListenerMeters,
+        key: str,
+        passes: int,
+        rejections: dict[str, int],
+        errors: int,
+        dropped_entries: int,
+        counts: list[int],
+        seconds: float,
+    ) -> None:
+        if key in self._scope.middlewares:
+            middleware = meters.with_middleware(key)
+            middleware.passes += passes
+            middleware.errors += errors
+            middleware.dropped_entries += dropped_entries
+            for text, count in rejections.items():
+                status = int(text)
+                middleware.rejections[status] = middleware.rejections.get(status, 0) + count
+            if self._with_durations:
+                middleware.add(counts, seconds)
+
     def _add(self, responses: ResponseMeter, statuses: dict[str, int], counts: list[int], seconds: float) -> None:
         responses.add_statuses({int(status): count for status, count in statuses.items()})
         if self._with_durations:
@@ -237,6 +259,7 @@ _READERS: Final[dict[str, Callable[..., None]]] = {
     handover.DESTINATION: _Reader.read_destination,
     handover.ENDPOINT: _Reader.read_endpoint,
     handover.MIRROR: _Reader.read_mirror,
+    handover.MIDDLEWARE: _Reader.read_middleware,
 }
 
 
@@ -250,5 +273,6 @@ def _collected(listener: Listener) -> list[str]:
         handover.MIRROR: collect.route,
         handover.DESTINATION: collect.destination,
         handover.ENDPOINT: collect.endpoint,
+        handover.MIDDLEWARE: collect.middleware,
     }
     return [dimension for dimension, is_collected in collected.items() if is_collected]

@@ -9,14 +9,15 @@ from tests.support.exposition import Scraped
 from vrata.model import Listener
 from vrata.observability import exposition
 from vrata.proxy.endpoint_status import DestinationStatus
-from vrata.proxy.meters import ListenerMeters, route_key
+from vrata.proxy.meters import ListenerMeters, middleware_key, route_key
 from vrata.proxy.metrics import families
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.metrics.scope import MetricsScope, listener_key
 from vrata.proxy.metrics.totals import Totals
 
 A, B = route_key("a", ""), route_key("b", "group")
-EVERYTHING = {"route": True, "destination": True, "endpoint": True, "listener": True}
+CORS, LOG = middleware_key("m", "cors"), middleware_key("log", "accessLog")
+EVERYTHING = {"route": True, "destination": True, "endpoint": True, "middleware": True, "listener": True}
 KEY = ("l", "0.0.0.0:80")
 
 
@@ -30,10 +31,17 @@ def scope(
     routes: Iterable[str] = (A, B),
     destinations: Iterable[str] = ("d",),
     endpoints: Iterable[tuple[str, str]] = (("d", "e:1"),),
+    middlewares: Iterable[str] = (CORS, LOG),
 ) -> MetricsScope:
     found = listeners or (listener(),)
     keyed = {listener_key(each): each for each in found}
-    return MetricsScope(keyed, frozenset(routes), frozenset(destinations), frozenset(endpoints))
+    return MetricsScope(
+        keyed,
+        frozenset(routes),
+        frozenset(destinations),
+        frozenset(endpoints),
+        middlewares=frozenset(middlewares),
+    )
 
 
 class Worker:

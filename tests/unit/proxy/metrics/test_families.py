@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, A, Worker, listener, scope, shown
+from tests.unit.proxy.metrics.counting import CORS, EVERYTHING, KEY, LOG, A, Worker, listener, scope, shown
 from vrata.proxy.endpoint_status import (
     BreakerState,
     BreakerStatus,
@@ -42,6 +42,10 @@ def test_each_is_shown_when_there_is_something_to_show() -> None:
     assert mirrored is not None
     mirrored.sent += 1
     mirrored.skip("incomplete")
+    for key in (CORS, LOG):
+        middleware = worker.meters[KEY].middleware(key)
+        assert middleware is not None
+        middleware.rejected(403, 0.1)
     totals.add(worker, worker.hand_over())
     status = DestinationStatus("d", (EndpointStatus("e:1"),), breaker=BreakerStatus(), has_outlier_detection=True)
     heads = re.findall(r"^# TYPE (\w+) (\w+)$", shown(totals, destinations=[status]).text, re.MULTILINE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.in_process_proxy import InProcessProxy, snapshot_document
-from vrata.proxy.meters import route_key, route_labels
+from vrata.proxy.meters import middleware_labels, route_key, route_labels
 from vrata.proxy.metrics.scope import MetricsScope
 from vrata.proxy.supervisor.document import SnapshotDocument
 
@@ -39,6 +39,10 @@ ENTITIES: dict[str, list[Any]] = {
             "endpoints": [{"host": "::1", "port": 3}, {"host": "c", "port": 4}],
         },
     ],
+    "middlewares": [
+        {"id": "m1", "name": "m", "type": "headers", "headers": {}},
+        {"id": "m2", "name": "m", "type": "cors", "cors": {}},
+    ],
 }
 
 
@@ -59,6 +63,7 @@ def test_everything_a_snapshot_names() -> None:
     }
     assert scope.destinations == {"d1", "d2"}
     assert scope.endpoints == {("d1", "a:1"), ("d2", "[::1]:3"), ("d2", "c:4")}
+    assert {middleware_labels(key) for key in scope.middlewares} == {("m", "headers"), ("m", "cors")}
 
 
 def test_a_worker_comes_to_the_same() -> None:
@@ -75,18 +80,20 @@ def test_a_worker_comes_to_the_same() -> None:
     assert scope.routes == expected.routes
     assert scope.destinations == expected.destinations
     assert scope.endpoints == expected.endpoints
+    assert scope.middlewares == expected.middlewares
 
 
 def test_nothing_is_read_when_nobody_wants_metrics() -> None:
     assert of_document(listeners=ENTITIES["listeners"][1:]) == MetricsScope.empty()
 
 
-@pytest.mark.parametrize("collection", ["routes", "groups", "destinations"])
+@pytest.mark.parametrize("collection", ["routes", "groups", "destinations", "middlewares"])
 @pytest.mark.parametrize("broken", [None, 1, [], {}, {"id": 1, "name": "x"}, {"id": "x"}, {"id": "x", "name": "x"}])
 def test_what_cannot_be_understood_is_left_out(collection: str, broken: Any) -> None:
     scope = of_document(**{collection: [*ENTITIES[collection], broken]})
     assert of_document().routes <= scope.routes
     assert of_document().endpoints == scope.endpoints
+    assert of_document().middlewares == scope.middlewares
 
 
 @pytest.mark.parametrize("route_ids", [None, "r1", {"r1": 1}, [1, None, ["r1"]]])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.proxy.metrics.counting import EVERYTHING, KEY, A, B, Worker, listener, scope, shown
+from tests.unit.proxy.metrics.counting import CORS, EVERYTHING, KEY, LOG, A, B, Worker, listener, scope, shown
 from vrata.proxy.meters import UNMATCHED, route_key
 from vrata.proxy.metrics.totals import Totals
 
@@ -38,6 +38,47 @@ def test_the_sum_of_two_workers() -> None:
     assert scraped("vrata_route_retries_total", route="b", group="group", attempt="1") == 1
     assert scraped("vrata_destination_requests_total", destination="d") == 4
     assert scraped("vrata_endpoint_requests_total", endpoint="e:1") == 6
+
+
+def test_runs_of_middlewares_are_summed() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    workers = Worker(wanted), Worker(wanted)
+    for worker in workers:
+        cors, log = worker.meters[KEY].middleware(CORS), worker.meters[KEY].middleware(LOG)
+        assert cors is not None
+        assert log is not None
+        cors.passed(0.001)
+        cors.rejected(403, 0.02)
+        cors.failed()
+        log.dropped(2)
+        for _ in range(2):  # the second one has nothing new
+            totals.add(worker, worker.hand_over())
+    scraped = shown(totals)
+    labels = {"middleware": "m", "type": "cors"}
+    assert scraped("vrata_middleware_passed_total", **labels) == 2
+    assert scraped("vrata_middleware_rejections_total", **labels, status_code="403") == 2
+    assert scraped("vrata_middleware_errors_total", **labels) == 2
+    assert scraped("vrata_middleware_duration_seconds_bucket", **labels, le="0.005") == 2
+    assert scraped("vrata_middleware_duration_seconds_count", **labels) == 4
+    assert scraped("vrata_middleware_duration_seconds_sum", **labels) == pytest.approx(0.042)
+    assert scraped("vrata_middleware_passed_total", middleware="log", type="accessLog") == 0
+    assert scraped.all("vrata_access_log_dropped_entries_total") == [4]
+
+
+def test_a_middleware_that_is_gone_has_no_series() -> None:
+    before, after = scope(), scope(middlewares=[LOG])
+    totals, old = Totals(), Worker(before)
+    totals.adopt(before)
+    for _ in range(2):
+        cors = old.meters[KEY].middleware(CORS)
+        assert cors is not None
+        cors.passed(0.001)
+        totals.add(old, old.hand_over())
+        totals.adopt(after)
+    assert shown(totals).values("middleware") == set()
+    old.serve(after)
+    assert [*old.meters[KEY].middlewares] == []
 
 
 def test_nothing_is_counted_twice() -> None:
@@ -201,12 +242,14 @@ def test_a_dimension_that_is_about_to_be_switched_on_counts_at_once(dimension: s
     totals.expect(after)
     new.request(to="d")
     new.meters[KEY].accepted = 1
+    new.meters[KEY].with_middleware(CORS).passed(0.001)
     totals.add(new, new.hand_over())
     totals.adopt(after)
     counters = {
         "route": "vrata_route_requests_total",
         "destination": "vrata_destination_requests_total",
         "endpoint": "vrata_endpoint_requests_total",
+        "middleware": "vrata_middleware_passed_total",
         "listener": "vrata_listener_connections_total",
     }
     assert shown(totals)(counters[dimension]) == 1
