@@ -40,6 +40,15 @@ class Scraped:
         """Every value of *label*, in whatever metric."""
         return {value for _, pairs in self.samples for found, value in pairs if found == label}
 
+    def exemplars(self, name: str) -> dict[str, tuple[str, float, float]]:
+        """Of the buckets of *name*, by their limit: the trace, the seconds and the time (since 1970) of an example."""
+        return {
+            sample.labels["le"]: (exemplar.labels["trace_id"], exemplar.value, float(exemplar.timestamp or 0.0))
+            for family in self.families
+            for sample in family.samples
+            if sample.name == f"{name}_bucket" and (exemplar := sample.exemplar) is not None
+        }
+
     def counters(self) -> dict[tuple[str, Labels], float]:
         """What must never fall: counters, and the counts and sums of histograms."""
         growing = ("_total", "_count", "_sum", "_bucket")

@@ -29,12 +29,14 @@ class InProcessMetrics(ExpositionSource):
         self._totals.add("the worker", content)
         totals = self._totals.listener(key)
         assert totals is not None
-        return "".join(exposition.lines(families.samples(totals), openmetrics=openmetrics)).encode()
+        samples = families.samples(totals, exemplars=openmetrics)
+        return "".join(exposition.lines(samples, openmetrics=openmetrics)).encode()
 
-    async def scrape(self) -> Scraped:
+    async def scrape(self, *, openmetrics: bool = False) -> Scraped:
         """Scrape the first listener, on a connection kept for that."""
         if self._client is None:
             self._client = await self._proxy.connect()
-        response = await self._client.exchange("GET /metrics")
+        wanted = ("Accept: application/openmetrics-text; version=1.0.0",) if openmetrics else ()
+        response = await self._client.exchange("GET /metrics", *wanted)
         assert response.status == 200, response
-        return Scraped(response.body.decode())
+        return Scraped(response.body.decode(), openmetrics=openmetrics)

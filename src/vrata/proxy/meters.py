@@ -15,6 +15,7 @@ from collections.abc import Set as AbstractSet
 
 from vrata.model.listener import Metrics
 from vrata.observability.metrics import Histogram
+from vrata.proxy.response_meter import ResponseMeter
 
 UNMATCHED = "\0"
 """The :func:`route_key` of requests that no route took."""
@@ -61,56 +62,6 @@ def middleware_labels(key: str) -> tuple[str, str]:
     return name, kind
 
 
-class ResponseMeter(Histogram):
-    """Responses: how long they took, in seconds, and how many had which status."""
-
-    __slots__ = ("_ok", "_others")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        super().__init__(bounds)
-        # Most have status 200: it is kept apart, since a dictionary would cost as much as all the rest.
-        self._ok = 0
-        self._others: dict[int, int] = {}
-
-    def __repr__(self) -> str:
-        return f"<ResponseMeter {self.statuses}>"
-
-    @property
-    def statuses(self) -> dict[int, int]:
-        """How many responses there were of each status."""
-        return {200: self._ok, **self._others} if self._ok else dict(self._others)
-
-    @property
-    def is_zero(self) -> bool:
-        """True when there were none."""
-        return not self._ok and not self._others
-
-    def record(self, status: int, seconds: float) -> None:
-        """Count one response."""
-        if status == 200:
-            self._ok += 1
-        else:
-            self._others[status] = self._others.get(status, 0) + 1
-        # What follows is observe(), spelled out to save a call.
-        self.counts[0 if seconds <= self.lowest else bisect_left(self.bounds, seconds)] += 1
-        self.sum += seconds
-
-    def add_statuses(self, statuses: dict[int, int]) -> None:
-        """Add what :meth:`take_statuses` returned of another one."""
-        for status, count in statuses.items():
-            if status == 200:
-                self._ok += count
-            else:
-                self._others[status] = self._others.get(status, 0) + count
-
-    def take_statuses(self) -> dict[int, int]:
-        """Return the counts by status, and begin again at zero."""
-        statuses = self.statuses
-        self._ok = 0
-        self._others = {}
-        return statuses
-
-
 class RouteMeter:
     """The requests of one route."""
 
@@ -139,6 +90,10 @@ class RouteMeter:
             if responses is None:
                 responses = self.with_method(method)
             responses.record(status, seconds)
+
+    def exemplify(self, method: bytes, seconds: float, trace_id: str, at: float) -> None:
+        """A request that ended after *seconds* was in the trace *trace_id*; *at* is now, in seconds since 1970."""
+        self.with_method(method).exemplify(seconds, trace_id, at)
 
     def retried(self, number: int) -> None:
         """A request is sent again, for the time *number*, counted from 1."""
@@ -187,6 +142,10 @@ class DestinationMeter:
         if status:
             self.responses.record(status, seconds)
 
+    def exemplify(self, seconds: float, trace_id: str, at: float) -> None:
+        """A request that ended after *seconds* was in the trace *trace_id*; *at* is now, in seconds since 1970."""
+        self.responses.exemplify(seconds, trace_id, at)
+
 
 class EndpointMeter(DestinationMeter):
     """The requests forwarded to one endpoint; counts for its destination as well."""
@@ -219,6 +178,12 @@ class EndpointMeter(DestinationMeter):
             self.failures = self.failures + 1 if status >= 500 else 0
         if self.destination is not None:
             self.destination.ended(status, seconds)
+
+    def exemplify(self, seconds: float, trace_id: str, at: float) -> None:
+        """As above, and of its destination too."""
+        self.responses.exemplify(seconds, trace_id, at)
+        if self.destination is not None:
+            self.destination.exemplify(seconds, trace_id, at)
 
 
 class MirrorMeter:

@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.exposition import Scraped
-from vrata.observability.exposition import Family, escaped, lines, wants_openmetrics
+from vrata.observability.exposition import Exemplar, Family, escaped, lines, wants_openmetrics
 from vrata.observability.metrics import Histogram
 
 REQUESTS = Family("requests_total", "counter", ("route", "code"), 'Requests, by \\ "route"\nand status.')
 RUNNING = Family("running", "gauge", (), "Running.")
 SECONDS = Family("seconds", "histogram", ("route",), "Seconds.")
+BUILD = Family("build_info", "info", ("version",), "Of what it is made.")
 
 
 def observed(*values: float) -> Histogram:
@@ -28,6 +29,7 @@ def text(*, openmetrics: bool) -> str:
         (RUNNING, iter([RUNNING.sample((), 2.5)])),
         (Family("empty", "gauge", (), "Nothing."), iter([])),
         (SECONDS, iter([SECONDS.histogram(("a",), observed(0.05, 0.1, 0.5, 3.0))])),
+        (BUILD, iter([BUILD.sample(("1",), 1)])),
     ]
     return "".join(lines(families, openmetrics=openmetrics))
 
@@ -45,14 +47,28 @@ def test_a_parser_reads_what_was_written(openmetrics: bool) -> None:
         ("requests", "counter"),
         ("running", "gauge"),
         ("seconds", "histogram"),
+        ("build", "info") if openmetrics else ("build_info", "gauge"),
     ]
+    assert scraped("build_info", version="1") == 1
     assert scraped.families[0].documentation == REQUESTS.help
 
 
 def test_the_two_formats_differ_in_names_of_counters_and_in_the_end() -> None:
     plain, openmetrics = text(openmetrics=False), text(openmetrics=True)
     assert "# TYPE requests_total counter\n" in plain
-    assert openmetrics == plain.replace(" requests_total ", " requests ") + "# EOF\n"
+    heads = plain.replace(" requests_total ", " requests ").replace(" build_info gauge", " build info")
+    assert openmetrics == heads.replace("HELP build_info ", "HELP build ") + "# EOF\n"
+
+
+def test_exemplars_belong_to_their_buckets() -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    exemplars = {0: Exemplar(trace_id, 0.05, 1700000000.1234), 2: Exemplar("0" * 32, 3.0, 1.0)}
+    samples = SECONDS.histogram(("a",), observed(0.05, 3.0), exemplars)
+    scraped = Scraped("".join(lines([(SECONDS, iter([samples]))], openmetrics=True)), openmetrics=True)
+    assert scraped.exemplars("seconds") == {
+        "0.1": (trace_id, 0.05, 1700000000.123),
+        "+Inf": ("0" * 32, 3.0, 1.0),
+    }
 
 
 def test_a_family_without_samples_is_left_out() -> None:
@@ -81,6 +97,11 @@ def test_any_label_value_survives(value: str) -> None:
         ("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.2", True),
         ("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;q=0.5", False),
         ("text/plain, application/openmetrics-text", True),
+        ('application/openmetrics-text; version="1.0.0"', True),
+        ("application/openmetrics-text;version=0.0.1,text/plain;q=0.5", True),
+        ("application/openmetrics-text; version=2.0.0", False),
+        ("application/openmetrics-text; version=2.0.0, application/openmetrics-text; version=1.0.0;q=0.8", True),
+        ("text/plain;q=0.9, application/openmetrics-text;version=2.0.0, application/openmetrics-text;q=0.8", False),
         ("application/openmetrics-text;q=0", False),
         ("application/openmetrics-text;q=much", False),
         ("application/openmetrics-text;q=2", False),

@@ -14,11 +14,11 @@ from vrata.proxy.meters import (
     UNMATCHED,
     ListenerMeters,
     MiddlewareMeter,
-    ResponseMeter,
     RouteMeter,
     middleware_key,
     middleware_labels,
 )
+from vrata.proxy.response_meter import ResponseMeter
 
 
 def wanted(*, buckets: tuple[float, ...] = (1.0,), **collect: bool) -> Metrics:
@@ -176,6 +176,22 @@ def test_a_request_that_is_sent_again_counts_elsewhere_and_leaves_nothing_in_fli
         assert meters.endpoints["d", "e:1"].responses.statuses == {503: 1}
         assert meters.endpoints["d", "e:1"].failures == 1
         assert meters.endpoints["d", "e:2"].responses.statuses == {200: 1, 204: 1}
+
+
+def test_traces_are_noted_with_the_bucket_that_they_are_examples_of() -> None:
+    meters = ListenerMeters("l", "a:1", wanted(endpoint=True))
+    route, upstream = meters.matched("r\0", 0), meters.forwarded("d", "e:1")
+    assert route is not None
+    assert upstream is not None
+    for seconds, trace_id in ((0.5, "a"), (1.0, "b"), (2.0, "c")):
+        route.exemplify(b"GET", seconds, trace_id, 7.0)
+        upstream.exemplify(seconds, trace_id, 7.0)
+    noted = [route.methods[b"GET"], meters.destinations["d"].responses, meters.endpoints["d", "e:1"].responses]
+    assert [found.exemplars for found in noted] == [{0: ("b", 1.0, 7.0), 1: ("c", 2.0, 7.0)}] * 3
+    assert noted[0].take_exemplars() is not None
+    assert noted[0].take_exemplars() is None
+    meters.configure(wanted(endpoint=True, buckets=(5.0, 6.0)))
+    assert [found.exemplars for found in noted] == [None] * 3
 
 
 def test_late_retries_count_together() -> None:

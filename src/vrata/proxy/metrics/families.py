@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from vrata.observability.exposition import Family
+from vrata.observability.exposition import Exemplar, Family
 from vrata.proxy.endpoint_status import DestinationStatus
-from vrata.proxy.meters import ResponseMeter, middleware_labels, route_labels
+from vrata.proxy.meters import middleware_labels, route_labels
 from vrata.proxy.metrics import standing_families
 from vrata.proxy.metrics.totals import ListenerTotals
+from vrata.proxy.response_meter import ResponseMeter
 
 _ROUTE: Final = ("route", "group")
 _DESTINATION: Final = ("destination",)
@@ -140,15 +141,15 @@ PROXY_ERRORS: Final = Family(
 
 
 def samples(
-    totals: ListenerTotals, destinations: Sequence[DestinationStatus] = ()
+    totals: ListenerTotals, destinations: Sequence[DestinationStatus] = (), *, exemplars: bool = False
 ) -> Iterator[tuple[Family, Iterator[str]]]:
     """Give the families of a listener, each with its samples; one that is not collected has none.
 
-    *destinations* are those of the snapshot in force, as they are now.
+    *destinations* are those of the snapshot in force, as they are now. *exemplars* are for OpenMetrics only.
     """
     collect = totals.meters.metrics.collect
     yield ROUTE_REQUESTS, _route_requests(totals)
-    yield ROUTE_DURATION, _route_durations(totals)
+    yield ROUTE_DURATION, _route_durations(totals, exemplars)
     yield ROUTE_REQUEST_BYTES, _route_request_bytes(totals)
     yield ROUTE_RESPONSE_BYTES, _route_response_bytes(totals)
     yield ROUTE_IN_FLIGHT, _route_in_flight(totals)
@@ -156,12 +157,12 @@ def samples(
     yield MIRROR_REQUESTS, _mirror_requests(totals)
     yield MIRROR_SKIPPED, _mirror_skipped(totals)
     yield DESTINATION_REQUESTS, _destination_requests(totals)
-    yield DESTINATION_DURATION, _destination_durations(totals)
+    yield DESTINATION_DURATION, _destination_durations(totals, exemplars)
     yield DESTINATION_IN_FLIGHT, _destination_in_flight(totals)
     if collect.destination:
         yield from standing_families.of_destinations(destinations)
     yield ENDPOINT_REQUESTS, _endpoint_requests(totals)
-    yield ENDPOINT_DURATION, _endpoint_durations(totals)
+    yield ENDPOINT_DURATION, _endpoint_durations(totals, exemplars)
     yield ENDPOINT_CONSECUTIVE_5XX, _endpoint_failures(totals, destinations if collect.endpoint else ())
     if collect.endpoint:
         yield from standing_families.of_endpoints(destinations)
@@ -181,11 +182,11 @@ def _route_requests(totals: ListenerTotals) -> Iterator[str]:
             yield _by_status(ROUTE_REQUESTS, (*labels, method.decode("ascii")), responses)
 
 
-def _route_durations(totals: ListenerTotals) -> Iterator[str]:
+def _route_durations(totals: ListenerTotals, exemplars: bool) -> Iterator[str]:
     for key, route in sorted(totals.meters.routes.items()):
         labels = route_labels(key)
         for method, responses in sorted(route.methods.items()):
-            yield ROUTE_DURATION.histogram((*labels, method.decode("ascii")), responses)
+            yield _durations(ROUTE_DURATION, (*labels, method.decode("ascii")), responses, exemplars)
 
 
 def _route_request_bytes(totals: ListenerTotals) -> Iterator[str]:
@@ -236,9 +237,9 @@ def _destination_requests(totals: ListenerTotals) -> Iterator[str]:
         yield _by_status(DESTINATION_REQUESTS, (destination_id,), destination.responses)
 
 
-def _destination_durations(totals: ListenerTotals) -> Iterator[str]:
+def _destination_durations(totals: ListenerTotals, exemplars: bool) -> Iterator[str]:
     for destination_id, destination in sorted(totals.meters.destinations.items()):
-        yield DESTINATION_DURATION.histogram((destination_id,), destination.responses)
+        yield _durations(DESTINATION_DURATION, (destination_id,), destination.responses, exemplars)
 
 
 def _destination_in_flight(totals: ListenerTotals) -> Iterator[str]:
@@ -251,9 +252,9 @@ def _endpoint_requests(totals: ListenerTotals) -> Iterator[str]:
         yield _by_status(ENDPOINT_REQUESTS, key, endpoint.responses)
 
 
-def _endpoint_durations(totals: ListenerTotals) -> Iterator[str]:
+def _endpoint_durations(totals: ListenerTotals, exemplars: bool) -> Iterator[str]:
     for key, endpoint in sorted(totals.meters.endpoints.items()):
-        yield ENDPOINT_DURATION.histogram(key, endpoint.responses)
+        yield _durations(ENDPOINT_DURATION, key, endpoint.responses, exemplars)
 
 
 def _endpoint_failures(totals: ListenerTotals, destinations: Sequence[DestinationStatus]) -> Iterator[str]:
@@ -303,6 +304,12 @@ def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
         yield TLS_HANDSHAKE_ERRORS, iter([TLS_HANDSHAKE_ERRORS.sample(labels, meters.tls_failures)])
     errors = sorted(meters.errors.items())
     yield PROXY_ERRORS, (PROXY_ERRORS.sample((totals.name, error), count) for error, count in errors)
+
+
+def _durations(family: Family, labels: tuple[str, ...], responses: ResponseMeter, exemplars: bool) -> str:
+    noted = responses.exemplars if exemplars else None
+    found = None if noted is None else {index: Exemplar(*noted[index]) for index in noted}
+    return family.histogram(labels, responses, found)
 
 
 def _by_status(family: Family, labels: tuple[str, ...], responses: ResponseMeter) -> str:

@@ -17,10 +17,10 @@ from vrata.proxy.meters import (
     ListenerMeters,
     MiddlewareMeter,
     MirrorMeter,
-    ResponseMeter,
     RouteMeter,
 )
 from vrata.proxy.metrics.loads import EndpointLoads
+from vrata.proxy.response_meter import ResponseMeter
 
 LOAD: Final = "load"
 LISTENER: Final = "listener"
@@ -122,8 +122,10 @@ def _middleware(key: str, middleware: MiddlewareMeter) -> Iterator[Line]:
         middleware.rejections = {}
 
 
-def _responses(responses: ResponseMeter) -> tuple[dict[int, int], list[int], float]:
-    return (responses.take_statuses(), *responses.take())
+def _responses(responses: ResponseMeter) -> tuple[Any, ...]:
+    taken = (responses.take_statuses(), *responses.take())
+    exemplars = responses.take_exemplars()
+    return taken if exemplars is None else (*taken, exemplars)
 
 
 def _line(*fields: Any) -> bytes:

@@ -8,10 +8,11 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from vrata.model.listener import Listener
-from vrata.proxy.meters import UNMATCHED, ListenerMeters, ResponseMeter
+from vrata.proxy.meters import UNMATCHED, ListenerMeters
 from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.loads import EndpointLoads, Loads
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope
+from vrata.proxy.response_meter import ResponseMeter
 
 
 class ListenerTotals:
@@ -248,10 +249,19 @@ class _Reader:
             if self._with_durations:
                 middleware.add(counts, seconds)
 
-    def _add(self, responses: ResponseMeter, statuses: dict[str, int], counts: list[int], seconds: float) -> None:
+    def _add(
+        self,
+        responses: ResponseMeter,
+        statuses: dict[str, int],
+        counts: list[int],
+        seconds: float,
+        exemplars: dict[str, tuple[str, float, float]] | None = None,
+    ) -> None:
         responses.add_statuses({int(status): count for status, count in statuses.items()})
         if self._with_durations:
             responses.add(counts, seconds)
+            for trace_id, value, at in (exemplars or {}).values():
+                responses.exemplify(value, trace_id, at)
 
 
 _READERS: Final[dict[str, Callable[..., None]]] = {

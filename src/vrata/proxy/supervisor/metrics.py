@@ -161,7 +161,7 @@ class MetricsCollector:
 
     async def _text(self, destinations: Sequence[DestinationStatus], key: ListenerKey, openmetrics: bool) -> bytes:
         totals = self._totals.listener(key)
-        samples = families.samples(totals, destinations) if totals is not None else ()
+        samples = families.samples(totals, destinations, exemplars=openmetrics) if totals is not None else ()
         pieces: list[str] = []
         deadline = perf_counter() + SLICE
         for piece in exposition.lines(samples, openmetrics=openmetrics):

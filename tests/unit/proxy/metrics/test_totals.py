@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.exposition import Scraped
 from tests.unit.proxy.metrics.counting import CORS, EVERYTHING, KEY, LOG, A, B, Worker, listener, scope, shown
+from vrata.observability.exposition import lines
 from vrata.proxy.meters import UNMATCHED, route_key
+from vrata.proxy.metrics import families
 from vrata.proxy.metrics.totals import Totals
 
 
@@ -79,6 +82,24 @@ def test_a_middleware_that_is_gone_has_no_series() -> None:
     assert shown(totals).values("middleware") == set()
     old.serve(after)
     assert [*old.meters[KEY].middlewares] == []
+
+
+def test_the_latest_trace_of_each_bucket_is_shown() -> None:
+    totals, wanted = Totals(), scope()
+    totals.adopt(wanted)
+    one, two = Worker(wanted), Worker(wanted)
+    for worker, seconds, trace_id in ((one, 0.001, "a"), (two, 0.002, "b"), (two, 3.0, "c")):
+        worker.request(A, to="d", seconds=seconds)
+        worker.meters[KEY].route(A).exemplify(b"GET", seconds, trace_id, 7.5)
+        totals.add(worker, worker.hand_over())
+    one.request(A)  # without a trace: what is shown stays
+    totals.add(one, one.hand_over())
+    found = totals.listener(KEY)
+    assert found is not None
+    scraped = Scraped("".join(lines(families.samples(found, exemplars=True), openmetrics=True)), openmetrics=True)
+    noted = scraped.exemplars("vrata_route_duration_seconds")
+    assert noted == {"0.005": ("b", 0.002, 7.5), "5.0": ("c", 3.0, 7.5)}
+    assert "trace_id" not in shown(totals).text
 
 
 def test_nothing_is_counted_twice() -> None:
