@@ -10,8 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Generic, Protocol, TypeVar
 
-from vrata.expressions import RequestVariables
-
 _PLACEHOLDER: Final = re.compile(r"\$\{([^${}]*)\}")
 _CONTROLS: Final = bytes([*range(9), *range(10, 32), 127])
 """What no field value may hold (RFC 9110 §5.5): all control characters but the tab."""
@@ -102,6 +100,11 @@ class Template(Generic[V]):
         """True when nothing is to be filled in."""
         return not self._parts
 
+    @property
+    def constant_field(self) -> bytes:
+        """What a constant text is as the value of a field."""
+        return self._field
+
     def render(self, values: V) -> str:
         """Return the text, with *values* filled in. Bytes of a client that are not UTF-8 are surrogate escapes."""
         if not self._parts:
@@ -161,12 +164,36 @@ class HeadValues(Protocol):
         ...
 
 
-class RequestValues(RequestVariables, Protocol):
-    """A request, as templates see it: as expressions do, and its head."""
+class RequestValues(Protocol):
+    """A request as templates see it. What expressions know as well is what it is to them."""
 
     @property
     def head(self) -> HeadValues:
-        """The head as read from the wire."""
+        """Its head."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """As received."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The authority without its port, in lower case."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Percent-decoded, without the query."""
+        ...
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        ...
+
+    def header(self, name: str) -> str | None:
+        """First value of the field *name* (lower case)."""
         ...
 
 

@@ -95,6 +95,23 @@ class FieldTable(dict[bytes, int]):
 REQUEST_FIELDS = FieldTable(_REQUEST_FIELDS)
 RESPONSE_FIELDS = FieldTable(_RESPONSE_FIELDS)
 
+_SETTABLE_IN_REQUESTS = (PASS, REQUEST_ID)
+_SETTABLE_IN_RESPONSES = (PASS,)
+
+
+def is_settable_in_requests(name: str) -> bool:
+    """True when a configuration may set or remove the field called *name* in a request that goes on.
+
+    Framing, the host, what is for one hop alone and what the proxy says of the client are not to be edited.
+    """
+    return REQUEST_FIELDS[name.lower().encode("ascii")] in _SETTABLE_IN_REQUESTS
+
+
+def is_settable_in_responses(name: str) -> bool:
+    """True when a configuration may set or remove the field called *name* in a response."""
+    return RESPONSE_FIELDS[name.lower().encode("ascii")] in _SETTABLE_IN_RESPONSES
+
+
 _NOT_IN_TRAILERS = frozenset(
     (
         # Framing (RFC 9110 §6.5.1). The decoder refuses it before anybody asks here.
