@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 from collections.abc import Set as AbstractSet
+from typing import Final
 
 from vrata.model.listener import Metrics
 from vrata.observability.metrics import Histogram
@@ -204,10 +205,17 @@ class MirrorMeter:
         self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
+QUEUE_FULL: Final = "queue_full"
+"""Why a line of an access log is lost: so many wait already that its file is too slow."""
+WRITE_ERROR: Final = "write_error"
+"""Why a line is lost: its file could not be written to."""
+LOST_LINES: Final = (QUEUE_FULL, WRITE_ERROR)
+
+
 class MiddlewareMeter(Histogram):
     """The runs of one middleware: how long its own work took, in seconds, and how they came out."""
 
-    __slots__ = ("dropped_entries", "errors", "passes", "rejections")
+    __slots__ = ("dropped_lines", "errors", "passes", "rejections")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         super().__init__(bounds)
@@ -217,8 +225,8 @@ class MiddlewareMeter(Histogram):
         """Runs that answered the request, by status."""
         self.errors = 0
         """Times that the middleware itself failed, whatever became of the request."""
-        self.dropped_entries = 0
-        """Entries of an access log that were not written."""
+        self.dropped_lines: dict[str, int] = {}
+        """Lines of an access log that were not written, by reason."""
 
     def __repr__(self) -> str:
         return f"<MiddlewareMeter {self.passes} passed, rejected {self.rejections}>"
@@ -226,7 +234,7 @@ class MiddlewareMeter(Histogram):
     @property
     def is_zero(self) -> bool:
         """True when there is nothing to tell."""
-        return not (self.passes or self.rejections or self.errors or self.dropped_entries)
+        return not (self.passes or self.rejections or self.errors or self.dropped_lines)
 
     def passed(self, seconds: float) -> None:
         """A request goes on; the work on it took *seconds*."""
@@ -244,9 +252,9 @@ class MiddlewareMeter(Histogram):
         """The middleware itself failed. What became of the request is told beside this."""
         self.errors += 1
 
-    def dropped(self, count: int = 1) -> None:
-        """*count* entries of an access log are lost."""
-        self.dropped_entries += count
+    def dropped(self, reason: str, count: int = 1) -> None:
+        """*count* lines of an access log are lost."""
+        self.dropped_lines[reason] = self.dropped_lines.get(reason, 0) + count
 
 
 class ListenerMeters:

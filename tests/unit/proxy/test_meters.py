@@ -93,14 +93,15 @@ def test_a_middleware_counts_how_its_runs_came_out() -> None:
     meter.rejected(403, 7.0)
     meter.rejected(429, 0.0)
     meter.failed()
-    meter.dropped()
-    meter.dropped(3)
-    assert (meter.passes, meter.rejections, meter.errors, meter.dropped_entries) == (2, {403: 2, 429: 1}, 1, 4)
+    meter.dropped("queue_full")
+    meter.dropped("queue_full", 3)
+    assert (meter.passes, meter.rejections, meter.errors) == (2, {403: 2, 429: 1}, 1)
+    assert meter.dropped_lines == {"queue_full": 4}
     assert meter.counts == [2, 2, 1]
     assert meter.sum == pytest.approx(8.1)
 
 
-@pytest.mark.parametrize("tell", [MiddlewareMeter.failed, MiddlewareMeter.dropped])
+@pytest.mark.parametrize("tell", [MiddlewareMeter.failed, lambda meter: meter.dropped("write_error")])
 def test_a_mishap_alone_is_not_nothing(tell: Any) -> None:
     meter = MiddlewareMeter(())
     tell(meter)

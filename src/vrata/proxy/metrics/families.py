@@ -11,7 +11,7 @@ from typing import Final
 
 from vrata.observability.exposition import Exemplar, Family
 from vrata.proxy.endpoint_status import DestinationStatus
-from vrata.proxy.meters import middleware_labels, route_labels
+from vrata.proxy.meters import LOST_LINES, middleware_labels, route_labels
 from vrata.proxy.metrics import standing_families
 from vrata.proxy.metrics.totals import ListenerTotals
 from vrata.proxy.response_meter import ResponseMeter
@@ -115,10 +115,10 @@ MIDDLEWARE_ERRORS: Final = Family(
     "Times that a middleware itself failed, whatever became of the request.",
 )
 ACCESS_LOG_DROPPED: Final = Family(
-    "vrata_access_log_dropped_entries_total",
+    "vrata_access_log_dropped_lines_total",
     "counter",
-    ("middleware",),
-    "Entries that an access log lost, since its disk was too slow or full.",
+    ("middleware", "reason"),
+    "Lines of an access log that were not written.",
 )
 CONNECTIONS: Final = Family(
     "vrata_listener_connections_total", "counter", _LISTENER, "Connections accepted from clients."
@@ -292,7 +292,8 @@ def _access_log_dropped(totals: ListenerTotals) -> Iterator[str]:
     for key, middleware in sorted(totals.meters.middlewares.items()):
         name, kind = middleware_labels(key)
         if kind == "accessLog":
-            yield ACCESS_LOG_DROPPED.sample((name,), middleware.dropped_entries)
+            for reason in LOST_LINES:
+                yield ACCESS_LOG_DROPPED.sample((name, reason), middleware.dropped_lines.get(reason, 0))
 
 
 def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:

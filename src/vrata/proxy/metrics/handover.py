@@ -113,13 +113,14 @@ def _middleware(key: str, middleware: MiddlewareMeter) -> Iterator[Line]:
                 middleware.passes,
                 middleware.rejections,
                 middleware.errors,
-                middleware.dropped_entries,
+                middleware.dropped_lines,
                 *middleware.take(),
             ),
             True,
         )
-        middleware.passes = middleware.errors = middleware.dropped_entries = 0
+        middleware.passes = middleware.errors = 0
         middleware.rejections = {}
+        middleware.dropped_lines = {}
 
 
 def _responses(responses: ResponseMeter) -> tuple[Any, ...]:

@@ -234,7 +234,7 @@ class _Reader:
         passes: int,
         rejections: dict[str, int],
         errors: int,
-        dropped_entries: int,
+        dropped_lines: dict[str, int],
         counts: list[int],
         seconds: float,
     ) -> None:
@@ -242,7 +242,8 @@ class _Reader:
             middleware = meters.with_middleware(key)
             middleware.passes += passes
             middleware.errors += errors
-            middleware.dropped_entries += dropped_entries
+            for reason, count in dropped_lines.items():
+                middleware.dropped(reason, count)
             for text, count in rejections.items():
                 status = int(text)
                 middleware.rejections[status] = middleware.rejections.get(status, 0) + count

@@ -54,7 +54,8 @@ def test_runs_of_middlewares_are_summed() -> None:
         cors.passed(0.001)
         cors.rejected(403, 0.02)
         cors.failed()
-        log.dropped(2)
+        log.dropped("queue_full", 2)
+        log.dropped("write_error")
         for _ in range(2):  # the second one has nothing new
             totals.add(worker, worker.hand_over())
     scraped = shown(totals)
@@ -66,7 +67,8 @@ def test_runs_of_middlewares_are_summed() -> None:
     assert scraped("vrata_middleware_duration_seconds_count", **labels) == 4
     assert scraped("vrata_middleware_duration_seconds_sum", **labels) == pytest.approx(0.042)
     assert scraped("vrata_middleware_passed_total", middleware="log", type="accessLog") == 0
-    assert scraped.all("vrata_access_log_dropped_entries_total") == [4]
+    assert scraped("vrata_access_log_dropped_lines_total", middleware="log", reason="queue_full") == 4
+    assert scraped("vrata_access_log_dropped_lines_total", middleware="log", reason="write_error") == 2
 
 
 def test_a_middleware_that_is_gone_has_no_series() -> None:
