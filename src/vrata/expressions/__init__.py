@@ -10,7 +10,7 @@ Flow: text → `lexer` → `parser` → `syntax` tree → `compiler`, which asks
 
 from vrata.expressions.errors import EvaluationError, InvalidExpression, Position
 from vrata.expressions.expression import CLAIMS, REQUEST, Expression, compile_expression
-from vrata.expressions.json_object import json_object
+from vrata.expressions.json_object import json_object, unambiguous_json_object
 from vrata.expressions.limits import LONGEST_EXPRESSION
 from vrata.expressions.request import ClaimsVariables, PeerCertificate, RequestVariables
 
@@ -27,4 +27,5 @@ __all__ = [
     "RequestVariables",
     "compile_expression",
     "json_object",
+    "unambiguous_json_object",
 ]

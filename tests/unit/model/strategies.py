@@ -279,6 +279,7 @@ settings: dict[str, Documents] = {
             {"issuer": names, **{name: st.just(value) for name, value in source.items()}},
             audiences=some(names),
             jwksRetrievalTimeout=periods,
+            clockSkew=limits,
             forwardJwt=flags,
             claimToHeaders=some(an_object({"expr": st.just("claims.sub"), "header": tokens})),
             assertClaims=some(claim_expressions),

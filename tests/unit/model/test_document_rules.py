@@ -382,6 +382,16 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             ),
             (
                 "jwt",
+                {"issuer": "i", "jwksDestinationId": "d", "jwksPath": "/a b"},
+                '.jwksPath: must be visible ASCII characters without "#", others percent-encoded',
+            ),
+            (
+                "jwt",
+                {"issuer": "i", "jwksInline": '{"keys":[]}', "clockSkew": "-1s"},
+                '.clockSkew: must not be negative, got "-1s"',
+            ),
+            (
+                "jwt",
                 {"issuer": "i", "jwksInline": "key"},
                 ".jwksInline: must be a JWKS document (JSON) or one public key in PEM",
             ),

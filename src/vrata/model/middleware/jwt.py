@@ -5,12 +5,12 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
 
-from vrata.model.duration import PositiveDuration
+from vrata.model.duration import Duration, PositiveDuration
 from vrata.model.errors import Problem, broken
 from vrata.model.part import ListOf, Part
 from vrata.model.pem import is_pem
 from vrata.model.reference import unless_reference
-from vrata.model.text import ClaimCondition, ClaimValue, HeaderName, NonEmpty, Path
+from vrata.model.text import ClaimCondition, ClaimValue, HeaderName, NonEmpty, ProbePath
 
 
 def _check_key_set(text: str) -> None:
@@ -51,14 +51,16 @@ class Jwt(Part):
     """What the claim `iss` must be."""
     audiences: ListOf[NonEmpty] = ()
     """The claim `aud` must have one of them; empty = not checked."""
-    jwks_path: Path = ""
-    """Remote keys: path at the destination."""
+    jwks_path: ProbePath = ""
+    """Remote keys: path at the destination, with a query or without."""
     jwks_destination_id: str = ""
     """Remote keys: ID of the destination that serves them."""
     jwks_inline: Annotated[str, AfterValidator(unless_reference(_check_key_set))] = ""
     """The keys themselves: a JWKS document, or one public key in PEM."""
     jwks_retrieval_timeout: PositiveDuration = PositiveDuration("10s")
     """Limit of one retrieval of remote keys."""
+    clock_skew: Duration = Duration("0s")
+    """How far the clocks of issuer and proxy may differ: tokens count that much longer, and from that much earlier."""
     forward_jwt: bool = False
     """Leave the Authorization header in the request to the upstream."""
     claim_to_headers: ListOf[ClaimToHeader] = ()
