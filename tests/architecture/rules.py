@@ -14,7 +14,7 @@ ROOT = "vrata"
 Rule = Callable[[Tree], Iterator[str]]
 """A check: takes the tree, yields one sentence per breach."""
 
-TIER_0 = frozenset({"compilation", "model", "config", "expressions", "wire", "net", "observability"})
+TIER_0 = frozenset({"compilation", "model", "config", "expressions", "wire", "net", "observability", "middleware"})
 """Know nothing of the two planes."""
 
 TIER_1 = frozenset({"policy"})

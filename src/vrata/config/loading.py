@@ -73,6 +73,10 @@ def load(path: Path | None, environ: Mapping[str, str], command: Command | None 
             problems += material_problems(control_plane_tls, "controlPlane.tls")
         if sections.control_plane.raft is not None:
             problems.append(Problem("controlPlane.raft", "this build runs a single node and does not act on it yet"))
+    if runs != "controlplane":
+        for index, text in enumerate(sections.proxy.python_middlewares.path):
+            if not Path(text).is_dir():
+                problems.append(Problem(f"proxy.pythonMiddlewares.path[{index}]", f'is no directory: "{text[:200]}"'))
     if runs == "proxy":
         if not sections.proxy.control_plane_url:
             problems.append(Problem("", "proxy mode requires proxy.controlPlaneUrl to be set"))
@@ -166,6 +170,7 @@ def _proxy(section: ProxySection, tls: ClientTLS | None, control_plane: ControlP
         reconnect_interval=section.reconnect_interval.seconds,
         cel_body_max_size=section.cel_body_max_size,
         name_servers=tuple(split_name_server(text) for text in section.dns.nameservers),
+        python_directories=tuple(Path(text) for text in section.python_middlewares.path),
         tls=tls,
         api_key=section.api_key or None,
         id=section.id or socket.gethostname(),

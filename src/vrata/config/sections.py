@@ -307,6 +307,13 @@ class DnsSection(Part):
         return self
 
 
+class PythonMiddlewaresSection(Part):
+    """`proxy.pythonMiddlewares`."""
+
+    path: ListOf[Annotated[str, _checked(_check_absolute)]] = ()
+    """Directories whose modules workers load, for middlewares of type `python`; empty = there are none."""
+
+
 class ProxySection(Part):
     """`proxy`."""
 
@@ -320,6 +327,8 @@ class ProxySection(Part):
     """Bytes of a request body that expressions see; 0 = none."""
     dns: DnsSection = DnsSection()
     """How names of upstreams are resolved."""
+    python_middlewares: PythonMiddlewaresSection = PythonMiddlewaresSection()
+    """Where the classes of the user's own middlewares are."""
     tls: ClientTlsSection | None = None
     """TLS towards the control plane."""
     api_key: Credential = ""

@@ -79,6 +79,8 @@ class ProxySettings:
     """Bytes of a request body that expressions see; 0 = none."""
     name_servers: tuple[tuple[str, int], ...]
     """Addresses and ports of those that resolve the names of upstreams; empty = the system's."""
+    python_directories: tuple[Path, ...]
+    """Directories of modules with middlewares of the user's own; empty = none are loaded."""
     tls: ClientTLS | None
     api_key: str | None = field(repr=False)
     id: str

@@ -101,7 +101,7 @@ class Part(BaseModel):
 def _plain(value: Any) -> Any:
     if isinstance(value, Part):
         return value.document()
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -54,6 +54,7 @@ class TestDefaults:
         assert proxy.reconnect_interval == 5
         assert proxy.cel_body_max_size == 65536
         assert proxy.name_servers == ()
+        assert proxy.python_directories == ()
         assert proxy.tls is None
         assert proxy.api_key is None
         assert proxy.id == socket.gethostname()
@@ -510,3 +511,26 @@ def test_the_scheme_of_the_control_plane_is_one_whatever_its_case(tmp_path: Path
     # What decides by the scheme whether there is TLS must not be deceived by its spelling.
     settings = loaded(tmp_path, "mode: proxy\nproxy: {controlPlaneUrl: 'HTTPS://CP.example:8443/'}", "proxy")
     assert settings.proxy.control_plane_url == "https://CP.example:8443"
+
+
+@pytest.mark.parametrize("command", ["serve", "proxy"])
+def test_directories_of_python_middlewares(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "middlewares").mkdir()
+    text = (
+        f"proxy: {{controlPlaneUrl: http://a, pythonMiddlewares: {{path: [{tmp_path}/middlewares, {tmp_path}/gone]}}}}"
+    )
+    write(tmp_path, text)
+    file = tmp_path / "config.yaml"
+    with pytest.raises(ConfigError) as caught:
+        load(file, {}, command)
+    assert [str(problem) for problem in caught.value.problems] == [
+        f'proxy.pythonMiddlewares.path[1]: is no directory: "{tmp_path}/gone"'
+    ]
+    load(file, {}, "controlplane")
+    (tmp_path / "gone").mkdir()
+    assert load(file, {}, command).proxy.python_directories == (tmp_path / "middlewares", tmp_path / "gone")
+
+
+def test_a_directory_of_python_middlewares_that_depends_on_where_the_proxy_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'proxy\.pythonMiddlewares\.path\[0\]: must be an absolute path, got "here"'):
+        loaded(tmp_path, "proxy: {pythonMiddlewares: {path: [here]}}")

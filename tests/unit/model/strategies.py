@@ -55,6 +55,13 @@ def entity(required: Mapping[str, Any] | None = None, /, **optional: st.SearchSt
     return an_object({"name": names, **(required or {})}, id=ids, **optional)
 
 
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
+
+
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2)
+
+
 matchers = an_object({"name": tokens}, value=st.sampled_from(["", "a", "[0-9]+"]), regex=flags)
 edits = an_object({"key": tokens}, value=lines, append=flags)
 cookies = an_object(name=tokens, ttl=lifetimes)
@@ -325,6 +332,15 @@ settings: dict[str, Documents] = {
         defaultAction=one_of("allow", "deny"),
         denyStatus=statuses,
         denyBody=texts,
+    ),
+    "python": an_object(
+        {"class": st.just("tenants:Tenants")},
+        settings=st.dictionaries(texts, st.recursive(scalars, containers, max_leaves=4), max_size=2),
+        requestBody=one_of("none", "buffered"),
+        responseBody=one_of("none", "buffered"),
+        maxBodyBytes=st.integers(0, 10**6),
+        timeout=periods,
+        failureMode=one_of("deny", "allow"),
     ),
 }
 middlewares = st.sampled_from(sorted(settings)).flatmap(

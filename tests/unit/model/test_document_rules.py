@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -338,8 +339,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
     (
         "middleware",
         {"name": "m", "type": "auth"},
-        'type: must be "jwt", "cors", "rateLimit", "headers", "extAuthz", "extProc", "accessLog" or "inlineAuthz", '
-        'got "auth"',
+        'type: must be "jwt", "cors", "rateLimit", "headers", "extAuthz", "extProc", "accessLog", "inlineAuthz" '
+        'or "python", got "auth"',
     ),
     *(
         ("middleware", {"name": "m", "type": type_}, f'{type_}: is required when type is "{type_}"')
@@ -516,6 +517,39 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 ".denyStatus: must be an integer from 200 to 599, got 0.5",
             ),
             ("inlineAuthz", {"rules": [{"cel": "a b", "action": "deny"}]}, f".rules[0].cel: {CEL}"),
+            ("python", {}, ".class: is required"),
+            *(
+                (
+                    "python",
+                    {"class": text},
+                    f'.class: must be "module:Class", each a name of ASCII letters, digits and "_", got "{text}"',
+                )
+                for text in ("Tenants", "a.b:C", "../a:C", "a:", "a:b.c", "a:C:d", "a :C", "é:C", "a:C\u0000")
+            ),
+            ("python", {"class": "a:C", "settings": []}, ".settings: must be an object, got a list"),
+            (
+                "python",
+                {"class": "a:C", "settings": {"deep": json.loads("[" * 40 + "]" * 40)}},
+                ".settings: must not be nested deeper than 32 levels",
+            ),
+            ("python", {"class": "a:C", "settings": {"a": ["\ud800"]}}, ".settings: must be valid Unicode text"),
+            (
+                "python",
+                {"class": "a:C", "settings": {"a": float("inf")}},
+                ".settings: must not contain numbers that are not finite",
+            ),
+            (
+                "python",
+                {"class": "a:C", "requestBody": "streamed"},
+                '.requestBody: must be "none" or "buffered", got "streamed"',
+            ),
+            (
+                "python",
+                {"class": "a:C", "maxBodyBytes": -1},
+                ".maxBodyBytes: must be an integer from 0 to 2147483647, got -1",
+            ),
+            ("python", {"class": "a:C", "timeout": "0s"}, '.timeout: must be longer than zero, got "0s"'),
+            ("python", {"class": "a:C", "failureMode": "open"}, '.failureMode: must be "deny" or "allow", got "open"'),
         ]
     ),
     # The texts that the API fixes for inlineAuthz.

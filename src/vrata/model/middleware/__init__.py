@@ -13,6 +13,7 @@ from vrata.model.middleware.inline_authz import AuthzRule, InlineAuthz
 from vrata.model.middleware.jwt import ClaimToHeader, Jwt
 from vrata.model.middleware.middleware import Middleware, MiddlewareType
 from vrata.model.middleware.override import ExtProcOverride, Override
+from vrata.model.middleware.python import Python
 from vrata.model.middleware.rate_limit import RateLimit
 
 __all__ = [
@@ -38,5 +39,6 @@ __all__ = [
     "Origin",
     "Override",
     "Phases",
+    "Python",
     "RateLimit",
 ]

@@ -13,10 +13,13 @@ from vrata.model.middleware.ext_proc import ExtProc
 from vrata.model.middleware.headers import Headers
 from vrata.model.middleware.inline_authz import InlineAuthz
 from vrata.model.middleware.jwt import Jwt
+from vrata.model.middleware.python import Python
 from vrata.model.middleware.rate_limit import RateLimit
 
-MiddlewareType = Literal["jwt", "cors", "rateLimit", "headers", "extAuthz", "extProc", "accessLog", "inlineAuthz"]
-Settings = Jwt | Cors | RateLimit | Headers | ExtAuthz | ExtProc | AccessLog | InlineAuthz
+MiddlewareType = Literal[
+    "jwt", "cors", "rateLimit", "headers", "extAuthz", "extProc", "accessLog", "inlineAuthz", "python"
+]
+Settings = Jwt | Cors | RateLimit | Headers | ExtAuthz | ExtProc | AccessLog | InlineAuthz | Python
 
 
 class Middleware(Entity):
@@ -47,6 +50,8 @@ class Middleware(Entity):
     """Settings of type `accessLog`."""
     inline_authz: InlineAuthz | None = None
     """Settings of type `inlineAuthz`."""
+    python: Python | None = None
+    """Settings of type `python`."""
 
     @property
     def settings(self) -> Settings:
@@ -73,6 +78,8 @@ class Middleware(Entity):
                 return self.access_log
             case "inlineAuthz":
                 return self.inline_authz
+            case "python":
+                return self.python
 
     @model_validator(mode="after")
     def _check(self) -> Self:
