@@ -22,6 +22,7 @@ SOURCES = Path("src")
 HOT_MODULES = Path("hot-modules.txt").read_text(encoding="utf-8").split()
 CYTHON = {
     "vrata.wire.http1.compiled_head": ["vrata/wire/http1/compiled_head.pyx", "vrata/wire/http1/spans.pxi"],
+    "vrata.proxy.runtime.compiled_buckets": ["vrata/proxy/runtime/compiled_buckets.pyx"],
     "vrata.proxy.runtime.compiled_numbers": ["vrata/proxy/runtime/compiled_numbers.pyx"],
 }
 NGHTTP2 = "vrata.wire.http2.compiled_session"

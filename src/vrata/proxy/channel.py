@@ -42,6 +42,12 @@ class ShareCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareBuckets:
+    """Take tokens from the table of buckets that comes along, together with the proxy's other workers; comes before
+    the first Apply."""
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptListener:
     """Take the listening socket that comes along for *address* (``host:port``); it serves from the next Apply on."""
 
@@ -139,7 +145,9 @@ class ScrapeArrived:
     openmetrics: bool
 
 
-Command = ShareCounts | AdoptListener | AmendDocument | Judge | Apply | Drain | CollectMetrics | AnswerScrape
+Command = (
+    ShareCounts | ShareBuckets | AdoptListener | AmendDocument | Judge | Apply | Drain | CollectMetrics | AnswerScrape
+)
 Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event
 

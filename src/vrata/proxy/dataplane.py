@@ -26,6 +26,7 @@ from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry
+from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import DestinationStanding
@@ -98,6 +99,14 @@ class DataPlane:
             self._registry.share(SharedCounts(descriptor))
         except (NoLaneFree, OSError) as error:
             _log.error("limits hold for this worker alone", reason=str(error))
+
+    def share_buckets(self, descriptor: int) -> None:
+        """Limit rates together with the proxy's other workers, by the buckets behind *descriptor*, which stays the
+        caller's."""
+        try:
+            self._registry.share_buckets(SharedBuckets(descriptor))
+        except OSError as error:
+            _log.error("rates are limited for this worker alone", reason=str(error))
 
     def adopt_listener(self, address: str, sock: socket.socket) -> None:
         """Take the bound, listening *sock* for *address*; it is served from the next apply that names the address."""

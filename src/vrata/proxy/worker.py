@@ -39,6 +39,7 @@ from vrata.proxy.channel import (
     Judge,
     Message,
     Rejected,
+    ShareBuckets,
     ShareCounts,
     TerminationRequested,
 )
@@ -73,6 +74,10 @@ class ServesTraffic(Protocol):
         """Count together with the proxy's other workers, in the table behind *descriptor*, which stays the caller's."""
         ...
 
+    def share_buckets(self, descriptor: int) -> None:
+        """Limit rates together with them, by the buckets behind *descriptor*, which stays the caller's."""
+        ...
+
     def adopt_listener(self, address: str, sock: socket.socket) -> None:
         """Own the listening *sock*; it serves *address* from the next apply on."""
         ...
@@ -101,7 +106,7 @@ class ServesTraffic(Protocol):
         ...
 
 
-_InOrder = ShareCounts | AdoptListener | AmendDocument | Apply | Drain
+_InOrder = ShareCounts | ShareBuckets | AdoptListener | AmendDocument | Apply | Drain
 """The commands that are carried out one after the other."""
 
 DataPlaneFactory = Callable[[TaskSupervisor], ServesTraffic]
@@ -203,6 +208,10 @@ class Worker:
                 case ShareCounts():
                     assert descriptor is not None
                     data_plane.share_counts(descriptor)
+                    os.close(descriptor)
+                case ShareBuckets():
+                    assert descriptor is not None
+                    data_plane.share_buckets(descriptor)
                     os.close(descriptor)
                 case AdoptListener(address=address):
                     assert descriptor is not None

@@ -26,6 +26,7 @@ from vrata.proxy.channel import (
     MetricsHandedOver,
     Rejected,
     ScrapeArrived,
+    ShareBuckets,
     ShareCounts,
     TerminationRequested,
     decode,
@@ -35,6 +36,7 @@ from vrata.proxy.status import EntityProblem
 
 MESSAGES: list[Message] = [
     ShareCounts(),
+    ShareBuckets(),
     AdoptListener("[::1]:3000"),
     Apply(7),
     Drain(30.0),

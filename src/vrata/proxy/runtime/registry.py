@@ -22,6 +22,7 @@ from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
+from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
 from vrata.proxy.runtime.shared_numbers import SharedCount
@@ -100,6 +101,7 @@ class RuntimeRegistry:
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
         self._counts: SharedCounts | None = None
+        self._buckets: SharedBuckets | None = None
 
     def __repr__(self) -> str:
         return f"<RuntimeRegistry {len(self._pools)} pools>"
@@ -115,6 +117,18 @@ class RuntimeRegistry:
         if self._counts is None:
             self._counts = SharedCounts.private()
         return self._counts
+
+    def share_buckets(self, buckets: SharedBuckets) -> None:
+        """Limit rates by *buckets*, together with the other workers; to be said before anything is limited."""
+        assert self._buckets is None, "a rate was limited already"
+        self._buckets = buckets
+
+    @property
+    def buckets(self) -> SharedBuckets:
+        """The buckets that all workers share; this worker's own where nobody has said with whom to share them."""
+        if self._buckets is None:
+            self._buckets = SharedBuckets.private()
+        return self._buckets
 
     def count(self, name: str) -> SharedCount:
         """The number of that name."""

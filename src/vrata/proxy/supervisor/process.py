@@ -29,6 +29,7 @@ from vrata.proxy.channel import (
     MetricsHandedOver,
     Rejected,
     ScrapeArrived,
+    ShareBuckets,
     ShareCounts,
     TerminationRequested,
 )
@@ -56,7 +57,8 @@ class WorkerExited(Exception):  # noqa: N818 - an outcome, not a fault of the ca
 class WorkerProcess:
     """One worker, from its start to its end.
 
-    *counts* is the descriptor of the table that it shares with the others (:mod:`vrata.proxy.runtime.shared_counts`).
+    *counts* and *buckets* are the descriptors of the tables that it shares with the others
+    (:mod:`vrata.proxy.runtime.shared_counts`, :mod:`~vrata.proxy.runtime.shared_buckets`).
     *metrics* gets what it counts, and *standings* tells it how endpoints stand, from its start to its end.
     *on_exit* is called once, from the event loop, when the process has ended for whatever reason;
     *on_termination_requested* when somebody asked the process itself to end.
@@ -66,6 +68,7 @@ class WorkerProcess:
         self,
         settings: WorkerSettings,
         counts: int,
+        buckets: int,
         metrics: MetricsCollector,
         standings: StandingsPublisher,
         on_exit: Callable[[WorkerProcess], None],
@@ -98,6 +101,7 @@ class WorkerProcess:
         self.pid = self._process.pid or 0
         self._channel = Channel(ours, self._on_message, self._on_channel_closed)
         self._channel.send(ShareCounts(), counts)
+        self._channel.send(ShareBuckets(), buckets)
         metrics.attach(self)
         standings.attach(self)
         self._watch()

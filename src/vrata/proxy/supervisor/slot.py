@@ -47,9 +47,9 @@ class Wanted(Protocol):
 class WorkerSlot:
     """Starts a worker, brings it to the wanted edition, and replaces it when it ends.
 
-    *counts* is the table that the workers share. *metrics* gets what they count, and *standings* tells them how
-    endpoints stand. *on_death* is called with the number of each process that has ended, and *on_change* whenever
-    :meth:`statuses` would answer something else.
+    *counts* and *buckets* are the tables that the workers share. *metrics* gets what they count, and *standings* tells
+    them how endpoints stand. *on_death* is called with the number of each process that has ended, and *on_change*
+    whenever :meth:`statuses` would answer something else.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class WorkerSlot:
         settings: WorkerSettings,
         index: int,
         counts: int,
+        buckets: int,
         metrics: MetricsCollector,
         standings: StandingsPublisher,
         wanted: Wanted,
@@ -66,6 +67,7 @@ class WorkerSlot:
     ) -> None:
         self._settings = replace(settings, slot=index)
         self._counts = counts
+        self._buckets = buckets
         self._metrics = metrics
         self._standings = standings
         self._wanted = wanted
@@ -168,6 +170,7 @@ class WorkerSlot:
             worker = WorkerProcess(
                 self._settings,
                 self._counts,
+                self._buckets,
                 self._metrics,
                 self._standings,
                 self._on_exit,

@@ -19,7 +19,7 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
 from vrata.proxy.endpoint_status import DestinationStatus
-from vrata.proxy.runtime import shared_counts
+from vrata.proxy.runtime import shared_buckets, shared_counts
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import (
     ApplyOutcome,
@@ -92,6 +92,8 @@ class Supervisor:
         # Who serves it.
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
+        self._buckets = shared_buckets.create()
+        weakref.finalize(self, os.close, self._buckets)
         self._metrics = MetricsCollector(tasks, self.destinations)
         self._shared = _shared(self._counts)
         self._watch = Watch(tasks, self._shared.word, on_change, discovery, resolver)
@@ -102,6 +104,7 @@ class Supervisor:
                 settings.worker,
                 index,
                 self._counts,
+                self._buckets,
                 self._metrics,
                 self._watch.publisher,
                 self,
