@@ -49,6 +49,7 @@ ASSEMBLERS = frozenset(
         "action.forward",
         "action.mirror",
         "action.session_search",
+        "callout",
         "compile",
         "destinations",
         "plan",

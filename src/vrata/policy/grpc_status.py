@@ -70,6 +70,8 @@ every client have endpoints ejected."""
 _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 _CODE: Final = re.compile(rb"[0-9]{1,10}")
 _TRAILER: Final = re.compile(rb"(?:^|\r\n)(?i:grpc-status):[\t ]*([0-9]{1,10})[\t ]*\r\n")
+_MESSAGE: Final = re.compile(rb"(?:^|\r\n)(?i:grpc-message):[\t ]*([^\r\n]*)")
+_ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def of_http(status: int) -> int:
@@ -106,6 +108,24 @@ def code_in_trailers(trailers: bytes) -> int:
     """Return the code in *trailers*, lines that each have their CRLF; -1 where there is none to read."""
     found = _TRAILER.search(trailers)
     return -1 if found is None else int(found[1])
+
+
+def read_message(values: list[bytes]) -> str:
+    """Return what the first of *values*, those of ``grpc-message``, says; empty where there is none.
+
+    What is no percent-encoding stays as it is, as the protocol demands, and bytes that are not UTF-8 are replaced.
+    """
+    return _ESCAPED.sub(_unescape, values[0]).decode("utf-8", "replace") if values else ""
+
+
+def message_in_trailers(trailers: bytes) -> str:
+    """Return the message in *trailers*, lines that each have their CRLF; empty where there is none."""
+    found = _MESSAGE.search(trailers)
+    return "" if found is None else read_message([found[1].rstrip(b"\t ")])
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
 
 
 def _escape(found: re.Match[bytes]) -> bytes:

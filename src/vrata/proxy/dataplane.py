@@ -156,6 +156,7 @@ class DataPlane:
 
     def _put_in_force(self, plan: Plan) -> None:
         self._plan = plan
+        self._registry.services.destinations = plan.destinations
         self._registry.metrics.adopt(plan.metrics_scope)
         self._registry.keep_only(plan.uses)
 
@@ -172,6 +173,7 @@ class DataPlane:
             began = perf_counter()
             results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
             await self._registry.copies.drained(timeout - (perf_counter() - began))
+            self._registry.services.close()  # who waited for an answer is gone by now
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
                 await asyncio.sleep(0)

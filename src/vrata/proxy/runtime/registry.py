@@ -15,6 +15,7 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
 from vrata.proxy.action.mirror import Copies
+from vrata.proxy.callout.services import Services
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.live_standing import LiveStanding
 from vrata.proxy.endpoint.streaks import FailureStreaks
@@ -100,6 +101,7 @@ class RuntimeRegistry:
         self._live: dict[str, LiveStanding] = {}
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
+        self.services = Services(sweeper)
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None
 
