@@ -23,7 +23,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
     When the session ends it must stop in order, and must not have failed inside.
     """
-    sections: dict[str, Document] = {"log": {"format": "json"}, "proxy": {"celBodyMaxSize": SEEN_OF_A_BODY}}
+    proxy = {"celBodyMaxSize": SEEN_OF_A_BODY, "admin": {"address": f"127.0.0.1:{free_port()}"}}
+    sections: dict[str, Document] = {"log": {"format": "json"}, "proxy": proxy}
     with Gateway(tmp_path_factory.mktemp("gateway"), **sections) as running:
         yield running
         assert running.process.terminate(40) == 0

@@ -187,6 +187,13 @@ class TestRefusingToStart:
             message = self.refused(command, *configuration.arguments, directory=tmp_path)
         assert str(configuration.api_port) in message
 
+    def test_an_admin_port_that_is_taken(self, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            configuration = Configuration(tmp_path, proxy={"admin": {"address": address}})
+            message = self.refused("serve", *configuration.arguments, directory=tmp_path)
+        assert f"vrata: proxy.admin.address: cannot listen on {address}: Address already in use" in message
+
     def test_a_data_directory_that_cannot_be_one(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way", encoding="utf-8")
         configuration = Configuration(tmp_path, controlPlane={"storePath": str(tmp_path / "file" / "data")})

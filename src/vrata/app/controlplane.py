@@ -18,7 +18,6 @@ from vrata.config import Settings
 from vrata.controlplane.api.application import build
 from vrata.controlplane.auth import Authenticator
 from vrata.controlplane.proxies import ProxyRegistry
-from vrata.controlplane.server import ApiServer, ListenError, listen
 from vrata.controlplane.snapshots.capture import SnapshotCapturer
 from vrata.controlplane.store.base import Store
 from vrata.controlplane.store.errors import StoreOpenError
@@ -26,6 +25,8 @@ from vrata.controlplane.store.sqlite import FILE_NAME, SqliteStore
 from vrata.controlplane.sync import SnapshotFeed
 from vrata.controlplane.tls import ServerContext, TlsMaterialError
 from vrata.net.event_loop import new_event_loop
+from vrata.net.http_server import HttpServer
+from vrata.net.listening import ListenError, listen
 from vrata.observability.logging import configure
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.explain.explainer import Explainer
@@ -91,7 +92,7 @@ async def _serve(
         # The one place where the planes meet: how proxies decide, they know themselves.
         Explainer(settings.proxy.cel_body_max_size),
     )
-    server = ApiServer(app, None if tls is None else tls.context)
+    server = HttpServer(app, None if tls is None else tls.context)
     serving = tasks.start(server.serve(sockets), name="api server")
     # A server that ends by itself has failed; without this the process would stay and do nothing.
     serving.add_done_callback(lambda _: stop.make())

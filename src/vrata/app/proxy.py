@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from functools import partial
 from importlib import import_module
 
 import structlog
 
+from vrata.app.admin_port import AdminPort
+from vrata.app.exit_code import EXIT_UNUSABLE
 from vrata.app.stop_request import StopRequest
 from vrata.config import Settings
 from vrata.net import descriptors
 from vrata.net.event_loop import new_event_loop
+from vrata.net.listening import ListenError, listen
 from vrata.observability import logging, process
 from vrata.observability.tasks import TaskSupervisor
 
@@ -26,11 +31,16 @@ def run(settings: Settings, *, local: bool = False) -> int:
     process.set_name("vrata-proxy")
     logging.configure(settings.log.format, settings.log.level)
     descriptors.raise_limit()  # probes that hang hold one each
+    try:
+        sockets = [] if settings.proxy.admin is None else listen(settings.proxy.admin)
+    except ListenError as error:
+        sys.stderr.write(f"vrata: proxy.admin.address: {error}\n")
+        return EXIT_UNUSABLE
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(_run(settings, local))
+        return runner.run(_run(settings, local, sockets))
 
 
-async def _run(settings: Settings, local: bool) -> int:
+async def _run(settings: Settings, local: bool, admin: list[socket.socket]) -> int:
     from vrata.discovery.dns import DnsDiscovery
     from vrata.net.resolver import Resolver
     from vrata.proxy.sessions.settings import RedisSettings
@@ -81,11 +91,17 @@ async def _run(settings: Settings, local: bool) -> int:
     stream = SnapshotStream(link, settings.proxy.reconnect_interval, supervisor.submit, changed.set)
     streaming = tasks.start(stream.run(), name="snapshot stream")
     tasks.start(acknowledger.run(), name="acknowledgements")
+    admin_port = AdminPort(admin, tasks) if admin else None
+    if admin_port is not None:
+        await admin_port.open(supervisor, stream)
 
     await stop.wait()
     _log.info("draining", timeout=drain_timeout)
     streaming.cancel()
     await supervisor.drain(drain_timeout)
+    # Last, so that whoever balances traffic can see the drain.
+    if admin_port is not None:
+        await admin_port.close()
     await tasks.stop()
     _log.info("proxy stopped")
     return 0

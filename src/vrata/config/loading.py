@@ -177,6 +177,7 @@ def _proxy(section: ProxySection, tls: ClientTLS | None, control_plane: ControlP
         state_path=Path(section.state_path) if section.state_path else Path(control_plane.store_path) / "proxy",
         workers=section.workers or len(os.sched_getaffinity(0)),
         drain_timeout=section.drain_timeout.seconds,
+        admin=None if section.admin is None else Address(*split_address(section.admin.address)),
     )
 
 

@@ -314,6 +314,19 @@ class PythonMiddlewaresSection(Part):
     """Directories whose modules workers load, for middlewares of type `python`; empty = there are none."""
 
 
+class AdminSection(Part):
+    """`proxy.admin`."""
+
+    address: AddressText = ""
+    """Where the proxy shows what it is about: metrics of its own, and whether it is ready."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.address:
+            raise fixed("{path}.address is required when admin is configured")
+        return self
+
+
 class ProxySection(Part):
     """`proxy`."""
 
@@ -341,6 +354,8 @@ class ProxySection(Part):
     """Worker processes; 0 = one for each core that the process may use."""
     drain_timeout: Duration = Duration("30s")
     """How long requests in flight may go on when something stops."""
+    admin: AdminSection | None = None
+    """The admin port; absent = none."""
 
 
 class LogSection(Part):

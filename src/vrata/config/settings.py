@@ -91,6 +91,8 @@ class ProxySettings:
     """Worker processes."""
     drain_timeout: float
     """Seconds that requests in flight have to finish when a listener or a process stops."""
+    admin: Address | None = None
+    """Where it shows what it is about; None = nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

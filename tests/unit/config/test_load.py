@@ -61,6 +61,7 @@ class TestDefaults:
         assert proxy.state_path == Path("/data/proxy")
         assert proxy.workers == len(os.sched_getaffinity(0))
         assert proxy.drain_timeout == 30
+        assert proxy.admin is None
         assert (settings.log.format, settings.log.level) == ("console", "info")
         assert settings.warnings == ()
 
@@ -107,6 +108,7 @@ def test_everything_stated(tmp_path: Path) -> None:
           statePath: state
           workers: "${WORKERS}"
           drainTimeout: 0s
+          admin: {address: "127.0.0.1:${ADMIN_PORT:-9901}"}
         log: {format: json, level: debug}
         sessionStore: {type: redis, redis: {address: "redis.internal:6380", password: "${REDIS}", db: "${DB}"}}
     """
@@ -135,6 +137,7 @@ def test_everything_stated(tmp_path: Path) -> None:
     assert proxy.state_path == Path("state")
     assert proxy.workers == 3
     assert proxy.drain_timeout == 0
+    assert proxy.admin == Address("127.0.0.1", 9901)
     assert (settings.log.format, settings.log.level) == ("json", "debug")
     assert settings.session_store == SessionStoreSettings(Address("redis.internal", 6380), "hush", 7)
     representation = repr(settings)
@@ -255,6 +258,10 @@ REFUSED: list[tuple[str, str]] = [
         "proxy: {dns: {nameservers: [10.0.0.53, '10.0.0.53:53']}}",
         "proxy.dns.nameservers[1]: is the same as nameservers[0]",
     ),
+    # proxy.admin.
+    ("proxy: {admin: {}}", "proxy.admin.address is required when admin is configured"),
+    ("proxy: {admin: {address: '9901'}}", 'proxy.admin.address: must be "host:port" or ":port", got "9901"'),
+    ("proxy: {admin: {adress: ':9901'}}", 'proxy.admin.adress: unknown field, did you mean "address"?'),
     # controlPlane.raft.
     (
         "controlPlane: {raft: {}}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -65,11 +65,14 @@ class SnapshotDocument:
         listeners: tuple[ListenerEntry, ...],
         destinations: tuple[Destination, ...],
         metrics_scope: MetricsScope,
+        sizes: Mapping[str, int],
     ) -> None:
         self.identity = identity
         self.listeners = listeners
         self.destinations = destinations
         self.metrics_scope = metrics_scope
+        self.sizes = sizes
+        """How many entities there are, by collection."""
         self.addresses = frozenset(listener.address for listener in listeners)
         self.digest = hashlib.sha256(content).digest()
         self.descriptor = memory_file.create("vrata-snapshot", content)
@@ -101,16 +104,16 @@ class SnapshotDocument:
             ListenerEntry(listener.id, listener.name, listener.bind_address, listener.tls) for listener in listeners
         )
         destinations = tuple(_entities(Destination, entities["destinations"]))
-        return cls(
-            content, identity, entries, destinations, MetricsScope.of_documents(listeners, destinations, entities)
-        )
+        scope = MetricsScope.of_documents(listeners, destinations, entities)
+        sizes = {collection: len(entities[collection]) for collection in COLLECTIONS}
+        return cls(content, identity, entries, destinations, scope, sizes)
 
     @classmethod
     def empty(cls) -> SnapshotDocument:
         """Return the document that a proxy serves before it ever received one: nothing."""
         entities: dict[str, list[Any]] = {collection: [] for collection in COLLECTIONS}
         content = json.dumps({"id": "", "name": "", "snapshot": entities}).encode()
-        return cls(content, SnapshotIdentity("", ""), (), (), MetricsScope.empty())
+        return cls(content, SnapshotIdentity("", ""), (), (), MetricsScope.empty(), dict.fromkeys(COLLECTIONS, 0))
 
     @property
     def secured_destinations(self) -> tuple[SecuredDestination, ...]:

@@ -75,6 +75,10 @@ class WorkerSlot:
         self._on_death = on_death
         self._on_change = on_change
         self._index = index
+        self.starts = 0
+        """Workers that were started."""
+        self.deaths = 0
+        """Workers that ended though nobody wanted them to."""
         # The workers: who serves, who is to take over, who is on the way out.
         self._current: WorkerProcess | None = None
         self._successor: WorkerProcess | None = None
@@ -180,6 +184,7 @@ class WorkerSlot:
             # Out of processes or descriptors, or the fork server has just died; it is started again when next needed.
             _log.error("worker cannot be started", slot=self._index, reason=str(error) or type(error).__name__)
             return None
+        self.starts += 1
         self._started_at = self._now()
         self._on_change()
         return worker
@@ -196,7 +201,10 @@ class WorkerSlot:
         return True
 
     def _on_exit(self, worker: WorkerProcess) -> None:
-        self._draining.discard(worker)
+        if worker in self._draining:
+            self._draining.discard(worker)
+        elif not self._is_stopping:
+            self.deaths += 1
         self._on_death(worker.pid)
         # A successor that is coming up takes the place of a worker that did not live to see it.
         if worker is self._current and self._successor is None and not self._is_stopping:

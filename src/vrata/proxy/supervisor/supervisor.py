@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import weakref
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from vrata.proxy.status import (
     ProxyStatus,
     Verdict,
 )
+from vrata.proxy.supervisor.apply_history import ApplyHistory
 from vrata.proxy.supervisor.cache import SnapshotCache
 from vrata.proxy.supervisor.document import ListenerEntry, MalformedSnapshot, SnapshotDocument
 from vrata.proxy.supervisor.edition import Edition
@@ -89,6 +90,7 @@ class Supervisor:
         self._served: frozenset[str] = frozenset()  # addresses; those a worker could not use are left out
         self._good_outcome: ApplyOutcome | None = None
         self._last_outcome: ApplyOutcome | None = None
+        self.history = ApplyHistory()
         # Who serves it.
         self._counts = shared_counts.create()
         weakref.finalize(self, os.close, self._counts)
@@ -204,10 +206,29 @@ class Supervisor:
             version=__version__,
             active_snapshot=None if document.is_empty else document.identity,
             last_apply=self._last_outcome,
-            listeners=tuple(self._listener_status(listener) for listener in document.listeners),
+            listeners=self.listeners(),
             workers=tuple(status for slot in self._slots for status in slot.statuses()),
             destinations=self._view.acknowledged(),
         )
+
+    @property
+    def good_outcome(self) -> ApplyOutcome | None:
+        """What became of the document that is served; None before the first."""
+        return self._good_outcome
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it is on its way out."""
+        return any(slot.is_stopping() for slot in self._slots)
+
+    @property
+    def slots(self) -> Sequence[WorkerSlot]:
+        """The places of the workers."""
+        return self._slots
+
+    def listeners(self) -> tuple[ListenerStatus, ...]:
+        """Return the status of every listener that is served."""
+        return tuple(self._listener_status(listener) for listener in self._edition.document.listeners)
 
     def destinations(self) -> tuple[DestinationStatus, ...]:
         """Return the status of every destination that is served, and of its endpoints."""
@@ -348,6 +369,7 @@ class Supervisor:
     def _conclude(self, outcome: ApplyOutcome) -> None:
         if outcome is not self._last_outcome:
             self._last_outcome = outcome
+            self.history.note(outcome)
             _report(outcome)
         self._on_change()
 

@@ -48,6 +48,9 @@ class SnapshotStream:
         self._on_snapshot = on_snapshot
         self._on_connected = on_connected
         self._silence = silence
+        self.is_connected = False
+        self.connections = 0
+        """Streams that have begun."""
         self._failures = 0
         self._last_reason = ""
 
@@ -69,6 +72,7 @@ class SnapshotStream:
             except Exception as error:  # noqa: BLE001 - a proxy that stopped to listen could only be restarted
                 _log.exception("reading snapshots failed")
                 reason = str(error) or type(error).__name__
+            self.is_connected = False
             # A stream that lasted is no sign of trouble; one that ends at once would have us reconnect in a tight loop.
             self._failures = 0 if loop.time() - began > self._reconnect_interval else self._failures + 1
             delay = self._delay()
@@ -86,6 +90,8 @@ class SnapshotStream:
                     raise StreamRefused(f"the control plane answered with {media_type or 'no content type'}")
                 _log.info("connected to the control plane", url=self._link.url)
                 self._last_reason = ""
+                self.is_connected = True
+                self.connections += 1
                 self._on_connected()
                 parser = sse.EventStreamParser()
                 async for chunk in response.aiter_raw():

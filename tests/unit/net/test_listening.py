@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from vrata.config import Address
-from vrata.controlplane.server import ListenError, listen
+from vrata.net.listening import ListenError, listen
 
 
 def close(sockets: list[socket.socket]) -> None:
