@@ -151,7 +151,7 @@ def test_tls_with_client_certificates(tmp_path: Path) -> None:
 def test_a_deadline_for_the_head_of_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The deadline is made short in the child, so that the test need not last as long.
     program = (
-        "import sys; from vrata.controlplane import server; server.HEADER_SECONDS = 0.3\n"
+        "import sys; from vrata.net import http_server; http_server.HEADER_SECONDS = 0.3\n"
         "from vrata.__main__ import main; main()"
     )
     configuration = Configuration(tmp_path)
