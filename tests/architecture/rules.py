@@ -40,9 +40,21 @@ PROXY = f"{ROOT}.proxy"
 STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoint", "upstream", "action"})
 """The packages of ``proxy`` that a request passes, in its order."""
 
-STAGES_MAY_IMPORT = frozenset({"contracts", "meters", "sessions", "standing"})
-"""What a stage may import of ``proxy`` beside itself: what they know of each other, what counts for all of them, and
-what keeps sessions."""
+STAGES_MAY_IMPORT = frozenset(
+    {
+        "body_gate",
+        "contracts",
+        "holding",
+        "meters",
+        "observers",
+        "relayed_request",
+        "seen_body",
+        "sessions",
+        "standing",
+    }
+)
+"""What a stage may import of ``proxy`` beside itself: what they know of each other, what counts for all of them, what
+holds requests back or stands for them, and what keeps sessions."""
 
 ASSEMBLERS = frozenset(
     {
@@ -52,6 +64,7 @@ ASSEMBLERS = frozenset(
         "callout",
         "compile",
         "destinations",
+        "middlewares",
         "plan",
         "dataplane",
         "explain",

@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 from tests.support.downstream_client import DownstreamClient, head_and_body, local
 from tests.support.memory_transport import HIGH_WATER, LOW_WATER
 from vrata.net.deadlines import INTERVAL
+from vrata.proxy.body_gate import LOG_INTERVAL, MAX_LOGGED, BodyGate
 from vrata.proxy.contracts import BodyNeeded
-from vrata.proxy.listener.body import LOG_INTERVAL, MAX_LOGGED, BodyGate, SeenBody
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.routing.composition import MatchConditions
 from vrata.proxy.routing.table import RouteTable
+from vrata.proxy.seen_body import SeenBody
 
 LIMIT = 40
 LARGE = "request.body.json.model == 'large'"

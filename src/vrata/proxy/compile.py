@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from vrata.expressions import Expression, compile_expression
 from vrata.model import Destination as DestinationEntity
 from vrata.model import Listener as ListenerEntity
-from vrata.model import Route, RouteGroup
+from vrata.model import Middleware, Route, RouteGroup
 from vrata.model.forward import Forward
 from vrata.model.tls import ListenerTls
 from vrata.net.deadlines import DeadlineSweeper
@@ -31,12 +31,12 @@ from vrata.proxy.action.forward import ForwardAction, PooledDestination
 from vrata.proxy.action.mirror import Mirror
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.action.retrying import RetrySettings
-from vrata.proxy.action.unavailable import UnavailableAction
 from vrata.proxy.destinations import DestinationFactory, limit_of
 from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.settings import ListenerSettings, ListenerTimeouts, TlsTermination
 from vrata.proxy.meters import ListenerMeters, route_key
 from vrata.proxy.metrics.scope import ListenerKey, MetricsScope, listener_key, middleware_keys
+from vrata.proxy.middlewares import ChainFactory, Drafted
 from vrata.proxy.plan import Action, Plan, PlannedRoute
 from vrata.proxy.reading import Read, SnapshotReading
 from vrata.proxy.routing.entities import match_conditions
@@ -47,7 +47,7 @@ from vrata.proxy.selectors import Selector, SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
 
-AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction | UnavailableAction
+AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction
 
 SLICE = 0.002
 """Seconds of work between two turns of the event loop: what a swap may add to a request's latency."""
@@ -78,7 +78,11 @@ class Compiler:
             self._expressions,
             self._tables,
         )
-        await _in_slices(compilation.steps())
+        try:
+            await _in_slices(compilation.steps())
+        except BaseException:
+            self._registry.instances.abandon(compilation.instances)
+            raise
         self._read = compilation.read
         self._tls = compilation.tls
         self._expressions = compilation.expressions
@@ -134,6 +138,9 @@ class _Compilation:
         self._listeners: dict[str, ListenerSettings] = {}
         self._destinations: dict[str, PooledDestination] = {}
         self._entities: dict[str, DestinationEntity] = {}
+        self.instances: Drafted = {}
+        """The instances of middlewares that the plan uses."""
+        self._chains = ChainFactory(registry.instances, self.instances, self._expression)
         self._metered: dict[ListenerKey, ListenerEntity] = {}
         self._route_keys: set[str] = set()
         self._middleware_keys = middleware_keys(document["snapshot"])
@@ -160,6 +167,7 @@ class _Compilation:
             self._destinations,
             self._entities,
             self._factory.uses,
+            self.instances,
             MetricsScope(
                 self._metered,
                 frozenset(self._route_keys),
@@ -180,14 +188,18 @@ class _Compilation:
             yield
             if destination is not None:
                 yield from self._add_destination(destination)
+        for middleware in self._reading.entities(Middleware):
+            yield
+            if middleware is not None:
+                self._chains.add(middleware)
         for entry in self._reading.entries():
             yield
             if entry is not None:
                 split = yield from self._split(entry[0])
                 self._add_entry(*entry, split)
         self._table = yield from self._builder.building()
-        # It knows a method of this, and this knows it: what was compiled is to go without the garbage collector.
-        del self._builder
+        # They know a method of this, and this knows them: what was compiled is to go without the garbage collector.
+        del self._builder, self._chains
 
     def _add_listener(self, listener: ListenerEntity) -> Iterator[None]:
         try:
@@ -230,12 +242,14 @@ class _Compilation:
         group_name = group.name if group is not None else ""
         try:
             meter_key = route_key(route.name, group_name)
-            action = self._action(route, group, meter_key, split)
+            action, problems = self._chains.chain(route, group, self._action(route, group, meter_key, split))
             planned = PlannedRoute(route.id, route.name, group_name, action, meter_key)
             self._builder.add(match_conditions(route, group), planned)
             self._route_keys.add(meter_key)
         except ValueError as error:
-            self._problems.append(EntityProblem(route.kind, route.id, route.name, str(error)))
+            problems = [str(error)]
+        for problem in problems:
+            self._problems.append(EntityProblem(route.kind, route.id, route.name, problem))
 
     def _expression(self, text: str) -> Expression:
         expression = self._expressions_before.get(text) or compile_expression(text)
@@ -243,10 +257,7 @@ class _Compilation:
         return expression
 
     def _action(self, route: Route, group: RouteGroup | None, meter_key: str, split: Split | None) -> Action:
-        answer = answer_at_once(route, group)
-        if isinstance(answer, UnavailableAction):
-            reason = "this build has no middlewares: its requests are answered with 500"
-            self._problems.append(EntityProblem(route.kind, route.id, route.name, reason))
+        answer = answer_at_once(route)
         if answer is not None:
             return answer
         assert route.forward is not None
@@ -312,11 +323,8 @@ async def _in_slices(steps: Iterator[None]) -> None:
             deadline = perf_counter() + SLICE
 
 
-def answer_at_once(route: Route, group: RouteGroup | None) -> AnswersAtOnce | None:
-    """What answers the requests of *route*, inside *group*, by itself; None when they are forwarded."""
-    if route.middleware_ids or (group is not None and group.middleware_ids):
-        # The control plane refuses this; a newer one may not. Whatever they are to keep out stays out.
-        return UnavailableAction()
+def answer_at_once(route: Route) -> AnswersAtOnce | None:
+    """What answers the requests of *route* by itself; None when they are forwarded."""
     if route.direct_response is not None:
         return DirectResponseAction(route.direct_response)
     if route.redirect is not None:

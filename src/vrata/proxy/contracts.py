@@ -6,16 +6,19 @@ not one another; ``action.forward`` and ``compile`` put them together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, unique
-from typing import Protocol
+from typing import Any, Protocol
 
 from vrata.expressions import RequestVariables
 from vrata.policy import grpc_status
 from vrata.policy.session_cookie import SessionCookie
-from vrata.proxy.meters import DestinationMeter, ListenerMeters, RouteMeter
-from vrata.wire.http1.head import RequestHead, ResponseHead
+from vrata.proxy.meters import ListenerMeters
+from vrata.proxy.seen_body import SeenBody
+from vrata.wire.http1.editing import SAME_LENGTH
+from vrata.wire.http1.head import RequestHead, ResponseHead, parse_response_head
+from vrata.wire.http1.status import has_no_body
 
 
 @unique
@@ -115,6 +118,13 @@ class LocalResponse:
     """Header lines, each with its CRLF; without Content-Length, which follows from the body."""
     body: bytes
 
+    def head(self) -> ResponseHead:
+        """The head of it, as if an upstream had sent it."""
+        length = b"" if has_no_body(self.status) else b"content-length: %d\r\n" % len(self.body)
+        head = parse_response_head(b"HTTP/1.1 %d \r\n%s%s\r\n" % (self.status, self.fields, length))
+        assert head is not None
+        return head
+
 
 class OwnAnswers(Protocol):
     """What the proxy itself answers, at a listener's level of detail: JSON, or a status where gRPC is spoken."""
@@ -187,19 +197,29 @@ class RequestHandler(Protocol):
         ...
 
 
+class ResponseObserver(Protocol):
+    """What sees the head of a request's final response before it goes out."""
+
+    def on_response(self, head: ResponseHead) -> ResponseHead:
+        """The response begins; return the head that it is to have. Called once at most."""
+        ...
+
+    def on_response_end(self, size: int, complete: bool) -> None:
+        """The response is over after *size* bytes of content, *complete* or cut; or there was none. Called once."""
+        ...
+
+
 class ClientRequest(RequestView, Protocol):
     """One request of a client, and the way back to it."""
 
     meters: ListenerMeters | None
-    """What counts the listener's traffic; None when nobody wants to know, and then the next two mean nothing."""
-    route_meter: RouteMeter | None
-    """What the request counts for, once it has matched."""
-    destination_meter: DestinationMeter | None
-    """What it counts for as well, once it goes somewhere."""
+    """What counts the listener's traffic; None when nobody wants to know."""
+    claims: Mapping[str, Any] | None
+    """The claims of the token that a middleware has verified; None without one."""
 
     @property
     def head(self) -> RequestHead:
-        """The head as read from the wire."""
+        """The head as read from the wire, with what middlewares have edited since."""
         ...
 
     @property
@@ -228,6 +248,37 @@ class ClientRequest(RequestView, Protocol):
         """The head that goes to the upstream, with *target* and *authority* in it."""
         ...
 
+    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:
+        """From now on the head is without the fields *removed*, with the lines *added*, and for content of *length*.
+
+        See :func:`vrata.wire.http1.editing.edited_request`, and the errors raised there.
+        """
+        ...
+
+    def observed_by(self, observer: ResponseObserver) -> None:
+        """Let *observer* see the final response. The last of several comes first: it is further inside."""
+        ...
+
+    def seen(self, body: SeenBody) -> None:
+        """Expressions see *body*."""
+        ...
+
+    def invite_body(self) -> None:
+        """Tell the client, which waits for that, to send its body (RFC 9110 §10.1.1)."""
+        ...
+
+    def forwarded_to(self, destination_id: str, endpoint: str) -> None:
+        """It goes to *endpoint* (``host:port``) of a destination. To be told only where there are :attr:`meters`."""
+        ...
+
+    def attempt_failed(self, status: int, seconds: float) -> None:
+        """An attempt came to *status* and is followed by another one. To be told only where there are meters."""
+        ...
+
+    def retried(self, number: int, destination_id: str, endpoint: str) -> None:
+        """It goes to *endpoint* for the time *number*, counted from 1, beyond the first. As above."""
+        ...
+
     def handled_by(self, handler: RequestHandler) -> None:
         """Send what follows of this request to *handler*."""
         ...
@@ -242,6 +293,10 @@ class ClientRequest(RequestView, Protocol):
 
     def fail(self, failure: Failure) -> None:
         """Answer with the error body that the listener's detail level asks for, or cut a response that has begun."""
+        ...
+
+    def failed_with(self, failure: Failure) -> LocalResponse:
+        """Count *failure*, and return what :meth:`fail` would answer; somebody else sends it."""
         ...
 
     def inform(self, head: ResponseHead) -> None:

@@ -16,9 +16,9 @@ import structlog
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.net.resolver import ResolvesNames
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.body_gate import BodyGate
 from vrata.proxy.compile import Compiler
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
-from vrata.proxy.listener.body import BodyGate
 from vrata.proxy.listener.listener import Listener
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.meters import UNMATCHED
@@ -31,6 +31,7 @@ from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
+from vrata.wire.http1.errors import MalformedMessage
 
 REMOVED_LISTENER_DRAIN = 30.0
 """Seconds that the connections of a removed listener may take to finish."""
@@ -76,7 +77,7 @@ class DataPlane:
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver)
+        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver, self._bodies)
         self._compiler = Compiler(self._registry, self._sweeper, random)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()
@@ -159,6 +160,7 @@ class DataPlane:
         self._registry.services.destinations = plan.destinations
         self._registry.metrics.adopt(plan.metrics_scope)
         self._registry.keep_only(plan.uses)
+        self._registry.instances.keep_only(plan.instances)
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
@@ -178,6 +180,7 @@ class DataPlane:
             for _ in range(3):
                 await asyncio.sleep(0)
             self._registry.keep_only(NOTHING)
+            self._registry.instances.keep_only({})
             self._sweeper.stop()
             return all(results)
 
@@ -262,6 +265,10 @@ class DataPlane:
             return
         except BodyNeeded as needed:
             expression = str(needed)
+        except MalformedMessage:
+            # What middlewares have added to the head was too much for it.
+            request.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
+            return
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             _log.exception("request handling failed", request=repr(request))
             request.fail(Failure(FailureClass.INTERNAL))

@@ -11,6 +11,7 @@ from vrata.proxy.action.forward import PooledDestination
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.metrics.scope import MetricsScope
+from vrata.proxy.middlewares import Used
 from vrata.proxy.routing.candidate import Match
 from vrata.proxy.routing.table import RouteTable
 from vrata.proxy.runtime.registry import Uses
@@ -52,6 +53,8 @@ class Plan:
     """What the destinations were made of, by ID."""
     uses: Uses
     """What it needs of what outlives plans."""
+    instances: Used
+    """Its middlewares."""
     metrics_scope: MetricsScope
     problems: tuple[EntityProblem, ...]
     """Entities that were left out."""

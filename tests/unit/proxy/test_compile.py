@@ -301,7 +301,10 @@ def test_a_rejected_document_costs_nothing_that_was_read_before() -> None:
         before = workshop.compiler._read
         with pytest.raises(SnapshotRejected) as rejected:
             await workshop.compiler.compile(
-                {"id": "x", "snapshot": {"listeners": [], "destinations": [], "groups": {}, "routes": []}}
+                {
+                    "id": "x",
+                    "snapshot": {"listeners": [], "destinations": [], "groups": {}, "middlewares": [], "routes": []},
+                }
             )
         assert str(rejected.value) == "not a snapshot document: snapshot.groups must be an array"
         assert workshop.compiler._read is before

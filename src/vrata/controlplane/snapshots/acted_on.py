@@ -30,7 +30,6 @@ Acted = Whole | Only | Mapping[str, Any]
 
 WHOLE: Final = Whole()
 OFF: Final = Only((False,))
-EMPTY: Final = Only(([], {}))
 
 _ENTITY = {"id": WHOLE, "name": WHOLE}
 
@@ -112,8 +111,8 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         },
         "redirect": WHOLE,
         "directResponse": WHOLE,
-        "middlewareIds": EMPTY,
-        "middlewareOverrides": EMPTY,
+        "middlewareIds": WHOLE,
+        "middlewareOverrides": WHOLE,
     },
     "group": _ENTITY
     | {
@@ -122,12 +121,11 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "pathRegex": WHOLE,
         "hostnames": WHOLE,
         "headers": WHOLE,
-        "middlewareIds": EMPTY,
-        "middlewareOverrides": EMPTY,
+        "middlewareIds": WHOLE,
+        "middlewareOverrides": WHOLE,
         "retryDefault": WHOLE,
         "includeAttemptCount": WHOLE,
     },
-    # A middleware acts only where a route or group names it, and naming one is refused above.
     "middleware": WHOLE,
 }
 

@@ -135,9 +135,8 @@ class ForwardAction(ForwardsWhereItIsTold):
             if admission is None:
                 self._refuse(request, destination, protection)
                 return
-        meters = request.meters
-        if meters is not None:
-            request.destination_meter = meters.forwarded(destination.destination_id, endpoint.identifier)
+        if request.meters is not None:
+            request.forwarded_to(destination.destination_id, endpoint.identifier)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
         call = None
         if head.is_grpc:

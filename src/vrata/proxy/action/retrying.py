@@ -225,9 +225,8 @@ class RetryingForward(Forward):
             attempt=self._number,
             pause=round(pause, 3),
         )
-        destination_meter = self._request.destination_meter if self._request.meters is not None else None
-        if destination_meter is not None:
-            destination_meter.attempt_failed(status, now - self._attempt_began)
+        if self._request.meters is not None:
+            self._request.attempt_failed(status, now - self._attempt_began)
         if self._attempts is None:
             self._attempts = []
         self._attempts.append((self._endpoint.identifier, outcome))
@@ -248,7 +247,8 @@ class RetryingForward(Forward):
             self._fail(FailureClass.NO_ENDPOINT, "no endpoint takes requests any more")
             return
         self._endpoint = endpoint
-        self._count_retry(self._number, endpoint)
+        if request.meters is not None:
+            request.retried(self._number, self._destination.destination_id, endpoint.identifier)
         self._number += 1
         self._take_up(kept)
         if not self._is_under_way:
@@ -285,17 +285,6 @@ class RetryingForward(Forward):
         if endpoint is None:
             endpoint = selector.pick_other(self._request, [])
         return endpoint
-
-    def _count_retry(self, number: int, endpoint: PooledEndpoint) -> None:
-        request = self._request
-        meters = request.meters
-        if meters is not None:
-            if request.route_meter is not None:
-                request.route_meter.retried(number)
-            if request.destination_meter is not None:
-                request.destination_meter = meters.forwarded_again(
-                    request.destination_meter, self._destination.destination_id, endpoint.identifier
-                )
 
     def _keep(self, content: bytes) -> None:
         """Keep *content* for another attempt, as long as all of it is not too much."""

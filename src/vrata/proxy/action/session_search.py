@@ -6,18 +6,16 @@ from typing import Any, Protocol, TypeAlias
 
 import structlog
 
-from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, RequestHandler
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.destination.destination import Destination
 from vrata.proxy.endpoint.selection import Endpoint, EndpointSelector
+from vrata.proxy.holding import Holding
 from vrata.proxy.routing.candidate import Match
 from vrata.proxy.sessions.pins import Places, Seek
 from vrata.proxy.upstream.pool import EndpointPool
 
 _Endpoint: TypeAlias = Endpoint[EndpointPool]
 _Destination: TypeAlias = Destination[EndpointSelector[EndpointPool]]
-
-MAX_HELD = 65536
-"""Bytes of a body that are read while its request waits, and what is read at once beyond them."""
 
 _log = structlog.get_logger("vrata.proxy.action")
 
@@ -38,71 +36,52 @@ class ForwardsWhereItIsTold(Protocol):
         ...
 
 
-class SessionSearch(RequestHandler):
-    """One request until its destination and its endpoint are known. It costs no task, and no other request anything.
+class SessionSearch(Holding):
+    """One request until its destination and its endpoint are known."""
 
-    What comes of its body meanwhile goes on as the first of its content.
-    """
-
-    __slots__ = (
-        "_action",
-        "_client_is_full",
-        "_content",
-        "_destination",
-        "_destinations",
-        "_end",
-        "_endpoint",
-        "_endpoints",
-        "_has_found",
-        "_is_over",
-        "_is_paused",
-        "_match",
-        "_request",
-        "_size",
-    )
+    __slots__ = ("_action", "_destination", "_destinations", "_endpoint", "_endpoints", "_match")
 
     def __init__(
         self, action: ForwardsWhereItIsTold, request: ClientRequest, match: Match[Any], content: bytes, end: bool
     ) -> None:
+        super().__init__(request, content, end)
         self._action = action
-        self._request = request
         self._match = match
-        # Of the body.
-        self._content = [content]
-        self._size = len(content)
-        self._end = end
-        # Of the search.
         self._destinations: Seek[_Destination] | None = None
         self._destination: _Destination | None = None
         self._endpoints: Seek[_Endpoint] | None = None
         self._endpoint: _Endpoint | None = None
-        self._has_found = False
-        self._is_over = False
-        self._is_paused = False
-        self._client_is_full = False
 
     def __repr__(self) -> str:
         sought = "destination" if self._destination is None else "endpoint"
-        return f"<SessionSearch {self._request!r} for its {sought}>"
-
-    # -- the search ---------------------------------------------------------------------------------------------------
+        return f"<SessionSearch {self.request!r} for its {sought}>"
 
     def seek_destination(self, places: Places[_Destination]) -> None:
         """Find the destination among *places*, then the endpoint, and have the request forwarded."""
-        seek = self._destinations = Seek(places, self._request, self._on_answer)
+        seek = self._destinations = Seek(places, self.request, self._on_answer)
         if seek.start():
             self._found_destination(seek.place)
         else:
-            self._request.handled_by(self)
+            self.hold()
 
     def seek_endpoint(self, destination: _Destination, places: Places[_Endpoint]) -> None:
         """Find the endpoint of *destination* among *places*, and have the request forwarded."""
         self._destination = destination
-        seek = self._endpoints = Seek(places, self._request, self._on_answer)
+        seek = self._endpoints = Seek(places, self.request, self._on_answer)
         if seek.start():
             self._found(seek.place)
         else:
-            self._request.handled_by(self)
+            self.hold()
+
+    def go_on(self, content: bytes, end: bool) -> None:
+        """Both are known."""
+        self._action.forward(self.request, self._match, content, end, self._destination, self._endpoint)
+
+    def gone(self) -> None:
+        """The client went away."""
+        for seek in (self._destinations, self._endpoints):
+            if seek is not None:
+                seek.cancel()
 
     def _on_answer(self, value: bytes | None) -> None:
         """The store has answered."""
@@ -114,9 +93,9 @@ class SessionSearch(RequestHandler):
             elif destinations is not None and destinations.go_on(value):
                 self._found_destination(destinations.place)
         except Exception:  # noqa: BLE001 - one request must never take the worker down
-            _log.exception("request handling failed", request=repr(self._request))
-            self._is_over = True
-            self._request.fail(Failure(FailureClass.INTERNAL))
+            _log.exception("request handling failed", request=repr(self.request))
+            self.forget()
+            self.request.fail(Failure(FailureClass.INTERNAL))
 
     def _found_destination(self, destination: _Destination | None) -> None:
         if destination is None:
@@ -128,54 +107,8 @@ class SessionSearch(RequestHandler):
             self.seek_endpoint(destination, places)
         else:
             self._destination = destination
-            self._found(selector.pick(self._request))
+            self._found(selector.pick(self.request))
 
     def _found(self, endpoint: _Endpoint | None) -> None:
         self._endpoint = endpoint
-        self._has_found = True
-        self._go_on()
-
-    def _go_on(self) -> None:
-        if self._client_is_full:
-            return
-        if self._is_paused:
-            self._is_paused = False
-            self._request.resume_body()
-            if self._is_over:
-                return  # what came then was no acceptable body
-        self._is_over = True
-        content = b"".join(self._content)
-        self._content.clear()
-        self._action.forward(self._request, self._match, content, self._end, self._destination, self._endpoint)
-
-    # -- the client, meanwhile ----------------------------------------------------------------------------------------
-
-    def on_request_body(self, content: bytes, end: bool) -> None:
-        """More of the content has come."""
-        self._content.append(content)
-        self._size += len(content)
-        self._end = end
-        if self._size > MAX_HELD and not self._is_paused:
-            self._is_paused = True
-            self._request.pause_body()
-
-    def on_tunnel_data(self, data: bytes, end: bool) -> None:
-        """There is no tunnel before there is a response."""
-
-    def on_client_gone(self) -> None:
-        """Nobody wants an answer."""
-        self._is_over = True
-        self._content.clear()
-        for seek in (self._destinations, self._endpoints):
-            if seek is not None:
-                seek.cancel()
-
-    def pause_response(self) -> None:
-        """The client does not even take what was sent before: a response would pile up here."""
-        self._client_is_full = True
-
-    def resume_response(self) -> None:
-        """The client has caught up."""
-        self._client_is_full = False
-        if self._has_found and not self._is_over:
-            self._go_on()
+        self.release()

@@ -48,8 +48,8 @@ def _explained(link: ChainLink, middleware: Middleware | None, request: RequestV
         changed = sorted(settings.keys() & {"headers", "extProc"})
         if changed:
             document["changed"] = {name: settings[name] for name in changed}
-    if middleware is None:
-        runs, reason = False, "it does not exist"
+    if middleware is None and runs:
+        reason = "it does not exist, or could not be read: the request is answered with 500"
     return document | {"runs": runs, "reason": reason}
 
 

@@ -11,7 +11,6 @@ from vrata.model.question import SupposedRequest
 from vrata.policy import grpc_status
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.redirect import RedirectAction
-from vrata.proxy.action.unavailable import UnavailableAction
 from vrata.proxy.compile import answer_at_once, listener_settings
 from vrata.proxy.contracts import FailureClass, LocalResponse
 from vrata.proxy.explain.candidates import considered, near_misses
@@ -19,6 +18,7 @@ from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.forwarding import explained_forward, failure
 from vrata.proxy.explain.middlewares import explained_middlewares
 from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read, wire_form
+from vrata.proxy.middleware.unavailable import UNAVAILABLE
 from vrata.proxy.reading import SnapshotReading
 from vrata.proxy.routing.candidate import Match, encoded
 from vrata.proxy.routing.entities import match_conditions
@@ -127,13 +127,15 @@ class ExplainedSnapshot:
             misses = near_misses(self._table, self._entries, request, deadline)
             return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
         entry = match.payload
-        action = self._action(entry, match, reading)
+        middlewares = explained_middlewares(entry, self._middlewares, request)
+        lacking = any(each["runs"] and "type" not in each for each in middlewares)
+        action = self._unavailable(reading) if lacking else self._action(entry, match, reading)
         return {
             "outcome": action["type"],
             **entry.identity(),
             "match": entry.match_document(),
             "matchedPath": shown(encoded(request.path)[: match.end(request.path)].decode("utf-8", "surrogateescape")),
-            "middlewares": explained_middlewares(entry, self._middlewares, request),
+            "middlewares": middlewares,
             "action": action,
             "warnings": self._warnings_about(entry),
             **found,
@@ -155,8 +157,12 @@ class ExplainedSnapshot:
         entry.answer.run(reading.request, match, b"", True)
         response = reading.connection.response
         assert response is not None
-        kinds = {RedirectAction: "redirect", DirectResponseAction: "directResponse", UnavailableAction: "unavailable"}
+        kinds = {RedirectAction: "redirect", DirectResponseAction: "directResponse"}
         return {"type": kinds[type(entry.answer)], "response": _response(response, reading.request.method)}
+
+    def _unavailable(self, reading: ReadRequest) -> Document:
+        response = UNAVAILABLE.of(reading.request)
+        return {"type": "unavailable", "response": _response(response, reading.request.method)}
 
 
 def _entry(route: Route, group: RouteGroup | None) -> Entry:
@@ -166,7 +172,7 @@ def _entry(route: Route, group: RouteGroup | None) -> Entry:
         route,
         group,
         match_conditions(route, group),
-        answer_at_once(route, group),
+        answer_at_once(route),
         Rewrite(rewrite) if rewrite is not None else None,
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
+from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers, RequestHandler
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.wire.http1.head import ResponseHead
@@ -14,6 +15,7 @@ class StandIn:
     def __init__(self, hop: Hop) -> None:
         self.hop = hop
         self.peer = hop.peer
+        self.answers: OwnAnswers = FailureAnswers("standard")
         self.response: LocalResponse | None = None
         """What the action has answered."""
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from vrata.model.question import SupposedRequest
 from vrata.proxy.explain.stand_in import StandIn
-from vrata.proxy.listener.body import SeenBody
 from vrata.proxy.listener.hop import Hop, address_of
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.secure_connection import uris_of
 from vrata.proxy.listener.settings import ListenerSettings
+from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE, RequestHead, parse_request_head
 

@@ -15,7 +15,7 @@ import structlog
 from vrata.expressions import PeerCertificate
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
-from vrata.proxy.contracts import Failure, LocalResponse, RequestHandler
+from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers, RequestHandler
 from vrata.proxy.listener.hop import Hop, address_of
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest
@@ -71,6 +71,11 @@ class DownstreamConnection(SucceededConnection):
         """True between requests, with not a byte of the next one read."""
         return self._request is None and not self._buffer and not self._closing
 
+    @property
+    def answers(self) -> OwnAnswers:
+        """What clients are told of failures."""
+        return self._settings.answers
+
     def serves(self, request: DownstreamRequest) -> bool:
         """True while *request* is the one being served."""
         return self._request is request and not self._closed
@@ -122,8 +127,8 @@ class DownstreamConnection(SucceededConnection):
         if request is not None:
             self._request = None
             self._owner.request_ended()
-            if request.meters is not None:
-                request.ended(self._loop.time())
+            if request.is_counted:
+                request.ended(self._loop.time(), complete=False)
             if handler is not None:
                 handler.on_client_gone()
         self._owner.closed(self)
@@ -339,6 +344,9 @@ class DownstreamConnection(SucceededConnection):
         """Send a whole response of our own."""
         request = self._request
         assert request is not None
+        if request.observers is not None:
+            self.start_response(response.head(), response.body, True)
+            return
         self._settle_persistence()
         status, body = response.status, response.body
         head = request.answer_head(response, self._settings)
@@ -350,7 +358,7 @@ class DownstreamConnection(SucceededConnection):
             head += b"\r\n"
         if request.head.method == b"HEAD" or has_no_body(status):
             body = b""
-        if request.meters is not None:
+        if request.is_counted:
             request.answered(status, len(body))
         self._response_started = True
         self._response_expiry = self._loop.time() + self._settings.timeouts.client_response
@@ -361,12 +369,11 @@ class DownstreamConnection(SucceededConnection):
         """Send the error body for *failure*; a response that has begun is cut instead, so that it cannot look whole."""
         request = self._request
         assert request is not None
-        if request.meters is not None:
-            request.failed(failure.failure_class.label)
         if self._response_started:
+            request.failed(failure.failure_class.label)
             self.abort()
         else:
-            self.respond(request.failure_answer(failure, self._settings))
+            self.respond(request.failed_with(failure))
 
     def inform(self, head: ResponseHead) -> None:
         """Pass a 1xx head on; an HTTP/1.0 client would not understand it (RFC 9110 §15.2)."""
@@ -379,6 +386,8 @@ class DownstreamConnection(SucceededConnection):
         """Send the head and the first of the content in one write."""
         request = self._request
         assert request is not None
+        if request.observers is not None:
+            head = request.observers.begun(head)
         minor = request.head.minor
         self._settle_persistence()
         has_body = head.body_expected(request.head.method) or head.status == 101
@@ -390,7 +399,7 @@ class DownstreamConnection(SucceededConnection):
         self._response = head
         self._response_chunked = chunked
         self._response_started = True
-        if request.meters is not None:
+        if request.is_counted:
             request.answered(head.status, len(content) if has_body else 0)
         data = head.emit(
             chunked=chunked,
@@ -420,7 +429,7 @@ class DownstreamConnection(SucceededConnection):
         if self._tunnel:
             self.deadline = self._loop.time() + self._settings.timeouts.idle_between_requests
         if self._response_has_body:
-            if self._request is not None and self._request.meters is not None:
+            if self._request is not None and self._request.is_counted:
                 self._request.wrote(len(content))
             if self._response_chunked:
                 content = encode_chunk(content)
@@ -442,8 +451,8 @@ class DownstreamConnection(SucceededConnection):
 
     def _response_ended(self) -> None:
         now = self._loop.time()
-        if self._request is not None and self._request.meters is not None:
-            self._request.ended(now)
+        if self._request is not None and self._request.is_counted:
+            self._request.ended(now, complete=True)
         self._request = None
         self._response = None
         self._handler = None

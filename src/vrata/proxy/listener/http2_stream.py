@@ -9,7 +9,7 @@ from __future__ import annotations
 import structlog
 
 from vrata.net.deadlines import NEVER
-from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, RequestHandler
+from vrata.proxy.contracts import Failure, FailureClass, LocalResponse, OwnAnswers, RequestHandler
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest, ServingConnection
@@ -123,6 +123,11 @@ class Http2Stream(ServingConnection):
         """The client has not sent everything yet that is still of interest."""
         return self._request is not None and not self._input_ended
 
+    @property
+    def answers(self) -> OwnAnswers:
+        """What clients are told of failures."""
+        return self._settings.answers
+
     def serves(self, request: DownstreamRequest) -> bool:
         """True until the response has ended."""
         return self._request is request
@@ -197,8 +202,8 @@ class Http2Stream(ServingConnection):
         if request is None:
             return
         self._owner.request_ended()
-        if request.meters is not None:
-            request.ended(now)
+        if request.is_counted:
+            request.ended(now, complete=False)
         if handler is not None:
             handler.on_client_gone()
 
@@ -273,9 +278,12 @@ class Http2Stream(ServingConnection):
         if self._opens_tunnel(response.status):
             self._fail_upgrade()
             return
+        if request.observers is not None:
+            self.start_response(response.head(), response.body, True)
+            return
         head = request.answer_head(response, self._settings) + b"\r\n"
         body = b"" if self._bodiless or has_no_body(response.status) else response.body
-        if request.meters is not None:
+        if request.is_counted:
             request.answered(response.status, len(body))
         self._begin_response()
         self._session.respond(self.number, head, not body)
@@ -287,10 +295,10 @@ class Http2Stream(ServingConnection):
         """Send the error body for *failure*; a response that has begun is cut instead, so that it cannot look whole."""
         request = self._request
         assert request is not None
-        if request.meters is not None:
+        if self._response_started:
             request.failed(failure.failure_class.label)
-        if not self._response_started:
-            answer = request.failure_answer(failure, self._settings)
+        else:
+            answer = request.failed_with(failure)
             if not self._opens_tunnel(answer.status):
                 self.respond(answer)
                 return
@@ -301,7 +309,7 @@ class Http2Stream(ServingConnection):
         # RFC 8441 §5: what is a reset on TCP is a stream that is cancelled.
         self._session.reset(self.number, CANCEL if self._tunnel else INTERNAL_ERROR)
         self._handler = None
-        self._over()
+        self._over(complete=False)
 
     def _may_end_with_status(self) -> bool:
         """Whether a response that has begun is of gRPC: no client takes that for whole whose status is not OK."""
@@ -323,11 +331,13 @@ class Http2Stream(ServingConnection):
         if status != 101 and self._opens_tunnel(status):
             self._fail_upgrade()
             return
+        if request.observers is not None:
+            head = request.observers.begun(head)
         if status != 101 and not head.body_expected(request.head.method):
             self._bodiless = True
             content = trailers = b""
         self._response = head
-        if request.meters is not None:
+        if request.is_counted:
             request.answered(status, len(content))
         data = head.emit(chunked=False, close=False, keep_alive_1_0=False, server=self._settings.server)
         if request.response_lines:
@@ -355,7 +365,7 @@ class Http2Stream(ServingConnection):
             content = trailers = b""
         if content:
             request = self._request
-            if request is not None and request.meters is not None:
+            if request is not None and request.is_counted:
                 request.wrote(len(content))
         if (content or end) and not self._output_ended:
             self._send(content, end, trailers)
@@ -407,13 +417,13 @@ class Http2Stream(ServingConnection):
         if not self._input_ended:
             self._session.leave_input(self.number)
         self._handler = None
-        self._over()
+        self._over(complete=True)
 
-    def _over(self) -> None:
+    def _over(self, *, complete: bool) -> None:
         request, self._request = self._request, None
         if request is not None:
-            if request.meters is not None:
-                request.ended(self._carrier.time())
+            if request.is_counted:
+                request.ended(self._carrier.time(), complete=complete)
             self._owner.request_ended()
         self._carrier.answered(self.number)
         self._carrier.touched()

@@ -8,12 +8,22 @@ from typing import Any, Protocol
 
 from vrata.expressions import PeerCertificate
 from vrata.policy.session_cookie import SessionCookie
-from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse, RequestHandler
-from vrata.proxy.listener.body import SeenBody
+from vrata.proxy.contracts import (
+    ClientRequest,
+    Failure,
+    FailureClass,
+    LocalResponse,
+    OwnAnswers,
+    RequestHandler,
+    ResponseObserver,
+)
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, RouteMeter
+from vrata.proxy.observers import Observers
+from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.date import http_date
+from vrata.wire.http1.editing import SAME_LENGTH, edited_request
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead
 from vrata.wire.http1.media_type import looks_like_grpc
@@ -29,6 +39,8 @@ class ServingConnection(Protocol):
     peer: bytes
     hop: Hop
 
+    @property
+    def answers(self) -> OwnAnswers: ...  # noqa: D102
     def serves(self, request: DownstreamRequest) -> bool: ...  # noqa: D102
     def handled_by(self, handler: RequestHandler) -> None: ...  # noqa: D102
     def limited_by_handler(self) -> None: ...  # noqa: D102
@@ -59,8 +71,11 @@ class DownstreamRequest(ClientRequest):
         "_sessions",
         "_status",
         "_trailers",
+        "claims",
         "destination_meter",
+        "is_counted",
         "meters",
+        "observers",
         "response_lines",
         "route_meter",
     )
@@ -78,6 +93,10 @@ class DownstreamRequest(ClientRequest):
         self.response_lines = b""
         """What the final response gets beside its own fields: lines, each with its CRLF."""
         self.meters = meters
+        self.is_counted = meters is not None
+        """Whether somebody wants to know what becomes of it, and how much is sent."""
+        self.claims: Mapping[str, Any] | None = None
+        self.observers: Observers | None = None
         if meters is not None:
             self._began = now
             self._status = 0
@@ -89,7 +108,7 @@ class DownstreamRequest(ClientRequest):
 
     @property
     def head(self) -> RequestHead:
-        """As read from the wire."""
+        """As read from the wire, with what middlewares have edited since."""
         return self._head
 
     @property
@@ -209,6 +228,18 @@ class DownstreamRequest(ClientRequest):
         """The head that goes to the upstream."""
         return self._connection.hop.upstream_head(self._head, target, authority)
 
+    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:
+        """From now on the head is another one."""
+        self._head = edited_request(self._head, removed, added, length)
+
+    def observed_by(self, observer: ResponseObserver) -> None:
+        """Let *observer* see the final response."""
+        if self.observers is None:
+            self.observers = Observers(observer)
+            self.is_counted = True
+        else:
+            self.observers.add(observer)
+
     def handled_by(self, handler: RequestHandler) -> None:
         """Send what follows of this request to *handler*."""
         if self._connection.serves(self):
@@ -228,6 +259,11 @@ class DownstreamRequest(ClientRequest):
         """Answer with an error body, or cut a response that has begun."""
         if self._connection.serves(self):
             self._connection.fail(failure)
+
+    def failed_with(self, failure: Failure) -> LocalResponse:
+        """Count *failure*, and return the answer to it."""
+        self.failed(failure.failure_class.label)
+        return self._connection.answers.failure(failure, grpc=self._head.is_grpc)
 
     def inform(self, head: ResponseHead) -> None:
         """Pass a 1xx response on, but for a 100 where the client was told to send its body already."""
@@ -272,10 +308,6 @@ class DownstreamRequest(ClientRequest):
         parts.append(b"\r\n")
         return b"".join(parts)
 
-    def failure_answer(self, failure: Failure, settings: ListenerSettings) -> LocalResponse:
-        """What the client is told when *failure* is all that came of the request."""
-        return settings.answers.failure(failure, grpc=self._head.is_grpc)
-
     def refusal_answer(self, error: MalformedMessage, settings: ListenerSettings, text: bytes) -> LocalResponse:
         """What the client is told when the request is not acceptable; *text* is its head where that is the reason."""
         is_grpc = self._head.is_grpc or looks_like_grpc(text)
@@ -284,12 +316,27 @@ class DownstreamRequest(ClientRequest):
             return settings.answers.failure(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE), grpc=is_grpc)
         return settings.answers.refusal(error.status, error.reason, grpc=is_grpc)
 
-    # -- what is counted of it; these are called only where there are meters ------------------------------------------
+    # -- what is counted of it; from read() on these are called only where somebody wants to know ----------------------
 
-    def read(self, size: int) -> None:
-        """More of its content has come."""
+    def forwarded_to(self, destination_id: str, endpoint: str) -> None:
+        """It goes to *endpoint* of a destination."""
+        if self.meters is not None:
+            self.destination_meter = self.meters.forwarded(destination_id, endpoint)
+
+    def attempt_failed(self, status: int, seconds: float) -> None:
+        """An attempt came to *status* and is followed by another one."""
+        if self.meters is not None and self.destination_meter is not None:
+            self.destination_meter.attempt_failed(status, seconds)
+
+    def retried(self, number: int, destination_id: str, endpoint: str) -> None:
+        """It goes to *endpoint* for another time."""
+        meters = self.meters
+        if meters is None:
+            return
         if self.route_meter is not None:
-            self.route_meter.request_bytes += size
+            self.route_meter.retried(number)
+        if self.destination_meter is not None:
+            self.destination_meter = meters.forwarded_again(self.destination_meter, destination_id, endpoint)
 
     def refused(self, status: int) -> None:
         """It is no acceptable request, and will be answered with *status*."""
@@ -305,8 +352,17 @@ class DownstreamRequest(ClientRequest):
         if self.meters is not None:
             self.meters.failed(error)
 
+    def read(self, size: int) -> None:
+        """More of its content has come."""
+        if self.meters is not None and self.route_meter is not None:
+            self.route_meter.request_bytes += size
+
     def answered(self, status: int, size: int) -> None:
         """Its final response has begun, with *size* bytes of content."""
+        if self.observers is not None:
+            self.observers.sent(size)
+        if self.meters is None:
+            return
         self._status = status
         route_meter = self.route_meter
         if route_meter is not None:
@@ -314,14 +370,20 @@ class DownstreamRequest(ClientRequest):
 
     def wrote(self, size: int) -> None:
         """More of the response's content was sent."""
-        if self.route_meter is not None:
+        if self.observers is not None:
+            self.observers.sent(size)
+        if self.meters is not None and self.route_meter is not None:
             self.route_meter.response_bytes += size
 
-    def ended(self, now: float) -> None:
-        """The response is complete, or there will be none, or no more of it."""
-        status, seconds = self._status, now - self._began
-        route_meter, destination_meter = self.route_meter, self.destination_meter
-        if route_meter is not None:
-            route_meter.ended(self._head.method, status, seconds)
-        if destination_meter is not None:
-            destination_meter.ended(status, seconds)
+    def ended(self, now: float, *, complete: bool) -> None:
+        """The response is *complete*, or there will be none, or no more of it."""
+        if self.meters is not None:
+            status, seconds = self._status, now - self._began
+            route_meter, destination_meter = self.route_meter, self.destination_meter
+            if route_meter is not None:
+                route_meter.ended(self._head.method, status, seconds)
+            if destination_meter is not None:
+                destination_meter.ended(status, seconds)
+        observers = self.observers
+        if observers is not None:
+            observers.ended(complete=complete)

@@ -15,6 +15,7 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.balancing.rotation import Rotation
 from vrata.policy.retry_budget import RetryBudget
 from vrata.proxy.action.mirror import Copies
+from vrata.proxy.body_gate import BodyGate
 from vrata.proxy.callout.services import Services
 from vrata.proxy.destination.protection import Protection, ProtectionSettings
 from vrata.proxy.endpoint.live_standing import LiveStanding
@@ -23,6 +24,7 @@ from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
+from vrata.proxy.middlewares import Instances, Resources
 from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import SharedCounts
 from vrata.proxy.runtime.shared_names import breaker_name, streak_names
@@ -82,9 +84,11 @@ class RuntimeRegistry:
         tasks: TaskSupervisor,
         session_store: SessionStore | None = None,
         resolver: ResolvesNames | None = None,
+        bodies: BodyGate | None = None,
     ) -> None:
         """*session_store* keeps sessions for all proxies; None = nothing does. *resolver* is what pools ask for the
-        addresses of names; None = the system's name servers."""
+        addresses of names; None = the system's name servers. *bodies* holds requests back whose bodies middlewares
+        read by expressions; None = these see no body."""
         self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
@@ -102,6 +106,7 @@ class RuntimeRegistry:
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
         self.services = Services(sweeper)
+        self.instances = Instances(Resources(sweeper, tasks, self.services, bodies or BodyGate(0, self._now)))
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None
 

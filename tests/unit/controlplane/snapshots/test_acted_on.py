@@ -42,10 +42,6 @@ PATHS_NOT_ACTED_ON: list[tuple[str, dict[str, Any], str]] = [
     ("listener", {"metrics": {"histograms": {"sizeBuckets": [1.0]}}}, "metrics.histograms.sizeBuckets"),
     ("destination", {"options": {"discovery": {"type": "kubernetes"}}}, "options.discovery.type"),
 ]
-for attached in ("route", "group"):
-    PATHS_NOT_ACTED_ON.append((attached, {"middlewareIds": ["m1"]}, "middlewareIds"))
-    PATHS_NOT_ACTED_ON.append((attached, {"middlewareOverrides": {"m1": {"disabled": True}}}, "middlewareOverrides"))
-
 MAKERS = {"listener": listener, "destination": destination, "route": route, "group": group, "middleware": middleware}
 
 

@@ -150,7 +150,7 @@ def test_all_refusals_are_listed_at_once() -> None:
         destinations=[destination(options={"discovery": {"type": "kubernetes"}})],
         routes=[route(middlewareIds=["gone"])],
     )
-    assert len(found) == 5
+    assert len(found) == 4
 
 
 def test_dangling_references_are_warned_of() -> None:

@@ -13,7 +13,7 @@ from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.redis_server import RedisServer
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import StreamClient, request
-from vrata.proxy.action.session_search import MAX_HELD
+from vrata.proxy.holding import MAX_HELD
 from vrata.proxy.sessions.settings import RedisSettings
 
 PIN = {"algorithm": "STICKY", "sticky": {"cookie": {"name": "pin"}}}

@@ -319,7 +319,7 @@ def test_middlewares_that_would_run_and_why_not() -> None:
         middlewares=middlewares,
     )
     found = ask(snapshot, "http://a.test/", headers={"x-a": "1"})
-    # This build has no middlewares, and fails closed.
+    # What does not exist lets nobody past.
     assert found["outcome"] == "unavailable"
     assert found["action"]["response"]["status"] == 500
     chain = {each["id"]: each for each in found["middlewares"]}
@@ -332,7 +332,7 @@ def test_middlewares_that_would_run_and_why_not() -> None:
         "only": True,
         "not-only": False,
         "broken": False,
-        "gone": False,
+        "gone": True,
     }
     assert chain["always"]["attachedBy"] == "group"
     assert chain["off"]["overriddenBy"] == "route"
@@ -343,7 +343,7 @@ def test_middlewares_that_would_run_and_why_not() -> None:
         "value": True,
     }
     assert chain["broken"]["onlyWhen"][0]["error"]
-    assert chain["gone"]["reason"] == "it does not exist"
+    assert chain["gone"]["reason"] == "it does not exist, or could not be read: the request is answered with 500"
 
 
 def test_entities_left_out_are_named() -> None:

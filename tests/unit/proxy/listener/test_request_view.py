@@ -7,8 +7,8 @@ import pytest
 from tests.support.downstream_client import DownstreamClient
 from tests.support.request_message import message
 from vrata.expressions import RequestVariables, compile_expression
-from vrata.proxy.listener.body import SeenBody
 from vrata.proxy.listener.request import DownstreamRequest
+from vrata.proxy.seen_body import SeenBody
 
 
 def request_of(*fields: bytes, line: bytes = b"GET /a%20b?q=1&q=2&flag&x=%C3%A9 HTTP/1.1") -> DownstreamRequest:

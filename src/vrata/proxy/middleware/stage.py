@@ -1,0 +1,87 @@
+"""Stages: one middleware at its place in one route's chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+from vrata.model.middleware.override import Override
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.rejection import Rejection
+
+
+class Inner(Protocol):
+    """What is inside of a stage: the next one, or the route's action."""
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Take *request* over; its body begins with *content* and is complete when *end*."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an instance gets a stage."""
+
+    middleware_id: str
+    name: str
+    meter_key: str
+    """What its runs are counted under (``meters.middleware_key``)."""
+    override: Override | None = None
+    """What is changed about it there."""
+
+
+class Stage:
+    """A stage that may take its time. Whoever inherits implements :meth:`run`, and comes to one of its two ends.
+
+    Both ends get the time when the stage's own work on the request began, as :meth:`began` told it.
+    """
+
+    __slots__ = ("inner", "place")
+
+    def __init__(self, place: Place, inner: Inner) -> None:
+        self.place = place
+        self.inner = inner
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Take *request* over."""
+        raise NotImplementedError
+
+    def began(self, request: ClientRequest) -> float:
+        """The time, where somebody wants to know how long the work takes."""
+        return perf_counter() if request.meters is not None else 0.0
+
+    def pass_on(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
+        """Let *request* go on to what is inside; the work on it *began* then."""
+        meters = request.meters
+        if meters is not None:
+            meter = meters.middleware(self.place.meter_key)
+            if meter is not None:
+                meter.passed(perf_counter() - began)
+        self.inner.run(request, match, content, end)
+
+    def reject(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
+        """Answer *request*; the work on it *began* then."""
+        meters = request.meters
+        if meters is not None:
+            meter = meters.middleware(self.place.meter_key)
+            if meter is not None:
+                meter.rejected(rejection.status, perf_counter() - began)
+        request.respond(rejection.of(request))
+
+
+class SyncStage(Stage):
+    """A stage that decides at once, and never asks for the body."""
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Decide about *request*."""
+        began = self.began(request)
+        rejection = self.decide(request)
+        if rejection is None:
+            self.pass_on(request, match, content, end, began)
+        else:
+            self.reject(request, rejection, began)
+
+    def decide(self, request: ClientRequest) -> Rejection | None:
+        """The answer to *request*, or None when it goes on, perhaps edited or observed."""
+        raise NotImplementedError

@@ -1,0 +1,167 @@
+"""From middleware entities to the chains that requests pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from vrata.expressions import Expression
+from vrata.model.group import RouteGroup
+from vrata.model.middleware.middleware import Middleware
+from vrata.model.middleware.override import Override
+from vrata.model.route import Route
+from vrata.net.deadlines import DeadlineSweeper
+from vrata.observability.tasks import TaskSupervisor
+from vrata.policy.middleware_chain import ChainLink, middleware_chain
+from vrata.proxy.body_gate import BodyGate
+from vrata.proxy.callout.services import Services
+from vrata.proxy.meters import middleware_key
+from vrata.proxy.middleware.conditional import Conditional
+from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
+from vrata.proxy.middleware.stage import Inner, Place
+from vrata.proxy.middleware.unavailable import Unavailable
+
+_CLOSED: Final = "its requests are answered with 500"
+
+CompileExpression = Callable[[str], Expression]
+"""Makes an expression of its text, of those over requests. Raises InvalidExpression."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What instances may use. It outlives every plan."""
+
+    sweeper: DeadlineSweeper
+    tasks: TaskSupervisor
+    services: Services
+    """Of other programs, which are asked through destinations."""
+    bodies: BodyGate
+
+
+Builder = Callable[[Any, Resources], Instance]
+"""Makes an instance of the settings of its type. Raises ValueError and :class:`MiddlewareUnavailable`."""
+
+Used: TypeAlias = Mapping[str, tuple[Middleware, Instance]]
+"""By ID: the instances that a plan uses, each with the middleware that it was made of."""
+
+Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
+"""The same, while the plan is made."""
+
+BUILDERS: Final[Mapping[str, Builder]] = {}
+"""By type. Whatever is not here cannot work, and fails closed."""
+
+
+class Instances:
+    """The instances of one worker, from plan to plan."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self._kept: dict[str, tuple[Middleware, Instance]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Instances {sorted(self._kept)}>"
+
+    def find(self, middleware: Middleware, drafted: Used) -> Instance:
+        """The instance of *middleware*: one that is kept or *drafted*, if its settings are the same, else a new one.
+
+        Raises ValueError and :class:`MiddlewareUnavailable`.
+        """
+        for known in (drafted.get(middleware.id), self._kept.get(middleware.id)):
+            if known is not None and known[0].type == middleware.type and known[0].settings == middleware.settings:
+                return known[1]
+        builder = BUILDERS.get(middleware.type)
+        if builder is None:
+            raise MiddlewareUnavailable(f'this build knows no middleware of type "{middleware.type}"')
+        return builder(middleware.settings, self.resources)
+
+    def abandon(self, drafted: Used) -> None:
+        """The plan that was to use these does not come into force: close what no other one uses."""
+        kept = {id(instance) for _, instance in self._kept.values()}
+        for _, instance in drafted.values():
+            if id(instance) not in kept:
+                instance.close()
+
+    def keep_only(self, used: Used) -> None:
+        """A plan that uses these is in force: close the others."""
+        before, self._kept = self._kept, dict(used)
+        kept = {id(instance) for _, instance in used.values()}
+        for _, instance in before.values():
+            if id(instance) not in kept:
+                instance.close()
+
+
+class ChainFactory:
+    """Makes the chains of one plan."""
+
+    def __init__(self, instances: Instances, used: Drafted, compile_expression: CompileExpression) -> None:
+        """What is taken from *instances*, or made, gets into *used*."""
+        self._instances = instances
+        self._used = used
+        self._compile = compile_expression
+        self._middlewares: dict[str, Middleware] = {}
+        self._broken: dict[str, str] = {}
+
+    def add(self, middleware: Middleware) -> None:
+        """*middleware* can be named by routes and groups."""
+        self._middlewares[middleware.id] = middleware
+
+    def chain(self, route: Route, group: RouteGroup | None, action: Inner) -> tuple[Inner, list[str]]:
+        """Put the middlewares of *route*, inside *group*, around its *action*; with what is wrong with them, in words.
+
+        One that cannot work is replaced by an answer that lets nobody past.
+        """
+        problems: list[str] = []
+        inner = action
+        for link in reversed(middleware_chain(route, group)):
+            override = link.override
+            if override is not None and override.disabled:
+                continue
+            stage = self._stage(link, inner, problems)
+            inner = stage if override is None else self._conditional(override, stage, inner, problems)
+        return inner, problems
+
+    def _stage(self, link: ChainLink, inner: Inner, problems: list[str]) -> Inner:
+        middleware = self._middlewares.get(link.middleware_id)
+        if middleware is None:
+            problems.append(f'middleware "{link.middleware_id}" does not exist or could not be read: {_CLOSED}')
+            place = Place(link.middleware_id, link.middleware_id, middleware_key(link.middleware_id, ""), link.override)
+            return Unavailable(place, inner)
+        key = middleware_key(middleware.name, middleware.type)
+        place = Place(middleware.id, middleware.name, key, link.override)
+        try:
+            return self._instance(middleware).stage(place, inner)
+        except (MiddlewareUnavailable, ValueError) as error:
+            problems.append(f'middleware "{middleware.id}" cannot work: {error}: {_CLOSED}')
+            return Unavailable(place, inner)
+
+    def _instance(self, middleware: Middleware) -> Instance:
+        broken = self._broken.get(middleware.id)
+        if broken is not None:
+            raise MiddlewareUnavailable(broken)
+        try:
+            instance = self._instances.find(middleware, self._used)
+        except (MiddlewareUnavailable, ValueError) as error:
+            self._broken[middleware.id] = str(error)
+            raise
+        self._used[middleware.id] = middleware, instance
+        return instance
+
+    def _conditional(self, override: Override, stage: Inner, inner: Inner, problems: list[str]) -> Inner:
+        if not override.skip_when and not override.only_when:
+            return stage
+        skip_when = self._expressions(override.skip_when, "skipWhen", problems)
+        only_when = self._expressions(override.only_when, "onlyWhen", problems)
+        if override.only_when and not only_when:
+            return inner  # none of them is true, ever
+        return Conditional(stage, inner, skip_when, only_when, self._instances.resources.bodies)
+
+    def _expressions(self, texts: Iterable[str], member: str, problems: list[str]) -> tuple[Expression, ...]:
+        """Compile *texts*. One that cannot be is never true; the control plane refuses it before it gets here."""
+        found: list[Expression] = []
+        for text in texts:
+            try:
+                found.append(self._compile(text))
+            except ValueError as error:
+                problems.append(f"{member}: {error}: it counts as false")
+        return tuple(found)
