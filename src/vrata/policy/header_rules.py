@@ -11,14 +11,20 @@ UNTOUCHABLE = frozenset(
         *(b"trailer", b"upgrade", b"http2-settings", b"expect"),
         # What a request is for has been decided by the time that somebody else sees it.
         b"host",
+        # What the upstream is told of the client's connection.
+        *(b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"),
+        *(b"x-forwarded-server", b"x-forwarded-client-cert", b"x-vrata-attempt-count", b"x-request-attempt-count"),
     )
 )
 """Fields that only the proxy itself writes."""
 
 
 def is_untouchable(name: bytes) -> bool:
-    """True when nobody but the proxy itself may change *name* (lower case): pseudo headers, framing, and Host."""
-    return name in UNTOUCHABLE or name.startswith(b":")
+    """True when nobody but the proxy itself may change *name* (lower case), which may be a pseudo header.
+
+    A name with underscores is to some backends the one with hyphens (RFC 3875 §4.1.18).
+    """
+    return name.replace(b"_", b"-") in UNTOUCHABLE or name.startswith(b":")
 
 
 class HeaderPatterns:

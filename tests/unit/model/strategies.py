@@ -306,6 +306,7 @@ settings: dict[str, Documents] = {
     "extProc": an_object(
         {"destinationId": ids},
         mode=one_of("http", "grpc"),
+        contract=st.just("vrata"),
         phaseTimeout=periods,
         phases=phases,
         allowOnError=flags,
@@ -315,6 +316,11 @@ settings: dict[str, Documents] = {
         forwardRules=an_object(allowHeaders=some(patterns)),
         observeMode=an_object(enabled=flags, workers=st.integers(0, 99), queueSize=st.integers(0, 99)),
         metricsPrefix=texts,
+    )
+    | an_object(
+        {"destinationId": ids, "contract": st.just("envoy")},
+        phases=an_object(requestTrailers=one_of("send", "skip"), responseTrailers=one_of("send", "skip")),
+        allowModeOverride=flags,
     ),
     "rateLimit": an_object(
         requestsPerSecond=st.floats(-1, 1e6) | st.integers(-1, 100),

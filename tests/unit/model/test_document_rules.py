@@ -447,6 +447,18 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             ),
             ("extProc", {}, ".destinationId: is required"),
             ("extProc", {**REF, "mode": "h2"}, '.mode: must be "grpc" or "http", got "h2"'),
+            ("extProc", {**REF, "contract": "v3"}, '.contract: must be "vrata" or "envoy", got "v3"'),
+            (
+                "extProc",
+                {**REF, "mode": "http", "contract": "envoy"},
+                '.contract: "envoy" must not be given together with mode "http"',
+            ),
+            (
+                "extProc",
+                {**REF, "phases": {"requestTrailers": "send"}},
+                '.phases.requestTrailers: needs contract "envoy"',
+            ),
+            ("extProc", {**REF, "allowModeOverride": True}, '.allowModeOverride: needs contract "envoy"'),
             ("extProc", {**REF, "phaseTimeout": "200"}, f".phaseTimeout: {DURATION.format('200')}"),
             (
                 "extProc",

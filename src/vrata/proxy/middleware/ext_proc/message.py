@@ -1,0 +1,154 @@
+"""What a processor is shown, and what it may answer, whichever contract is spoken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, unique
+from typing import Final, Protocol
+
+from vrata.policy.header_mutation import NO_MUTATION, FieldEdit, HeaderMutation
+
+NONE: Final = 0
+"""Of bodies: not shown."""
+STREAMED: Final = 1
+"""Shown in pieces as they come."""
+BUFFERED: Final = 2
+"""Shown when it is complete."""
+PARTIAL: Final = 3
+"""Its beginning is shown, and all of it goes on."""
+
+REJECTION_STATUS: Final = 403
+"""That of a rejection which names none."""
+
+
+@unique
+class Phase(Enum):
+    """A part of a transaction, in the order in which they come."""
+
+    REQUEST_HEADERS = "requestHeaders"
+    REQUEST_BODY = "requestBody"
+    REQUEST_TRAILERS = "requestTrailers"
+    RESPONSE_HEADERS = "responseHeaders"
+    RESPONSE_BODY = "responseBody"
+    RESPONSE_TRAILERS = "responseTrailers"
+
+    @property
+    def is_of_request(self) -> bool:
+        """True for those of the way to the upstream."""
+        return self in _OF_REQUEST
+
+
+_OF_REQUEST = frozenset((Phase.REQUEST_HEADERS, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS))
+
+Fields = tuple[tuple[bytes, bytes], ...]
+"""Names, in lower case, with their values; a name comes as often as the field does."""
+
+
+@dataclass(frozen=True)
+class Modes:
+    """What is shown of a transaction."""
+
+    request_headers: bool = True
+    response_headers: bool = True
+    request_body: int = NONE
+    """One of the constants of this module, and so the next."""
+    response_body: int = NONE
+    request_trailers: bool = False
+    response_trailers: bool = False
+
+    def overridden(self, override: ModeOverride) -> Modes:
+        """These modes with what *override* says of the phases after the request's headers."""
+        return Modes(
+            self.request_headers,
+            self.response_headers if override.response_headers is None else override.response_headers,
+            override.request_body,
+            override.response_body,
+            self.request_trailers if override.request_trailers is None else override.request_trailers,
+            self.response_trailers if override.response_trailers is None else override.response_trailers,
+        )
+
+
+@dataclass(frozen=True)
+class ModeOverride:
+    """What a processor wants to be shown of this transaction; None leaves it as it is."""
+
+    response_headers: bool | None = None
+    request_body: int = NONE
+    response_body: int = NONE
+    request_trailers: bool | None = None
+    response_trailers: bool | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the processor is shown of one phase."""
+
+    phase: Phase
+    pseudo: Fields = ()
+    """Pseudo headers: ``:method``, ``:path``, ``:authority`` and ``:scheme``, or ``:status``."""
+    fields: Fields = ()
+    body: bytes = b""
+    end: bool = False
+    """Nothing of this direction follows: there is no body, or this is the last of it."""
+    observed: bool = False
+    """The answer will not be acted on."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the processor wants done to the phase that it was shown."""
+
+    phase: Phase
+    mutation: HeaderMutation = NO_MUTATION
+    body: bytes | None = None
+    """What takes the place of the body, or of the part of it that was shown; None leaves it as it is."""
+    is_last: bool = False
+    """Nothing more of this direction shall be shown (``CONTINUE_AND_REPLACE``)."""
+    override: ModeOverride | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The client shall be answered with this."""
+
+    status: int = REJECTION_STATUS
+    mutation: HeaderMutation = NO_MUTATION
+    """What is done to the head of the answer, which has the content type that the contract gives it."""
+    body: bytes = b""
+    fields: tuple[FieldEdit, ...] = ()
+    """The head before that."""
+    grpc_code: int | None = None
+    """What a request of gRPC is told; None: the code for the status."""
+
+
+class MalformedAnswer(ValueError):  # noqa: N818 - it names the thing that arrived
+    """What the processor has sent is no answer; ``args[0]`` says why, for people, without its bytes."""
+
+
+class Contract(Protocol):
+    """How messages are written and read."""
+
+    def encode(self, shown: Shown, opening: Modes | None) -> bytes:
+        """Return the message for *shown*; *opening* are the modes where it is the first of its transaction."""
+        ...
+
+    def decode(self, message: bytes) -> Answer | Refusal | None:
+        """Return what *message* says; None when there is nothing in it to act on. Raises :class:`MalformedAnswer`."""
+        ...
+
+
+def as_text(value: bytes) -> str:
+    """Return *value* for a contract whose values are text. Bytes that are not UTF-8 are read as ISO 8859-1."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def checked_status(status: int) -> int:
+    """Return the *status* of a rejection, in which 0 stands for the usual one. Raises :class:`MalformedAnswer`."""
+    if not status:
+        return REJECTION_STATUS
+    if not 200 <= status <= 599:
+        raise MalformedAnswer("a rejection whose status is not that of a final response")
+    return status

@@ -1,0 +1,223 @@
+"""Messages of Envoy's contract, written and read beside what Google's library makes of its file."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.proto_files import message_class
+from vrata.policy.header_mutation import (
+    ADD_IF_ABSENT,
+    APPEND,
+    REPLACE,
+    REPLACE_IF_PRESENT,
+    FieldEdit,
+    HeaderMutation,
+)
+from vrata.proxy.middleware.ext_proc.envoy_contract import EnvoyContract
+from vrata.proxy.middleware.ext_proc.message import (
+    BUFFERED,
+    PARTIAL,
+    STREAMED,
+    Answer,
+    MalformedAnswer,
+    ModeOverride,
+    Modes,
+    Phase,
+    Refusal,
+    Shown,
+)
+
+CONTRACT = EnvoyContract()
+FILE = "envoy/service/ext_proc/v3/external_processor.proto"
+
+
+def made(name: str, **fields: Any) -> Any:
+    return message_class(FILE, f"envoy.service.ext_proc.v3.{name}")(**fields)
+
+
+def shown(phase: Phase, opening: Modes | None = None, **settings: Any) -> Any:
+    message = CONTRACT.encode(Shown(phase, **settings), opening)
+    return message_class(FILE, "envoy.service.ext_proc.v3.ProcessingRequest").FromString(message)
+
+
+def read(**fields: Any) -> Answer | Refusal | None:
+    return CONTRACT.decode(made("ProcessingResponse", **fields).SerializeToString())
+
+
+@given(fields=st.lists(st.tuples(st.text(min_size=1).map(str.encode), st.binary())), end=st.booleans())
+def test_that_the_library_reads_the_headers_that_are_shown(fields: list[tuple[bytes, bytes]], end: bool) -> None:
+    headers = [{"key": name.decode(), "raw_value": value} for name, value in [(b":path", b"/"), *fields]]
+    found = shown(Phase.REQUEST_HEADERS, pseudo=((b":path", b"/"),), fields=tuple(fields), end=end)
+    expected = {"headers": {"headers": headers}, "end_of_stream": end}
+    assert found == made("ProcessingRequest", request_headers=expected)
+
+
+def test_that_the_first_message_says_which_bodies_are_shown() -> None:
+    modes = Modes(request_body=STREAMED, response_body=PARTIAL)
+    found = shown(Phase.RESPONSE_HEADERS, modes, observed=True)
+    config = {"request_body_mode": "STREAMED", "response_body_mode": "BUFFERED_PARTIAL"}
+    expected = made(
+        "ProcessingRequest", response_headers={"headers": {}}, observability_mode=True, protocol_config=config
+    )
+    assert found == expected
+
+
+@given(body=st.binary(), end=st.booleans())
+def test_that_the_library_reads_the_bodies_that_are_shown(body: bytes, end: bool) -> None:
+    found = shown(Phase.REQUEST_BODY, body=body, end=end)
+    assert found == made("ProcessingRequest", request_body={"body": body, "end_of_stream": end})
+    found = shown(Phase.RESPONSE_BODY, body=body, end=end)
+    assert found == made("ProcessingRequest", response_body={"body": body, "end_of_stream": end})
+
+
+def test_that_the_library_reads_the_trailers_that_are_shown() -> None:
+    trailers = {"trailers": {"headers": [{"key": "a", "raw_value": b"b"}]}}
+    found = shown(Phase.REQUEST_TRAILERS, fields=((b"a", b"b"),))
+    assert found == made("ProcessingRequest", request_trailers=trailers)
+    found = shown(Phase.RESPONSE_TRAILERS, fields=((b"a", b"b"),))
+    assert found == made("ProcessingRequest", response_trailers=trailers)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"request_headers": {}}, Answer(Phase.REQUEST_HEADERS)),
+        ({"request_headers": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(Phase.REQUEST_HEADERS)),
+        (
+            {"response_headers": {"response": {"status": 1, "body_mutation": {"body": b""}}}},
+            Answer(Phase.RESPONSE_HEADERS, body=b"", is_last=True),
+        ),
+        ({"request_body": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(Phase.REQUEST_BODY, body=b"a")),
+        (
+            {"response_body": {"response": {"body_mutation": {"clear_body": True}}}},
+            Answer(Phase.RESPONSE_BODY, body=b""),
+        ),
+        ({"response_body": {"response": {"body_mutation": {"clear_body": False}}}}, Answer(Phase.RESPONSE_BODY)),
+        ({"response_body": {"response": {"status": 1}}}, Answer(Phase.RESPONSE_BODY, is_last=True)),
+        (
+            {"request_trailers": {"header_mutation": {"remove_headers": ["a"]}}},
+            Answer(Phase.REQUEST_TRAILERS, HeaderMutation((b"a",))),
+        ),
+        ({"response_trailers": {}}, Answer(Phase.RESPONSE_TRAILERS)),
+        ({"immediate_response": {}}, Refusal(403)),
+        (
+            {
+                "immediate_response": {
+                    "status": {"code": 429},
+                    "headers": {"set_headers": [{"header": {"key": "a", "value": "b"}}], "remove_headers": ["c"]},
+                    "body": b"no",
+                    "grpc_status": {"status": 8},
+                    "details": "why",
+                }
+            },
+            Refusal(
+                429,
+                HeaderMutation((b"c",), (FieldEdit(b"a", b"b"),)),
+                b"no",
+                (FieldEdit(b"content-type", b"text/plain"),),
+                8,
+            ),
+        ),
+        ({"immediate_response": {"grpc_status": {}}}, Refusal(403, grpc_code=0)),
+    ],
+)
+def test_what_answers_say(fields: dict[str, Any], expected: Answer | Refusal) -> None:
+    assert read(**fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "action"),
+    [
+        ({}, REPLACE),
+        ({"append": {"value": False}}, REPLACE),
+        ({"append": {"value": True}}, APPEND),
+        ({"append_action": "ADD_IF_ABSENT"}, ADD_IF_ABSENT),
+        ({"append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}, REPLACE),
+        ({"append_action": "OVERWRITE_IF_EXISTS"}, REPLACE_IF_PRESENT),
+    ],
+)
+@pytest.mark.parametrize("value", [{"value": "b"}, {"raw_value": b"b"}])
+def test_that_headers_are_set_as_they_are_by_envoy(option: dict[str, Any], action: int, value: dict[str, Any]) -> None:
+    mutation = {"set_headers": [{"header": {"key": "a", **value}, **option}, {}]}
+    found = read(request_headers={"response": {"header_mutation": mutation}})
+    assert found == Answer(Phase.REQUEST_HEADERS, HeaderMutation((), (FieldEdit(b"a", b"b", action),)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ({}, ModeOverride()),
+        ({"request_header_mode": "SKIP", "response_header_mode": "SKIP"}, ModeOverride(response_headers=False)),
+        (
+            {
+                "response_header_mode": "SEND",
+                "request_body_mode": "BUFFERED",
+                "response_body_mode": "STREAMED",
+                "request_trailer_mode": "SEND",
+                "response_trailer_mode": "SKIP",
+            },
+            ModeOverride(True, BUFFERED, STREAMED, True, False),
+        ),
+    ],
+)
+def test_that_answers_about_headers_say_what_else_is_to_be_shown(mode: dict[str, Any], expected: ModeOverride) -> None:
+    assert read(request_headers={}, mode_override=mode) == Answer(Phase.REQUEST_HEADERS, override=expected)
+    assert read(request_body={}, mode_override=mode) == Answer(Phase.REQUEST_BODY)
+
+
+def test_that_more_time_is_no_answer() -> None:
+    assert read(request_headers={}, override_message_timeout={"seconds": 1}) is None
+
+
+def test_that_an_answer_in_two_halves_is_merged() -> None:
+    halves = [
+        {"status": 1, "header_mutation": {"remove_headers": ["a"]}},
+        {"header_mutation": {"remove_headers": ["b"]}, "body_mutation": {"body": b"c"}},
+    ]
+    message = b"".join(
+        made("ProcessingResponse", request_body={"response": half}).SerializeToString() for half in halves
+    )
+    expected = Answer(Phase.REQUEST_BODY, HeaderMutation((b"a", b"b")), b"c", is_last=True)
+    assert CONTRACT.decode(message) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, "an answer without a response"),
+        ({"request_headers": {}, "mode_override": {"request_body_mode": 4}}, "an unknown body mode"),
+        ({"request_headers": {}, "mode_override": {"response_header_mode": 3}}, "an unknown header mode"),
+        ({"request_headers": {"response": {"status": 2}}}, "an unknown status"),
+        (
+            {"request_body": {"response": {"body_mutation": {"streamed_response": {}}}}},
+            "a streamed response, which was not asked for",
+        ),
+        ({"immediate_response": {"status": {"code": 101}}}, "a rejection whose status"),
+    ],
+)
+def test_that_what_is_no_answer_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MalformedAnswer, match=reason):
+        read(**fields)
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [
+        ({"header": {"key": "a", "value": "b", "raw_value": b"c"}}, "a header with two values"),
+        ({"header": {"key": "a"}, "append_action": 4}, "an unknown append action"),
+    ],
+)
+def test_that_headers_that_cannot_be_set_are_refused(option: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MalformedAnswer, match=reason):
+        read(request_headers={"response": {"header_mutation": {"set_headers": [option]}}})
+
+
+@given(st.binary())
+def test_that_any_bytes_are_an_answer_or_refused(message: bytes) -> None:
+    try:
+        found = CONTRACT.decode(message)
+    except MalformedAnswer:
+        return
+    assert found is None or isinstance(found, Answer | Refusal)
