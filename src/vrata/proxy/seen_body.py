@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vrata.expressions import json_object
+from vrata.expressions.json_object import json_object
 
 
 class SeenBody:
