@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from vrata.controlplane.snapshots.acted_on import without_effect
 from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
+from vrata.controlplane.snapshots.token_findings import token_refusals
 
 
 def refusals(entities: Entities) -> Iterator[Finding]:
     """Everything that forbids a snapshot of *entities*."""
     yield from _listeners_in_conflict(entities)
     yield from _broken_middlewares(entities)
+    yield from token_refusals(entities)
     for kind, document in entities:
         for path, reason in without_effect(kind, document):
             yield finding(kind, document, path, reason)
