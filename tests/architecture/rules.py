@@ -43,6 +43,7 @@ STAGES = frozenset({"listener", "routing", "middleware", "destination", "endpoin
 STAGES_MAY_IMPORT = frozenset(
     {
         "body_gate",
+        "callout",
         "contracts",
         "holding",
         "meters",
@@ -54,7 +55,7 @@ STAGES_MAY_IMPORT = frozenset(
     }
 )
 """What a stage may import of ``proxy`` beside itself: what they know of each other, what counts for all of them, what
-holds requests back or stands for them, and what keeps sessions."""
+holds requests back or stands for them, what keeps sessions, and what calls other services."""
 
 ASSEMBLERS = frozenset(
     {

@@ -19,6 +19,7 @@ from vrata.proxy.callout.services import Services
 from vrata.proxy.meters import middleware_key
 from vrata.proxy.middleware.conditional import Conditional
 from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
+from vrata.proxy.middleware.jwt import token_guard
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middleware.unavailable import Unavailable
 
@@ -48,7 +49,9 @@ Used: TypeAlias = Mapping[str, tuple[Middleware, Instance]]
 Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
 """The same, while the plan is made."""
 
-BUILDERS: Final[Mapping[str, Builder]] = {}
+BUILDERS: Final[Mapping[str, Builder]] = {
+    "jwt": lambda settings, resources: token_guard(settings, resources.services, resources.sweeper),
+}
 """By type. Whatever is not here cannot work, and fails closed."""
 
 

@@ -26,3 +26,10 @@ class TokenRefused(Exception):  # noqa: N818 - a verdict on a token, not an erro
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
+
+
+class UnknownKey(TokenRefused):
+    """A token is signed by none of the keys, and newer ones might have the one that it is signed by."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(Fault.VALIDATION, detail)
