@@ -51,6 +51,9 @@ class StandInDataPlane:
     def take_metrics(self) -> Iterator[Line]:
         return iter(())
 
+    def reopen_logs(self) -> None:
+        pass
+
     def answer_scrapes_from(self, source: ExpositionSource) -> None:
         pass
 

@@ -73,10 +73,12 @@ async def _run(settings: Settings, local: bool, admin: list[socket.socket]) -> i
         resolver,
     )
     drain_timeout = settings.proxy.drain_timeout
-    stop = StopRequest(
-        on_insist=supervisor.kill,
-        on_hangup=lambda: tasks.start(supervisor.replace_workers(drain_timeout), name="replace workers"),
-    )
+
+    def renew() -> None:
+        supervisor.reopen_logs()  # the workers that are replaced write on until their last request is answered
+        tasks.start(supervisor.replace_workers(drain_timeout), name="replace workers")
+
+    stop = StopRequest(on_insist=supervisor.kill, on_hangup=renew, on_rotation=supervisor.reopen_logs)
     supervisor.start()
 
     # The cached snapshot comes first, the control plane second: what that needs is imported beside the loop.

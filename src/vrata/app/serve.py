@@ -76,6 +76,7 @@ class _Launcher:
         self._stop = StopRequest(
             on_insist=self._insist,
             on_hangup=lambda: self._proxy.send(signal.SIGHUP),
+            on_rotation=lambda: self._proxy.send(signal.SIGUSR1),
         )
         for child in (self._control_plane, self._proxy, *self._others):
             tasks.start(child.keep_running(), name=f"run {child.name}")

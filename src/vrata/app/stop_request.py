@@ -18,10 +18,15 @@ class StopRequest:
 
     A second signal is from somebody who will not wait: *on_insist* is called, and the process exits at once with
     128 plus the signal's number. A SIGHUP that does not come from a terminal that ended calls *on_hangup*,
-    and without one is a request like the others.
+    and without one is a request like the others. A SIGUSR1, by which log files are rotated, calls *on_rotation*.
     """
 
-    def __init__(self, on_insist: Callable[[], None], on_hangup: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        on_insist: Callable[[], None],
+        on_hangup: Callable[[], object] | None = None,
+        on_rotation: Callable[[], object] = lambda: None,
+    ) -> None:
         self._on_insist = on_insist
         self._on_hangup = self.make if on_hangup is None else on_hangup
         self._requested = asyncio.Event()
@@ -31,6 +36,7 @@ class StopRequest:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_sighup)
+        loop.add_signal_handler(signal.SIGUSR1, on_rotation)
         if self._lifeline is not None:
             loop.add_reader(self._lifeline, self._on_lifeline)
 

@@ -8,15 +8,13 @@ from typing import Any, Final
 from vrata.expressions.pattern import compile_pattern
 from vrata.model.middleware.cors import Cors
 
-REPLACED: Final = frozenset(
-    {
-        b"access-control-allow-origin",
-        b"access-control-allow-credentials",
-        b"access-control-allow-methods",
-        b"access-control-allow-headers",
-        b"access-control-expose-headers",
-        b"access-control-max-age",
-    }
+REPLACED: Final = (
+    b"access-control-allow-origin",
+    b"access-control-allow-credentials",
+    b"access-control-allow-methods",
+    b"access-control-allow-headers",
+    b"access-control-expose-headers",
+    b"access-control-max-age",
 )
 """What an upstream says of the same makes way: of two answers a browser takes neither."""
 

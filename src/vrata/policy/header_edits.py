@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from vrata.model.middleware.headers import HeaderEdit
 from vrata.policy.template import Placeholders, Template, compile_template
 
 V = TypeVar("V")
+
+SINGULAR: Final = frozenset({"x-request-id", "server", "date"})
+"""Fields of which a message has one at most: a value beside another one would be none."""
 
 
 class HeaderEdits(Generic[V]):
@@ -16,7 +19,7 @@ class HeaderEdits(Generic[V]):
 
     __slots__ = ("_added", "_lines", "removed")
 
-    def __init__(self, removed: frozenset[bytes], added: list[tuple[bytes, Template[V]]]) -> None:
+    def __init__(self, removed: tuple[bytes, ...], added: list[tuple[bytes, Template[V]]]) -> None:
         self.removed = removed
         """Names, in lower case."""
         self._added = added
@@ -28,7 +31,7 @@ class HeaderEdits(Generic[V]):
             self._lines = b"".join([name + b": " + template.constant_field + b"\r\n" for name, template in added])
 
     def __repr__(self) -> str:
-        return f"<HeaderEdits without {sorted(self.removed)}, with {[name for name, _ in self._added]}>"
+        return f"<HeaderEdits without {self.removed}, with {[name for name, _ in self._added]}>"
 
     def lines(self, values: V) -> bytes:
         """Return the lines to be put in, each with its CRLF, filled in with *values*."""
@@ -53,7 +56,7 @@ def compile_edits(
         name = edit.key.lower()
         if not acts_on(name):
             continue
-        if not edit.append:
+        if not edit.append or name in SINGULAR:
             added = [each for each in added if each[1] != name]
             removed.add(name.encode("ascii"))
         added.append((edit.key.encode("ascii"), name, compile_template(edit.value, placeholders)))
@@ -64,4 +67,4 @@ def compile_edits(
             removed.add(name.encode("ascii"))
     if not removed and not added:
         return None
-    return HeaderEdits(frozenset(removed), [(key, template) for key, _, template in added])
+    return HeaderEdits(tuple(sorted(removed)), [(key, template) for key, _, template in added])

@@ -88,6 +88,11 @@ class CollectMetrics:
 
 
 @dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Open the files of access logs again: they may have been moved away."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerScrape:
     """Answer the scrape of that number with the text whose descriptor comes along."""
 
@@ -146,7 +151,16 @@ class ScrapeArrived:
 
 
 Command = (
-    ShareCounts | ShareBuckets | AdoptListener | AmendDocument | Judge | Apply | Drain | CollectMetrics | AnswerScrape
+    ShareCounts
+    | ShareBuckets
+    | AdoptListener
+    | AmendDocument
+    | Judge
+    | Apply
+    | Drain
+    | CollectMetrics
+    | AnswerScrape
+    | ReopenLogs
 )
 Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event

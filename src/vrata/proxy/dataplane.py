@@ -36,6 +36,9 @@ from vrata.wire.http1.errors import MalformedMessage
 REMOVED_LISTENER_DRAIN = 30.0
 """Seconds that the connections of a removed listener may take to finish."""
 
+FLUSH_TIMEOUT = 2.0
+"""Seconds that the last lines of access logs may take."""
+
 _log = structlog.get_logger("vrata.proxy")
 
 
@@ -181,8 +184,14 @@ class DataPlane:
                 await asyncio.sleep(0)
             self._registry.keep_only(NOTHING)
             self._registry.instances.keep_only({})
+            if not await self._registry.log_writers.flush(FLUSH_TIMEOUT):
+                _log.warning("lines of access logs are lost: their files take too long", seconds=FLUSH_TIMEOUT)
             self._sweeper.stop()
             return all(results)
+
+    def reopen_logs(self) -> None:
+        """Open the files of access logs again: they may have been moved away."""
+        self._registry.log_writers.reopen()
 
     def take_metrics(self) -> Iterator[Line]:
         """Give, bit by bit, what was counted since the last time."""

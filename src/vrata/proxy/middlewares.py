@@ -17,9 +17,14 @@ from vrata.policy.middleware_chain import ChainLink, middleware_chain
 from vrata.proxy.body_gate import BodyGate
 from vrata.proxy.callout.services import Services
 from vrata.proxy.meters import middleware_key
+from vrata.proxy.middleware.access_log import AccessLogInstance
 from vrata.proxy.middleware.conditional import Conditional
+from vrata.proxy.middleware.cors import CorsInstance
+from vrata.proxy.middleware.headers import HeadersInstance
+from vrata.proxy.middleware.inline_authz import InlineAuthzInstance
 from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
 from vrata.proxy.middleware.jwt import token_guard
+from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middleware.unavailable import Unavailable
 
@@ -38,6 +43,7 @@ class Resources:
     services: Services
     """Of other programs, which are asked through destinations."""
     bodies: BodyGate
+    log_writers: LogWriters
 
 
 Builder = Callable[[Any, Resources], Instance]
@@ -51,6 +57,10 @@ Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
 
 BUILDERS: Final[Mapping[str, Builder]] = {
     "jwt": lambda settings, resources: token_guard(settings, resources.services, resources.sweeper),
+    "accessLog": lambda settings, resources: AccessLogInstance(settings, resources.log_writers),
+    "cors": lambda settings, _: CorsInstance(settings),
+    "headers": lambda settings, _: HeadersInstance(settings),
+    "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
 }
 """By type. Whatever is not here cannot work, and fails closed."""
 

@@ -39,6 +39,7 @@ from vrata.proxy.channel import (
     Judge,
     Message,
     Rejected,
+    ReopenLogs,
     ShareBuckets,
     ShareCounts,
     TerminationRequested,
@@ -95,6 +96,10 @@ class ServesTraffic(Protocol):
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting and finish what is in flight; true if nothing was cut."""
+        ...
+
+    def reopen_logs(self) -> None:
+        """Open the files of access logs again."""
         ...
 
     def take_metrics(self) -> Iterator[Line]:
@@ -161,6 +166,7 @@ def main(sock: socket.socket, settings: WorkerSettings) -> None:
     # A terminal sends these to the whole process group; what they mean is for the supervisor to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     process.set_name(f"vrata-worker-{settings.slot}")
     logging.configure(settings.log_format, settings.log_level, worker=settings.slot)
     descriptors.raise_limit()
@@ -249,6 +255,10 @@ class Worker:
                 os.close(descriptor)
                 if self._data_plane is not None:
                     self._data_plane.judge(standing.decode(content))
+            case ReopenLogs():
+                # Also while the worker drains: its requests still write lines.
+                if self._data_plane is not None:
+                    self._data_plane.reopen_logs()
             case _:
                 self._commands.put_nowait((message, descriptor))
 

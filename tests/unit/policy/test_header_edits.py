@@ -39,6 +39,10 @@ def test_edits_of_one_field_follow_each_other() -> None:
     assert outcome(edits(("X-A", "1"), ("x-a", "2", False), ("X-A", "3"))) == ({b"x-a"}, b"x-a: 2\r\nX-A: 3\r\n")
 
 
+def test_a_value_of_which_there_is_one_at_most_replaces_it() -> None:
+    assert outcome(edits(("X-Request-Id", "1"), ("x-request-id", "2"))) == ({b"x-request-id"}, b"x-request-id: 2\r\n")
+
+
 def test_removals_come_after_additions() -> None:
     assert outcome(edits(("X-A", "1"), ("X-B", "2"), remove=("x-A",))) == ({b"x-a"}, b"X-B: 2\r\n")
 

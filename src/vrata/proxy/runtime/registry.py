@@ -24,6 +24,7 @@ from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
+from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middlewares import Instances, Resources
 from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import SharedCounts
@@ -106,7 +107,10 @@ class RuntimeRegistry:
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
         self.services = Services(sweeper)
-        self.instances = Instances(Resources(sweeper, tasks, self.services, bodies or BodyGate(0, self._now)))
+        self.log_writers = LogWriters(asyncio.get_running_loop())
+        self.instances = Instances(
+            Resources(sweeper, tasks, self.services, bodies or BodyGate(0, self._now), self.log_writers)
+        )
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None
 

@@ -27,10 +27,14 @@ def start(preload: Sequence[str] = PRELOADED) -> None:
         forkserver.ensure_running()
 
 
+_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""What a terminal, or who rotates logs, may send to the whole process group: the supervisor alone acts on it."""
+
+
 @contextlib.contextmanager
 def _terminal_signals_ignored() -> Iterator[None]:
     """Have a child process start with the terminal's signals ignored, and pass that on to its own children."""
-    previous = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
     try:
         yield
     finally:

@@ -28,6 +28,7 @@ from vrata.proxy.channel import (
     Message,
     MetricsHandedOver,
     Rejected,
+    ReopenLogs,
     ScrapeArrived,
     ShareBuckets,
     ShareCounts,
@@ -192,6 +193,10 @@ class WorkerProcess:
     def answer_scrape(self, scrape: int, descriptor: int) -> None:
         """Have it answer a scrape with the text in *descriptor*, which stays the caller's."""
         self._channel.send(AnswerScrape(scrape), descriptor)
+
+    def reopen_logs(self) -> None:
+        """Have it open the files of access logs again."""
+        self._channel.send(ReopenLogs())
 
     def kill(self) -> None:
         """End it now; :meth:`exited` follows."""

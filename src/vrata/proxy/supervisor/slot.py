@@ -163,6 +163,11 @@ class WorkerSlot:
             worker.drain(timeout)
         await asyncio.gather(*(_end(worker, timeout) for worker in self._draining))
 
+    def reopen_logs(self) -> None:
+        """Have every process of the slot open the files of access logs again."""
+        for worker in dict.fromkeys((*self.workers, *self._draining)):
+            worker.reopen_logs()
+
     def kill(self) -> None:
         """End every process of the slot at once."""
         self._is_stopping = True

@@ -179,6 +179,11 @@ class Supervisor:
             if not await slot.replace_worker(drain_timeout):
                 _log.error("worker was not replaced", slot=self._slots.index(slot))
 
+    def reopen_logs(self) -> None:
+        """Have every worker open the files of access logs again, those that drain as well."""
+        for slot in self._slots:
+            slot.reopen_logs()
+
     async def drain(self, timeout: float) -> None:
         """Stop listening, let the workers finish for at most *timeout* seconds, and return when all have ended."""
         if self._applying is not None:

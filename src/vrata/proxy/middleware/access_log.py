@@ -1,0 +1,217 @@
+"""The ``accessLog`` middleware: a line for each request, each response, or both."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any, Final
+from uuid import uuid4
+
+from vrata.model.middleware.access_log import AccessLog
+from vrata.policy.log_line import LogLine, json_line, pairs_line
+from vrata.policy.template import REQUEST_PLACEHOLDERS, Placeholders
+from vrata.proxy.contracts import ClientRequest, ResponseObserver
+from vrata.proxy.middleware.log_writer import LogWriter, LogWriters
+from vrata.proxy.middleware.stage import Inner, Place, Stage
+from vrata.wire.http1.head import RequestHead, ResponseHead
+
+
+class LoggedExchange(ResponseObserver):
+    """One request and its response, as lines tell of them.
+
+    Of the request they tell what it was when it came here, whatever is edited further inside; of the response what
+    came out of there.
+    """
+
+    __slots__ = ("_began", "_head", "_id", "_request", "_response", "_stage", "seconds", "size")
+
+    def __init__(self, stage: AccessLogStage, request: ClientRequest, began: float) -> None:
+        self._stage = stage
+        self._request = request
+        self._head = request.head
+        self._began = began
+        self._id = ""
+        self._response: ResponseHead | None = None
+        self.size = 0
+        """Bytes of the response's content that were sent."""
+        self.seconds = 0.0
+        """What is inside has taken so long."""
+
+    @property
+    def head(self) -> RequestHead:
+        """The request's."""
+        return self._head
+
+    @property
+    def method(self) -> str:
+        """As received."""
+        return self._head.method.decode("ascii")
+
+    @property
+    def host(self) -> str:
+        """The authority without its port."""
+        return self._head.host
+
+    @property
+    def path(self) -> str:
+        """Without the query."""
+        return self._head.path
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``."""
+        return self._request.scheme
+
+    def header(self, name: str) -> str | None:
+        """First value of the request's field *name*."""
+        return self._head.header(name)
+
+    @property
+    def client_ip(self) -> str:
+        """The address of the client."""
+        return self._request.client_ip
+
+    @property
+    def identifier(self) -> str:
+        """A UUID, the same in both lines."""
+        if not self._id:
+            self._id = str(uuid4())
+        return self._id
+
+    @property
+    def status(self) -> int:
+        """That of the response; 0 when there is none."""
+        return self._response.status if self._response is not None else 0
+
+    def response_header(self, name: str) -> str:
+        """First value of the response's field *name*; empty without one."""
+        head = self._response
+        if head is None:
+            return ""
+        values = head.values(name.encode("utf-8"))
+        if values:
+            return values[0].decode("utf-8", "surrogateescape")
+        if name == "content-length" and head.content_length >= 0:
+            return str(head.content_length)
+        if name == "server" and head.server is not None:
+            return head.server.decode("utf-8", "surrogateescape")
+        return ""
+
+    def on_response(self, head: ResponseHead) -> ResponseHead:
+        """The response begins."""
+        self._response = head
+        return head
+
+    def on_response_end(self, size: int, complete: bool) -> None:
+        """The response is over, or was cut: a line is due."""
+        self.size = size
+        self.seconds = perf_counter() - self._began
+        self._stage.log_response(self, self._request)
+
+
+def _id(exchange: LoggedExchange) -> str:
+    return exchange.identifier
+
+
+def _client_ip(exchange: LoggedExchange) -> str:
+    return exchange.client_ip
+
+
+def _status(exchange: LoggedExchange) -> str:
+    return str(exchange.status)
+
+
+def _bytes(exchange: LoggedExchange) -> str:
+    return str(exchange.size)
+
+
+def _response_header(exchange: LoggedExchange, name: str) -> str:
+    return exchange.response_header(name)
+
+
+def _milliseconds(exchange: LoggedExchange) -> str:
+    return str(int(exchange.seconds * 1e3))
+
+
+def _microseconds(exchange: LoggedExchange) -> str:
+    return str(int(exchange.seconds * 1e6))
+
+
+def _seconds(exchange: LoggedExchange) -> str:
+    return f"{exchange.seconds:.3f}"
+
+
+PLACEHOLDERS: Final[Placeholders[LoggedExchange]] = Placeholders(
+    {
+        **REQUEST_PLACEHOLDERS.values,
+        "id": _id,
+        "request.clientIp": _client_ip,
+        "response.status": _status,
+        "response.bytes": _bytes,
+        "duration.ms": _milliseconds,
+        "duration.us": _microseconds,
+        "duration.s": _seconds,
+    },
+    {**REQUEST_PLACEHOLDERS.fields, "response.header.": _response_header},
+)
+"""What lines may have. Before there is a response, its numbers are 0 and its fields are empty."""
+
+
+class AccessLogInstance:
+    """One ``accessLog`` middleware. Those of the same path share what writes there."""
+
+    def __init__(self, settings: AccessLog, writers: LogWriters) -> None:
+        make = json_line if settings.json_lines else pairs_line
+        self._on_request = make(settings.on_request.fields, PLACEHOLDERS) if settings.on_request is not None else None
+        self._on_response = (
+            make(settings.on_response.fields, PLACEHOLDERS) if settings.on_response is not None else None
+        )
+        self._writer = writers.writer(settings.path)
+
+    def __repr__(self) -> str:
+        return f"<AccessLogInstance {self._writer}>"
+
+    def stage(self, place: Place, inner: Inner) -> Inner:
+        """Make the stage at *place*."""
+        return AccessLogStage(place, inner, self._writer, self._on_request, self._on_response)
+
+    def close(self) -> None:
+        """The file is closed when no request can write there any more."""
+
+
+class AccessLogStage(Stage):
+    """Logs each request that passes, before and after what is inside."""
+
+    __slots__ = ("_on_request", "_on_response", "_writer")
+
+    def __init__(
+        self,
+        place: Place,
+        inner: Inner,
+        writer: LogWriter,
+        on_request: LogLine[LoggedExchange] | None,
+        on_response: LogLine[LoggedExchange] | None,
+    ) -> None:
+        super().__init__(place, inner)
+        self._writer = writer
+        self._on_request = on_request
+        self._on_response = on_response
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Log *request*, and have its response logged."""
+        began = perf_counter()
+        exchange = LoggedExchange(self, request, began)
+        if self._on_request is not None:
+            self._write(self._on_request, exchange, request)
+        if self._on_response is not None:
+            request.observed_by(exchange)
+        self.pass_on(request, match, content, end, began)
+
+    def log_response(self, exchange: LoggedExchange, request: ClientRequest) -> None:
+        """The response to *request* is over."""
+        if self._on_response is not None:
+            self._write(self._on_response, exchange, request)
+
+    def _write(self, line: LogLine[LoggedExchange], exchange: LoggedExchange, request: ClientRequest) -> None:
+        meters = request.meters
+        meter = meters.middleware(self.place.meter_key) if meters is not None else None
+        self._writer.write(line.render(exchange), meter)
