@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 from tests.support.request_message import emitted
 from vrata.wire.http1.errors import MalformedMessage
@@ -29,7 +30,15 @@ def observed_request(module: ModuleType, data: bytes) -> object:
         head.query_parameter("b"),
         emitted(head),
         emitted(head, forwarding=b"", host=b"told.test"),
+        *(_passed_of_edited(module, head, reframed) for reframed in (False, True)),
     )
+
+
+def _passed_of_edited(module: ModuleType, head: Any, reframed: bool) -> list[bytes]:
+    """What goes on of an edited request; fields that were nominated do not, whether they were removed or not."""
+    kept = head.kept_lines((b"x", b"x-a", b"te", b"expect", b"x-request-id"), reframed)
+    edited = module.parse_request_head(b"GET / HTTP/1.%d\r\nhost: a\r\n%s\r\n" % (head.minor, kept))
+    return [*edited.passed, b"%d %d" % (edited.content_length, edited.chunked)]
 
 
 def observed_response(module: ModuleType, data: bytes) -> object:
@@ -54,4 +63,6 @@ def observed_response(module: ModuleType, data: bytes) -> object:
         *(bool(head.body_expected(method)) for method in (b"GET", b"HEAD")),
         # The date of now may change between the two.
         heads if head.dated else None,
+        head.kept_lines((b"date", b"server", b"transfer-encoding"), False),
+        head.kept_lines((), True),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from vrata.wire.http1.fields import CONTENT_LENGTH, HOST, PASS, REQUEST_FIELDS, REQUEST_ID, TRANSFER_ENCODING
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 
 SAME_LENGTH: Final = -2
@@ -16,8 +15,7 @@ SAME_LENGTH: Final = -2
 UNKNOWN_LENGTH: Final = -1
 """The length of the new content is not known beforehand."""
 
-_REWRITTEN: Final = frozenset((HOST, REQUEST_ID))
-_FRAMING_FIELDS: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING))
+_REQUEST_ID: Final = b"x-request-id"
 
 
 def edited_request(head: RequestHead, removed: tuple[bytes, ...], added: bytes, length: int) -> RequestHead:
@@ -28,26 +26,19 @@ def edited_request(head: RequestHead, removed: tuple[bytes, ...], added: bytes, 
     the content that takes the place of the present one, :data:`UNKNOWN_LENGTH` or :data:`SAME_LENGTH`. Raises
     :class:`~vrata.wire.http1.errors.MalformedMessage` for *added* lines that are none, and for too many of them.
     """
-    names = _normalised(removed)
-    is_reframed = length != SAME_LENGTH
-    parts: list[bytes] = [b"%s %s HTTP/1.%d" % (head.method, head.target, head.minor)]
+    # The identifier is the same from now on, whether somebody has seen it already or not.
+    identity = b"" if _REQUEST_ID in removed else b"x-request-id: %s\r\n" % head.request_id
     authority = head.authority
-    if authority or head.minor:
-        parts.append(b"host: " + authority)
-    for line in head.lines:
-        field = REQUEST_FIELDS[line[: line.index(b":")]]
-        if field == PASS:
-            if names and _normalised_name(line) in names:
-                continue
-        elif field in _REWRITTEN or (is_reframed and field in _FRAMING_FIELDS):
-            continue
-        parts.append(line)
-    if b"x-request-id" not in names:
-        # The same from now on, whether somebody has seen it already or not.
-        parts.append(b"x-request-id: " + head.request_id)
-    if is_reframed:
-        parts.append(_framing(length))
-    text = b"%s\r\n%s\r\n" % (b"\r\n".join(parts), added)
+    text = b"%s %s HTTP/1.%d\r\n%s%s%s%s%s\r\n" % (
+        head.method,
+        head.target,
+        head.minor,
+        b"host: %s\r\n" % authority if authority or head.minor else b"",
+        head.kept_lines((*_normalised(removed), _REQUEST_ID), length != SAME_LENGTH),
+        identity,
+        _framing(length),
+        added,
+    )
     edited = parse_request_head(text, len(text))
     assert edited is not None
     return edited
@@ -55,34 +46,23 @@ def edited_request(head: RequestHead, removed: tuple[bytes, ...], added: bytes, 
 
 def edited_response(head: ResponseHead, removed: tuple[bytes, ...], added: bytes, length: int) -> ResponseHead:
     """*head* without the fields called *removed* and with the lines *added*: as :func:`edited_request` does it."""
-    names = _normalised(removed)
-    parts: list[bytes] = [b"HTTP/1.1 %d " % head.status]
-    if names:
-        parts += [line for line in head.passed if _normalised_name(line) not in names]
-    else:
-        parts += head.passed
-    server = head.server
-    if server is not None and b"server" not in names:
-        parts.append(b"server: " + server)
-    if length != SAME_LENGTH:
-        parts.append(_framing(length))
-    elif head.chunked:
-        parts.append(_framing(UNKNOWN_LENGTH))
-    elif head.content_length >= 0:
-        parts.append(_framing(head.content_length))
-    text = b"%s\r\n%s\r\n" % (b"\r\n".join(parts), added)
+    text = b"HTTP/1.%d %d \r\n%s%s%s\r\n" % (
+        head.minor,
+        head.status,
+        head.kept_lines(_normalised(removed), length != SAME_LENGTH),
+        _framing(length),
+        added,
+    )
     edited = parse_response_head(text, len(text))
     assert edited is not None
     return edited
 
 
 def _framing(length: int) -> bytes:
-    return b"transfer-encoding: chunked" if length == UNKNOWN_LENGTH else b"content-length: %d" % length
+    if length == SAME_LENGTH:
+        return b""
+    return b"transfer-encoding: chunked\r\n" if length == UNKNOWN_LENGTH else b"content-length: %d\r\n" % length
 
 
-def _normalised(names: tuple[bytes, ...]) -> set[bytes]:
-    return {name.replace(b"_", b"-") for name in names}
-
-
-def _normalised_name(line: bytes) -> bytes:
-    return line[: line.index(b":")].lower().replace(b"_", b"-")
+def _normalised(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple([name.replace(b"_", b"-") for name in names])

@@ -32,6 +32,7 @@ from vrata.wire.http1.fields import (
 )
 from vrata.wire.http1.grammar import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, TEXT, TOKEN
 from vrata.wire.http1.hop_fields import asks_for_websocket, check_transfer_encoding, names_trailers, read_connection
+from vrata.wire.http1.interpreted_editing import kept_lines
 from vrata.wire.http1.media_type import names_event_stream, names_grpc
 from vrata.wire.http1.refusal import check_unfinished_request, check_unfinished_response, diagnose_request
 from vrata.wire.http1.request_id import RequestIdSource, is_sane
@@ -191,6 +192,10 @@ class RequestHead:
             self._fields = fields
         return fields.get(name.encode("latin-1", "replace"))
 
+    def kept_lines(self, names: tuple[bytes, ...], reframed: bool) -> bytes:
+        """See :func:`vrata.wire.http1.interpreted_editing.kept_lines`."""
+        return kept_lines(self.lines, REQUEST_FIELDS, names, reframed)
+
     def query_parameter(self, name: str) -> str | None:
         """The first value of the query parameter *name*, decoded, or None."""
         parameters = self._query_parameters
@@ -234,7 +239,9 @@ class RequestHead:
 class ResponseHead:
     """The head of one response, as a strict reader understood it."""
 
-    __slots__ = ("chunked", "content_length", "dated", "keep_alive", "minor", "passed", "server", "size", "status")
+    __slots__ = (
+        *("chunked", "content_length", "dated", "keep_alive", "lines", "minor", "passed", "server", "size", "status"),
+    )
 
     def __init__(self, status: int, minor: int = 1) -> None:
         """A head without fields, as a proxy makes it itself; parsing fills in the rest."""
@@ -246,6 +253,7 @@ class ResponseHead:
         self.keep_alive = minor == 1
         self.dated = False
         self.server: bytes | None = None
+        self.lines: list[bytes] = []
         self.passed: list[bytes] = []
 
     def __repr__(self) -> str:
@@ -271,6 +279,10 @@ class ResponseHead:
     def values(self, name: bytes) -> list[bytes]:
         """Every value of the field *name* (lower case) that goes on, in order."""
         return _values(self.passed, name)
+
+    def kept_lines(self, names: tuple[bytes, ...], reframed: bool) -> bytes:
+        """See :func:`vrata.wire.http1.interpreted_editing.kept_lines`."""
+        return kept_lines(self.lines, RESPONSE_FIELDS, names, reframed)
 
     def body_expected(self, request_method: bytes) -> bool:
         """False when no body follows whatever the fields say (RFC 9112 §6.3 rule 1)."""
@@ -426,6 +438,7 @@ def parse_response_head(data: bytes, max_head: int = MAX_HEAD) -> ResponseHead |
         raise MalformedMessage(502, "too many response header lines")
     head = ResponseHead(int(status), 1 if minor == b"1" else 0)
     head.size = size
+    head.lines = lines
     passed = head.passed
     connection: list[bytes] = []
     for line in lines:
