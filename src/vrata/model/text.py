@@ -56,6 +56,12 @@ def check_condition(text: str) -> None:
         compile_expression(text)
 
 
+def check_request_value(text: str) -> None:
+    """Demand a CEL expression over `request`."""
+    with _invalid_expressions():
+        compile_expression(text, any_result=True)
+
+
 def check_claim_condition(text: str) -> None:
     """Demand a CEL expression over `claims` and `now` that can be true."""
     with _invalid_expressions():
@@ -155,6 +161,8 @@ Regex = Annotated[str, AfterValidator(unless_reference(check_regex))]
 """A regular expression in RE2's syntax."""
 Expression = Annotated[str, AfterValidator(unless_reference(check_condition))]
 """A CEL expression over `request`, true or false."""
+RequestValue = Annotated[str, AfterValidator(unless_reference(check_request_value))]
+"""A CEL expression over `request`."""
 ClaimCondition = Annotated[str, AfterValidator(unless_reference(check_claim_condition))]
 """A CEL expression over `claims` and `now`, true or false."""
 ClaimValue = Annotated[str, AfterValidator(unless_reference(check_claim_value))]

@@ -17,8 +17,8 @@ from typing import Final
 
 SECOND: Final = 1_000_000_000
 """Nanoseconds."""
-LONGEST_FILLING: Final = 10 * 366 * 86400 * SECOND
-"""Nanoseconds that a bucket may take to fill. The moment then fits in 63 bits, whatever the clock begins with."""
+LONGEST_FILLING: Final = 1 << 60
+"""Nanoseconds that a bucket may take to fill: 36 years. The moment then fits in 63 bits."""
 
 
 class TokenBucket:
@@ -27,8 +27,8 @@ class TokenBucket:
     __slots__ = ("burst", "capacity", "interval")
 
     def __init__(self, rate: float, burst: int) -> None:
-        """*rate* tokens come in a second, *burst* fit in. Raises :class:`ValueError` for a bucket that is none, or
-        takes more than ten years to fill.
+        """*rate* tokens come in a second, *burst* fit in. Raises :class:`ValueError` for what is no bucket, or takes
+        too long to fill.
 
         The time between two tokens is rounded up to whole nanoseconds: the rate is never exceeded, and for 1000 per
         second at most a millionth lower than it was asked for.
@@ -40,7 +40,7 @@ class TokenBucket:
         self.burst = burst
         self.capacity = burst * self.interval
         if self.capacity > LONGEST_FILLING:
-            raise ValueError("must not take longer than 10 years to fill at requestsPerSecond")
+            raise ValueError("a bucket must not take decades to fill")
 
     def __repr__(self) -> str:
         return f"<TokenBucket {self.burst} tokens, one in {self.interval} ns>"

@@ -326,6 +326,12 @@ settings: dict[str, Documents] = {
         requestsPerSecond=st.floats(-1, 1e6) | st.integers(-1, 100),
         burst=st.integers(-1, 100),
         trustedProxies=some(networks),
+        key=st.one_of(
+            an_object({"header": tokens}), an_object({"claim": names}), an_object({"cel": expressions | st.just("[1]")})
+        ),
+        store=one_of("local", "redis"),
+        onStoreFailure=one_of("local", "allow", "deny"),
+        responseHeaders=flags,
     ),
     "headers": headers,
     "accessLog": an_object(

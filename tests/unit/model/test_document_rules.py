@@ -503,6 +503,26 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 {"trustedProxies": ["10.0.0.1", "proxy.test"]},
                 '.trustedProxies[1]: must be an IP address or a CIDR range such as "10.0.0.0/8", got "proxy.test"',
             ),
+            ("rateLimit", {"key": {}}, ".key: needs one of header, claim and cel"),
+            ("rateLimit", {"key": {"header": "a b"}}, f".key.header: {TOKEN.format('a b')}"),
+            ("rateLimit", {"key": {"cel": "a b"}}, f".key.cel: {CEL}"),
+            (
+                "rateLimit",
+                {"key": {"header": "a", "claim": "b", "cel": "1"}},
+                ".key.claim: must not be given together with header; "
+                "rateLimit.key.cel: must not be given together with header",
+            ),
+            ("rateLimit", {"store": "disk"}, '.store: must be "local" or "redis", got "disk"'),
+            (
+                "rateLimit",
+                {"requestsPerSecond": 1, "burst": 10**9},
+                ".burst: must not make a bucket take more than ten years to fill",
+            ),
+            (
+                "rateLimit",
+                {"requestsPerSecond": 5e-324},
+                ".requestsPerSecond: must not make a bucket take more than ten years to fill",
+            ),
             ("headers", {"requestHeadersToAdd": [{}]}, ".requestHeadersToAdd[0].key: is required"),
             (
                 "headers",

@@ -48,6 +48,7 @@ R = "{{secret:value:x}} ("
         ("route", {"name": R, "redirect": {"url": R}}),
         ("middleware", middleware("jwt", {"issuer": R, "jwksInline": R, "assertClaims": [R]})),
         ("middleware", middleware("rateLimit", {"trustedProxies": [R]})),
+        ("middleware", middleware("rateLimit", {"key": {"cel": R}})),
         ("middleware", middleware("headers", {"requestHeadersToAdd": [{"key": "Authorization", "value": R}]})),
         ("middleware", middleware("inlineAuthz", {"rules": [{"cel": R, "action": "allow"}]})),
     ],

@@ -75,11 +75,11 @@ def test_what_is_no_bucket(rate: float, burst: int) -> None:
         TokenBucket(rate, burst)
 
 
-def test_a_bucket_has_to_fill_in_ten_years() -> None:
+def test_a_bucket_has_to_fill_in_36_years() -> None:
     longest = LONGEST_FILLING // SECOND
-    assert TokenBucket(1.0, longest).capacity == LONGEST_FILLING < 2**62
-    for rate, burst in ((1.0, longest + 1), (5e-324, 1), (1e-9, 1)):
-        with pytest.raises(ValueError, match="10 years to fill"):
+    assert TokenBucket(1.0, longest).capacity <= LONGEST_FILLING < 2**62
+    for rate, burst in ((1.0, longest + 1), (5e-324, 1), (1e-10, 1)):
+        with pytest.raises(ValueError, match="decades to fill"):
             TokenBucket(rate, burst)
 
 

@@ -14,7 +14,7 @@ from vrata.model.middleware.jwt import ClaimToHeader, Jwt
 from vrata.model.middleware.middleware import Middleware, MiddlewareType
 from vrata.model.middleware.override import ExtProcOverride, Override
 from vrata.model.middleware.python import Python
-from vrata.model.middleware.rate_limit import RateLimit
+from vrata.model.middleware.rate_limit import RateLimit, RateLimitKey
 
 __all__ = [
     "AccessLog",
@@ -41,4 +41,5 @@ __all__ = [
     "Phases",
     "Python",
     "RateLimit",
+    "RateLimitKey",
 ]

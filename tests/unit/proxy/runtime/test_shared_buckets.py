@@ -134,7 +134,7 @@ def test_a_table_that_was_closed(table: int) -> None:
     buckets = SharedBuckets(table)
     limit = buckets.limit("a", TokenBucket(1.0, 1))
     buckets.close()
-    with pytest.raises(ValueError, match="released|let go of"):
+    with pytest.raises(ValueError, match=r"released|let go of"):
         limit.take(b"x", START)
 
 
