@@ -43,7 +43,7 @@ def run(settings: Settings, *, local: bool = False) -> int:
 async def _run(settings: Settings, local: bool, admin: list[socket.socket]) -> int:
     from vrata.discovery.dns import DnsDiscovery
     from vrata.net.resolver import Resolver
-    from vrata.proxy.sessions.settings import RedisSettings
+    from vrata.proxy.redis.settings import RedisSettings
     from vrata.proxy.supervisor.supervisor import Supervisor, SupervisorSettings
     from vrata.proxy.worker import WorkerSettings, build_data_plane
 

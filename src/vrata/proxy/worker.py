@@ -47,7 +47,7 @@ from vrata.proxy.channel import (
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.reporter import UNASKED, MetricsReporter
 from vrata.proxy.metrics.scrape import ExpositionSource
-from vrata.proxy.sessions.settings import RedisSettings
+from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 

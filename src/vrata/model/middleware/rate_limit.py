@@ -9,7 +9,7 @@ from vrata.model.errors import Problem, broken
 from vrata.model.host import Network
 from vrata.model.number import Integer
 from vrata.model.part import ListOf, Part
-from vrata.model.text import HeaderName, NonEmpty, RequestValue
+from vrata.model.text import HeaderName, RequestValue
 
 DEFAULT_RATE = 10.0
 LONGEST_FILLING: Final = 10 * 366 * 86400

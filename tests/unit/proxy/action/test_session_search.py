@@ -14,7 +14,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import StreamClient, request
 from vrata.proxy.holding import MAX_HELD
-from vrata.proxy.sessions.settings import RedisSettings
+from vrata.proxy.redis.settings import RedisSettings
 
 PIN = {"algorithm": "STICKY", "sticky": {"cookie": {"name": "pin"}}}
 KNOWN = "Cookie: pin=known"

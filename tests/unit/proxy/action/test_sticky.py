@@ -21,7 +21,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.retries import AT_ONCE
 from tests.support.staged_backend import Script, StagedBackend, StagedConnection
 from tests.support.stream_client import StreamClient
-from vrata.proxy.sessions.settings import RedisSettings
+from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.standing import DestinationStanding, EndpointStanding
 
 PIN = {"algorithm": "STICKY", "sticky": {"cookie": {"name": "pin", "ttl": "10m"}}}

@@ -17,8 +17,9 @@ from tests.support.in_process_proxy import EACH_LOOP, LoopFactory
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy.sessions.redis_store import LIMIT, MAX_WAITING, RedisSessionStore
-from vrata.proxy.sessions.settings import RedisSettings
+from vrata.proxy.redis.client import LIMIT, MAX_WAITING
+from vrata.proxy.redis.settings import RedisSettings
+from vrata.proxy.sessions.redis_store import RedisSessionStore
 
 KEY = b"vrata:sticky:session:route"
 SLACK = 0.15
@@ -338,7 +339,7 @@ def test_an_answer_that_fails_is_the_end_of_nothing(loop_factory: LoopFactory, t
 
     with RedisServer(tmp_path) as server:
         log = run(loop_factory, RedisSettings("127.0.0.1", server.port), scenario)
-    assert log == [("error", "a request could not go on with its session")]
+    assert log == [("error", "a request could not go on with what Redis said")]
 
 
 def test_a_process_that_was_held_up_reads_the_answer_all_the_same(loop_factory: LoopFactory, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where sessions are kept, as a worker is told."""
+"""Which Redis, as a worker is told."""
 
 from __future__ import annotations
 
