@@ -26,6 +26,12 @@ from vrata.proxy.redis.settings import RedisSettings
 Scenario = Callable[[Callable[[], RedisRateLimits]], Coroutine[Any, Any, None]]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that is given up may have taken a token: a busy machine is to have time for an answer."""
+    monkeypatch.setattr("vrata.proxy.redis.client.LIMIT", 5.0)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
@@ -65,12 +71,10 @@ async def take(limit: RedisLimit, count: int = 1, value: bytes = b"x") -> list[i
 
 
 async def take_one(limit: RedisLimit) -> int:
-    """What one comes to; another where a busy machine was too slow for the first."""
-    for _ in range(50):
-        (answer,) = await take(limit)
-        if answer is not None:
-            return answer
-    raise AssertionError("Redis does not answer")
+    """What one attempt comes to."""
+    (answer,) = await take(limit)
+    assert answer is not None
+    return answer
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -97,8 +101,9 @@ def test_redis_decides_as_buckets_do(server: RedisServer, numbers: tuple[float, 
 def full_at(client: Redis) -> int:
     """When the only bucket is full again, in nanoseconds."""
     (key,) = client.keys()
-    assert key.startswith(b"vrata:ratelimit:")
-    moment, rest = map(int, client.get(key).split())
+    value = client.get(key)
+    assert isinstance(value, bytes)
+    moment, rest = map(int, value.split())
     return moment * 1000 + rest
 
 
@@ -118,20 +123,18 @@ def test_proxies_let_through_what_one_bucket_does(server: RedisServer) -> None:
         client.flushall()
         # So many in one round trip that the bucket is not full again before the next.
         answers = await take(limits[0], 250)
-        assert None not in answers
         began = full_at(client) - 250 * bucket.interval
         end = loop.time() + 0.3
-        while loop.time() < end or answers[-1] is None or answers[-1] > 0:
+        while loop.time() < end:
             for each in await asyncio.gather(*(take(limit, 20) for limit in limits)):
                 answers += each
-        known = sum(answer is not None and answer > 0 for answer in answers)
         before = clock(client)
-        known += await take_one(limits[1]) > 0
+        while (answer := await take_one(limits[1])) > 0:
+            answers.append(answer)
         after = clock(client)
         taken, rest = divmod(full_at(client) - began, bucket.interval)
         assert rest == 0
-        # Where the answer was late, a token may have been taken.
-        assert known <= taken <= known + answers.count(None)
+        assert taken == sum(answer is not None and answer > 0 for answer in answers)
         least, most = (bucket.burst + (moment - began) // bucket.interval for moment in (before, after))
         assert least <= taken <= most
 
@@ -141,12 +144,16 @@ def test_proxies_let_through_what_one_bucket_does(server: RedisServer) -> None:
 
 def test_tokens_come_back(server: RedisServer) -> None:
     async def scenario(proxy: Callable[[], RedisRateLimits]) -> None:
-        limit, other = proxy().limit("a", TokenBucket(20.0, 2)), proxy().limit("b", TokenBucket(20.0, 1))
-        answers = [await take_one(limit) for _ in range(3)]
-        assert 0 < answers[0] <= SECOND // 20 < answers[1] <= SECOND // 10
-        assert -SECOND // 10 <= answers[2] < -SECOND // 20
+        limit, other = proxy().limit("a", TokenBucket(5.0, 2)), proxy().limit("b", TokenBucket(5.0, 1))
+        first, second, third = await take(limit, 3)
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert 0 < first <= SECOND // 5 < second <= 2 * SECOND // 5
+        assert -2 * SECOND // 5 <= third < -SECOND // 5
         assert await take_one(other) > 0
-        assert (await take(limit, value=b"y"))[0] not in (0, -1)
+        (answer,) = await take(limit, value=b"y")
+        assert answer == SECOND // 5
         while await take_one(limit) < 0:
             pass
         # What is full again is forgotten.
