@@ -20,6 +20,7 @@ from vrata.proxy.meters import middleware_key
 from vrata.proxy.middleware.access_log import AccessLogInstance
 from vrata.proxy.middleware.conditional import Conditional
 from vrata.proxy.middleware.cors import CorsInstance
+from vrata.proxy.middleware.ext_proc.instance import ExtProcInstance
 from vrata.proxy.middleware.headers import HeadersInstance
 from vrata.proxy.middleware.inline_authz import InlineAuthzInstance
 from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
@@ -61,6 +62,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "cors": lambda settings, _: CorsInstance(settings),
     "headers": lambda settings, _: HeadersInstance(settings),
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
+    "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),
 }
 """By type. Whatever is not here cannot work, and fails closed."""
 

@@ -1,0 +1,97 @@
+"""The ``extProc`` middleware: its instance, and its stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from vrata.model.middleware.ext_proc import ExtProc
+from vrata.proxy.callout.services import Services
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.ext_proc.observation import Observation, Observatory
+from vrata.proxy.middleware.ext_proc.peer import Peer, peer_of
+from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
+from vrata.proxy.middleware.ext_proc.transaction import Transaction, TransactionStage
+from vrata.proxy.middleware.rejection import Rejection
+from vrata.proxy.middleware.stage import Inner, Place, Stage
+
+_log = structlog.get_logger("vrata.proxy.middleware")
+
+
+class ExtProcInstance:
+    """Implements :class:`vrata.proxy.middleware.instance.Instance`."""
+
+    def __init__(self, settings: ExtProc, services: Services) -> None:
+        self._settings = settings
+        self._peer = peer_of(settings, services)
+        self._observatory: Observatory | None = None
+        observe = settings.observe_mode
+        if observe.enabled:
+            self._observatory = Observatory(self._peer, observe.workers, observe.queue_size, services.loop.time)
+
+    def __repr__(self) -> str:
+        return f"<ExtProcInstance {self._peer!r}>"
+
+    def stage(self, place: Place, inner: Inner) -> Inner:
+        """Make the stage at *place*."""
+        override = place.override.ext_proc if place.override is not None else None
+        settings = place_settings(self._settings, override)
+        if self._observatory is not None:
+            return ObservingStage(place, inner, settings, self._observatory)
+        return ProcessingStage(place, inner, settings, self._peer)
+
+    def close(self) -> None:
+        """There is nothing to give back: what is under way ends by itself."""
+
+
+class ProcessingStage(Stage, TransactionStage):
+    """Has the processor asked about every request, and what becomes of it."""
+
+    __slots__ = ("_peer", "_settings")
+
+    def __init__(self, place: Place, inner: Inner, settings: PlaceSettings, peer: Peer) -> None:
+        super().__init__(place, inner)
+        self._settings = settings
+        self._peer = peer
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Begin a transaction."""
+        transaction = Transaction(self, self._settings, request, match, self.began(request))
+        transaction.begin(self._peer.open(transaction, request, self._settings), content, end)
+
+    def enter(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
+        """Let *request* go on."""
+        self.pass_on(request, match, content, end, began)
+
+    def refuse(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
+        """Answer *request*."""
+        self.reject(request, rejection, began)
+
+    def failed(self, request: ClientRequest, reason: str) -> None:
+        """The processor has failed."""
+        place = self.place
+        _log.info("external processor failed", middleware=place.middleware_id, reason=reason)
+        meters = request.meters
+        if meters is not None:
+            meter = meters.middleware(place.meter_key)
+            if meter is not None:
+                meter.failed()
+
+
+class ObservingStage(Stage):
+    """Has the processor watch."""
+
+    __slots__ = ("_observatory", "_settings")
+
+    def __init__(self, place: Place, inner: Inner, settings: PlaceSettings, observatory: Observatory) -> None:
+        super().__init__(place, inner)
+        self._settings = settings
+        self._observatory = observatory
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Let *request* go on at once, under observation."""
+        began = self.began(request)
+        observation = Observation(self.place, self._observatory, self._settings, request)
+        observation.begin(content, end)
+        self.pass_on(observation, match, content, end, began)

@@ -1,0 +1,479 @@
+"""A transaction that a processor has a say in: a request, what is inside, and its response.
+
+It stands between the request outside and the action inside. The request goes inside once its flow lets it, and what
+comes out, whoever has made it, goes through the other flow. When the processor fails, either both flows let everything
+pass from then on, or the client is answered.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import structlog
+
+from vrata.policy import grpc_status
+from vrata.policy.header_mutation import HeaderMutation, InvalidMutation, field_lines
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
+from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
+from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
+from vrata.proxy.middleware.ext_proc.message import NONE, Answer, Modes, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.settings import FAILED, PlaceSettings
+from vrata.proxy.middleware.ext_proc.view import (
+    names_in_request,
+    names_in_response,
+    shown_request,
+    shown_response,
+)
+from vrata.proxy.middleware.rejection import Rejection
+from vrata.proxy.relayed_request import RelayedRequest
+from vrata.proxy.seen_body import SeenBody
+from vrata.wire.http1.editing import edited_response
+from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.head import ResponseHead
+
+TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
+
+MAX_MESSAGE: Final = 1024
+"""Characters of a rejection's body that clients of gRPC get as the message of their status."""
+
+_log = structlog.get_logger("vrata.proxy.middleware")
+
+
+class TransactionStage(Protocol):
+    """The stage whose transaction it is."""
+
+    def enter(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
+        """Let *request* go on to what is inside; the work on it *began* then."""
+        ...
+
+    def refuse(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
+        """Answer *request* before it has been inside."""
+        ...
+
+    def failed(self, request: ClientRequest, reason: str) -> None:
+        """The processor has failed; *reason* is for the log."""
+        ...
+
+
+class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
+    """One request on its way through. Whoever makes it calls :meth:`open`, then :meth:`begin`."""
+
+    __slots__ = (
+        "_began",
+        "_channel",
+        "_client_is_full",
+        "_is_over",
+        "_match",
+        "_modes",
+        "_passes_response",
+        "_request_flow",
+        "_request_trailers",
+        "_response_flow",
+        "_stage",
+        "_tunnel_has_ended",
+        "settings",
+    )
+
+    def __init__(
+        self, stage: TransactionStage, settings: PlaceSettings, outer: ClientRequest, match: Any, began: float
+    ) -> None:
+        super().__init__(outer)
+        self.settings = settings
+        self._stage = stage
+        self._match = match
+        self._began = began
+        self._modes: Modes = settings.modes
+        self._channel: Channel | None = None
+        self._is_over = False
+        self._passes_response = False
+        """The response goes on as it comes, without a flow."""
+        self._client_is_full = False
+        self._tunnel_has_ended = False
+        self._request_trailers: bytes | None = None
+        self._request_flow = _RequestFlow(self, settings.modes)
+        self._response_flow: _ResponseFlow | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """There is nothing more to do for anybody."""
+        return self._is_over
+
+    def begin(self, channel: Channel, content: bytes, end: bool) -> None:
+        """Begin with the request, whose body begins with *content*; the processor is reached by *channel*."""
+        self._channel = channel
+        self.outer.handled_by(self)
+        shown = None
+        if self._modes.request_headers:
+            has_body = content != b"" or not end
+            shown = shown_request(self.outer, self.settings.visible, not has_body, observed=False)
+        self._request_flow.begin(shown, content, end)
+
+    # -- the processor ------------------------------------------------------------------------------------------------
+
+    def show(self, shown: Shown) -> None:
+        """Show it to the processor."""
+        if self._channel is not None:
+            self._channel.show(shown)
+
+    def waive(self, *, of_request: bool) -> None:
+        """What the processor still owes of one direction is of no interest any more."""
+        if self._channel is not None:
+            self._channel.waive(of_request=of_request)
+
+    def on_answer(self, phase: Phase, answer: Answer | Refusal) -> None:
+        """What was shown of *phase* is answered."""
+        if self._is_over:
+            return
+        try:
+            if isinstance(answer, Refusal):
+                if not self.settings.disable_reject:
+                    self._refuse(answer)
+                    return
+                answer = Answer(phase)
+            self._act(answer)
+        except InvalidMutation as error:
+            self.on_failure(f"it wants {error}")
+        except MalformedMessage as error:
+            self.on_failure(f"its changes make no head: {error.reason}")
+        except Exception:  # noqa: BLE001 - one request must never take the worker down
+            _log.exception("request handling failed", request=repr(self.outer))
+            self._close()
+            self.outer.fail(Failure(FailureClass.INTERNAL))
+
+    def on_failure(self, reason: str) -> None:
+        """The processor has failed."""
+        if self._is_over:
+            return
+        self._stage.failed(self.outer, reason)
+        if self.settings.allow_on_error:
+            self._release()
+        else:
+            self._answer(self.settings.failure)
+
+    def on_done(self) -> None:
+        """The processor wants to see no more."""
+        if not self._is_over:
+            self._release()
+
+    def on_ready(self) -> None:
+        """The processor has caught up: what matters is what it has answered."""
+
+    def _act(self, answer: Answer) -> None:
+        response_flow = self._response_flow
+        if answer.override is not None and self.settings.allow_mode_override:
+            self._modes = modes = self._modes.overridden(answer.override)
+            if answer.phase is Phase.REQUEST_HEADERS:
+                self._request_flow.body_mode = modes.request_body
+                self._request_flow.wants_trailers = modes.request_trailers
+            elif response_flow is not None:
+                response_flow.override(modes)
+        if answer.phase.is_of_request:
+            self._request_flow.answered(answer)
+        elif response_flow is not None:
+            response_flow.answered(answer)
+
+    def _release(self) -> None:
+        """Show nothing any more."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.finish()
+        self._request_flow.release()
+        if self._response_flow is not None and not self._is_over:
+            self._response_flow.release()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        mutation: HeaderMutation = refusal.mutation
+        removed = {name.lower() for name in mutation.removals}
+        fields = [edit for edit in refusal.fields if edit.name.lower() not in removed]
+        lines = field_lines([*fields, *mutation.edits])
+        message = refusal.body.decode("utf-8", "replace")[:MAX_MESSAGE]
+        self._answer(Rejection(refusal.status, refusal.body, lines, message, refusal.grpc_code))
+
+    def _answer(self, rejection: Rejection) -> None:
+        """Give the client *rejection*, or cut the response that has begun."""
+        outer = self.outer
+        response_flow = self._response_flow
+        has_begun = self._passes_response or (response_flow is not None and response_flow.has_started)
+        self._close()
+        if has_begun:
+            outer.fail(Failure(FailureClass.INTERNAL, reason=FAILED))
+        elif self._request_flow.has_started:
+            outer.respond(rejection.of(outer))
+        else:
+            self._stage.refuse(outer, rejection, self._began)
+
+    def _close(self) -> None:
+        """Nothing that the processor, or what is inside, still says matters any more."""
+        if self._finish():
+            self.response_over(complete=False)
+            if self.handler is not None:
+                self.handler.on_client_gone()
+
+    def _finish(self) -> bool:
+        """The transaction is over; false when it was so already."""
+        if self._is_over:
+            return False
+        self._is_over = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.finish()
+        return True
+
+    # -- what the flows let pass --------------------------------------------------------------------------------------
+
+    def enter(self, content: bytes, end: bool) -> None:
+        """The request goes inside."""
+        self._stage.enter(self, self._match, content, end, self._began)
+
+    def too_large(self) -> None:
+        """The request's body is longer than may be shown whole."""
+        self._answer(TOO_LARGE)
+
+    def begin_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes) -> None:
+        """The response goes outside."""
+        if end:
+            self._finish()
+        self.outer.start_response(head, content, end, trailers)
+        if self._tunnel_has_ended:
+            self.outer.end_tunnel()
+
+    def go_on_with_response(self, content: bytes, end: bool, trailers: bytes) -> None:
+        """More of the response goes outside."""
+        if end:
+            self._finish()
+        self.outer.send_content(content, end, trailers)
+
+    def replace_trailers(self, lines: bytes) -> None:
+        """The request's trailers are *lines* from now on."""
+        self._request_trailers = lines
+
+    @property
+    def trailers(self) -> bytes:
+        """The request's trailer lines, each with its CRLF; empty until the content has ended."""
+        return self.outer.trailers if self._request_trailers is None else self._request_trailers
+
+    # -- what is inside -----------------------------------------------------------------------------------------------
+
+    def relay_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes) -> None:
+        """The response begins inside."""
+        if self._is_over:
+            return
+        modes = self._modes
+        flow = _ResponseFlow(self, modes, head)
+        if self._channel is None or not flow.is_shown(modes):
+            self._passes_response = True
+            self.begin_response(head, content, end, trailers)
+            return
+        self._response_flow = flow
+        flow.begin_response(
+            content, end, trailers, shows_head=modes.response_headers, client_is_full=self._client_is_full
+        )
+
+    def relay_content(self, content: bytes, end: bool, trailers: bytes) -> None:
+        """The response goes on inside."""
+        if self._is_over:
+            return
+        flow = self._response_flow
+        if flow is None:
+            self.go_on_with_response(content, end, trailers)
+        else:
+            flow.take_response(content, end, trailers)
+
+    def relay_failure(self, failure: Failure) -> None:
+        """The response inside will not be complete: where nothing of it has gone out, there is none."""
+        if self._finish():
+            self.outer.fail(failure)
+
+    def end_tunnel(self) -> None:
+        """The upstream has closed its side of the tunnel."""
+        flow = self._response_flow
+        if flow is not None and not flow.has_started:
+            self._tunnel_has_ended = True
+        elif not self._is_over:
+            self.outer.end_tunnel()
+
+    def inform(self, head: ResponseHead) -> None:
+        """A 1xx response."""
+        if not self._is_over:
+            self.outer.inform(head)
+
+    def pause_body(self) -> None:
+        """What is inside does not keep up with the request."""
+        if not self._is_over:
+            self._request_flow.sink_full()
+
+    def resume_body(self) -> None:
+        """It has caught up."""
+        if not self._is_over:
+            self._request_flow.sink_ready()
+
+    # -- the client ---------------------------------------------------------------------------------------------------
+
+    def on_request_body(self, content: bytes, end: bool) -> None:
+        """More of the request's content."""
+        if not self._is_over:
+            self._request_flow.take(content, end)
+
+    def on_client_gone(self) -> None:
+        """Nobody is there to answer: what is inside is told, and so is the processor."""
+        self._close()
+
+    def pause_response(self) -> None:
+        """The client does not keep up."""
+        self._client_is_full = True
+        flow = self._response_flow
+        if flow is not None:
+            flow.sink_full()
+        elif self.handler is not None:
+            self.handler.pause_response()
+
+    def resume_response(self) -> None:
+        """The client has caught up."""
+        self._client_is_full = False
+        flow = self._response_flow
+        if flow is not None:
+            flow.sink_ready()
+        elif self.handler is not None:
+            self.handler.resume_response()
+
+
+class _RequestFlow(Flow):
+    """From the client to what is inside."""
+
+    __slots__ = ("_transaction",)
+
+    def __init__(self, transaction: Transaction, modes: Modes) -> None:
+        super().__init__(
+            transaction, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS, modes.request_body, modes.request_trailers
+        )
+        self._transaction = transaction
+
+    def present(self) -> set[bytes]:
+        return names_in_request(self._transaction.head)
+
+    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
+        self._transaction.outer.edit(removed, added, length)
+
+    def trailers(self) -> bytes:
+        return self._transaction.trailers
+
+    def edit_trailers(self, lines: bytes) -> None:
+        self._transaction.replace_trailers(lines)
+
+    def start(self, content: bytes, end: bool) -> None:
+        self._transaction.enter(content, end)
+
+    def send(self, content: bytes, end: bool) -> None:
+        handler = self._transaction.handler
+        if handler is not None:
+            handler.on_request_body(content, end)
+
+    def pause_source(self) -> None:
+        self._transaction.outer.pause_body()
+
+    def resume_source(self) -> None:
+        self._transaction.outer.resume_body()
+
+    def invite(self) -> None:
+        if self._transaction.head.expects_continue:
+            self._transaction.outer.invite_body()
+
+    def replaced(self, content: bytes) -> None:
+        outer = self._transaction.outer
+        if not outer.body_pending:
+            outer.seen(SeenBody(content, True))  # expressions may have seen what was there before
+
+    def too_large(self) -> None:
+        self._transaction.too_large()
+
+    def can_be_chunked(self) -> bool:
+        return self._transaction.head.minor == 1  # RFC 9112 §6.1: what HTTP/1.0 sends has a length
+
+
+class _ResponseFlow(Flow):
+    """From what is inside to the client."""
+
+    __slots__ = ("_head", "_is_bodiless", "_lines", "_transaction")
+
+    def __init__(self, transaction: Transaction, modes: Modes, head: ResponseHead) -> None:
+        super().__init__(
+            transaction, Phase.RESPONSE_BODY, Phase.RESPONSE_TRAILERS, modes.response_body, modes.response_trailers
+        )
+        self._transaction = transaction
+        self._head = head
+        self._lines = b""
+        self._is_bodiless = not head.body_expected(transaction.head.method)
+        if self._is_bodiless:
+            self.body_mode = NONE  # a tunnel is none of these, either
+            self.wants_trailers = False
+
+    def is_shown(self, modes: Modes) -> bool:
+        """Whether anything of it is."""
+        return modes.response_headers or self.body_mode != NONE or self.wants_trailers
+
+    def override(self, modes: Modes) -> None:
+        """Show what follows as *modes* say."""
+        if not self._is_bodiless:
+            self.body_mode = modes.response_body
+            self.wants_trailers = modes.response_trailers
+
+    def begin_response(
+        self, content: bytes, end: bool, trailers: bytes, *, shows_head: bool, client_is_full: bool
+    ) -> None:
+        """The response begins."""
+        self._lines = trailers
+        self._sink_is_full = self._is_paused = client_is_full  # who makes the response has been told then
+        if self._is_bodiless and self._head.status != 101:
+            content = b""
+        shown = None
+        if shows_head:
+            settings = self._transaction.settings
+            shown = shown_response(self._head, settings.visible, end and not content, observed=False)
+        self.begin(shown, content, end)
+
+    def take_response(self, content: bytes, end: bool, trailers: bytes) -> None:
+        """It goes on."""
+        if end:
+            self._lines = trailers
+        self.take(content, end)
+
+    def present(self) -> set[bytes]:
+        return names_in_response(self._head)
+
+    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
+        self._head = edited_response(self._head, removed, added, length)
+
+    def trailers(self) -> bytes:
+        return self._lines
+
+    def edit_trailers(self, lines: bytes) -> None:
+        self._lines = lines
+
+    def start(self, content: bytes, end: bool) -> None:
+        self._transaction.begin_response(self._head, content, end, self._lines if end else b"")
+
+    def send(self, content: bytes, end: bool) -> None:
+        self._transaction.go_on_with_response(content, end, self._lines if end else b"")
+
+    def pause_source(self) -> None:
+        handler = self._transaction.handler
+        if handler is not None:
+            handler.pause_response()
+
+    def resume_source(self) -> None:
+        handler = self._transaction.handler
+        if handler is not None:
+            handler.resume_response()
+
+    def dismiss_source(self) -> None:
+        self._transaction.response_over(complete=False)
+        handler = self._transaction.handler
+        if handler is not None:
+            handler.on_client_gone()
+
+    def too_large(self) -> None:
+        self._transaction.on_failure("the response is longer than it may be shown (maxBodyBytes)")
+
+    def takes_content(self) -> bool:
+        # What a response to HEAD says of its length is what the content would have (RFC 9110 §9.3.2).
+        return not self._is_bodiless or self._transaction.head.method == b"HEAD"
