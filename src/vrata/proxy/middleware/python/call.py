@@ -1,0 +1,87 @@
+"""One call of an ``async`` method of a user's class."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeAlias
+
+from vrata.middleware import Request, Response
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
+
+Answered: TypeAlias = Callable[[Response | CallFailed | None], None]
+"""Gets what a method returned, or that it has failed."""
+
+
+class AsyncCall:
+    """A task, and a limit of time that holds whatever the method does: nobody waits for one that will not be cancelled.
+
+    *on_answer* is called once with what the method returned, or with :class:`CallFailed`, which was logged then; never
+    after :meth:`cancel`. With a *response* the method is ``on_response``.
+    """
+
+    __slots__ = ("_is_over", "_limit", "_on_answer", "_request", "_response", "_task", "_timer", "_user")
+
+    def __init__(
+        self, user: UserObject, limit: float, on_answer: Answered, request: Request, response: Response | None = None
+    ) -> None:
+        self._user = user
+        self._limit = limit
+        self._on_answer = on_answer
+        self._request = request
+        self._response = response
+        self._is_over = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<AsyncCall of {self._method} of {self._user!r}>"
+
+    @property
+    def _method(self) -> str:
+        return "on_request" if self._response is None else "on_response"
+
+    def start(self, tasks: TaskSupervisor) -> None:
+        """Run it as one of *tasks*."""
+        self._timer = asyncio.get_running_loop().call_later(self._limit, self._on_timeout)
+        self._task = tasks.start(self._run(), name=f"{self._method} of {self._user.name}")
+
+    def cancel(self) -> None:
+        """Nobody wants the answer any more."""
+        self._end()
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        user, request, response = self._user, self._request, self._response
+        answer: Response | CallFailed | None
+        try:
+            if response is None:
+                answer = await user.await_request(request)
+            else:
+                answer = await user.await_response(request, response)
+        except CallFailed as failed:
+            answer = failed
+        except asyncio.CancelledError:
+            if not self._is_over:
+                self._answer(CallFailed(user.name))  # the worker ends
+            raise
+        if not self._is_over:
+            self._answer(answer)
+
+    def _on_timeout(self) -> None:
+        self._user.took_too_long(self._method, self._limit)
+        if self._task is not None:
+            self._task.cancel()
+        self._answer(CallFailed(self._user.name))
+
+    def _answer(self, answer: Response | CallFailed | None) -> None:
+        self._end()
+        self._on_answer(answer)
+
+    def _end(self) -> None:
+        self._is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,175 @@
+"""One object of a user's class, as the proxy calls it: whatever it does wrong stays here."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+from typing import Any, TypeAlias, cast
+
+import structlog
+
+from vrata.middleware import Middleware, Request, Response
+
+SLOW = 0.05
+"""Seconds in a plain method from which on it is worth a warning: the worker serves nobody meanwhile."""
+
+QUIET = 10.0
+"""Seconds in which one middleware logs one failure and one warning; what comes between is counted."""
+
+_Method: TypeAlias = Callable[..., object]
+
+_log = structlog.get_logger("vrata.proxy.middleware")
+
+
+class CallFailed(Exception):  # noqa: N818 - it was told and logged already
+    """A method has failed, or returned what it must not."""
+
+
+class UserObject:
+    """The object, and which of its methods there are.
+
+    *name* is that of the middleware, for logs. Making one raises ``ValueError`` with a reason when the class does.
+    """
+
+    def __init__(self, name: str, cls: type[Middleware], settings: Mapping[str, Any]) -> None:
+        self.name = name
+        self._failures = _Occasions()
+        self._delays = _Occasions()
+        try:
+            self._object = cls(settings)
+            on_request, on_response = self._object.on_request, self._object.on_response
+        except BaseException as error:  # noqa: BLE001 - a class that exits must not end the worker
+            _log.exception("python middleware cannot be made", middleware=name)
+            raise ValueError(f"{cls.__name__} cannot be made: {type(error).__name__}: {error}") from None
+        self.on_request: _Method | None = on_request if _is_overridden(cls, on_request, "on_request") else None
+        self.on_response: _Method | None = on_response if _is_overridden(cls, on_response, "on_response") else None
+        self.awaits_request = inspect.iscoroutinefunction(on_request)
+        """Whether ``on_request`` is to be awaited."""
+        self.awaits_response = inspect.iscoroutinefunction(on_response)
+        """Whether ``on_response`` is to be awaited."""
+
+    def __repr__(self) -> str:
+        return f"<UserObject {type(self._object).__name__} of {self.name}>"
+
+    def ask(self, request: Request) -> Response | None:
+        """What the plain ``on_request`` says. Raises :class:`CallFailed`."""
+        method = self.on_request
+        assert method is not None
+        began = perf_counter()
+        try:
+            answer = _checked(method(request))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is the middleware's own failure
+            raise self.failed("on_request", error) from None
+        if perf_counter() - began > SLOW:
+            self._warn("on_request", perf_counter() - began)
+        return answer
+
+    def show(self, request: Request, response: Response) -> Response | None:
+        """What the plain ``on_response`` says. Raises :class:`CallFailed`."""
+        method = self.on_response
+        assert method is not None
+        began = perf_counter()
+        try:
+            answer = _checked(method(request, response))
+        except BaseException as error:  # noqa: BLE001 - as above
+            raise self.failed("on_response", error) from None
+        if perf_counter() - began > SLOW:
+            self._warn("on_response", perf_counter() - began)
+        return answer
+
+    async def await_request(self, request: Request) -> Response | None:
+        """What the ``async`` ``on_request`` says. Raises :class:`CallFailed`."""
+        try:
+            return _checked(await cast("Awaitable[object]", cast("_Method", self.on_request)(request)))
+        except BaseException as error:  # noqa: BLE001 - as above
+            raise self._ended("on_request", error) from None
+
+    async def await_response(self, request: Request, response: Response) -> Response | None:
+        """What the ``async`` ``on_response`` says. Raises :class:`CallFailed`."""
+        try:
+            return _checked(await cast("Awaitable[object]", cast("_Method", self.on_response)(request, response)))
+        except BaseException as error:  # noqa: BLE001 - as above
+            raise self._ended("on_response", error) from None
+
+    def _ended(self, method: str, error: BaseException) -> BaseException:
+        """What to raise after the ``async`` *method* has: a cancellation from outside, or that it has failed."""
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            return error
+        return self.failed(method, error)
+
+    def failed(self, method: str, error: BaseException) -> CallFailed:
+        """The *method* has failed with *error*; return what is to be raised."""
+        passed_over = self._failures.occurred()
+        if passed_over >= 0:
+            # Without the frames of the proxy that called it.
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+            _log.error("python middleware failed", **self._context(method, passed_over), exc_info=error)
+        return CallFailed(self.name)
+
+    def took_too_long(self, method: str, limit: float) -> None:
+        """The ``async`` *method* was given up after *limit* seconds."""
+        passed_over = self._failures.occurred()
+        if passed_over >= 0:
+            _log.error("python middleware timed out", **self._context(method, passed_over), seconds=limit)
+
+    async def close(self) -> None:
+        """Let the object release what it holds."""
+        try:
+            returned: object = self._object.close()
+            if inspect.isawaitable(returned):
+                await returned
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            self.failed("close", error)
+
+    def _warn(self, method: str, seconds: float) -> None:
+        passed_over = self._delays.occurred()
+        if passed_over >= 0:
+            _log.warning(
+                "python middleware kept its worker waiting; it may want to be async",
+                **self._context(method, passed_over),
+                milliseconds=round(seconds * 1000),
+            )
+
+    def _context(self, method: str, passed_over: int) -> dict[str, Any]:
+        context: dict[str, Any] = {"middleware": self.name, "method": f"{type(self._object).__qualname__}.{method}"}
+        if passed_over:
+            context["passed_over"] = passed_over
+        return context
+
+
+class _Occasions:
+    """When to say something that may happen all the time."""
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+        self._passed_over = 0
+
+    def occurred(self) -> int:
+        """It has occurred: how often it was passed over since it was last said, negative when it is passed over now."""
+        now = perf_counter()
+        if now < self._silent_until:
+            self._passed_over += 1
+            return -1
+        self._silent_until = now + QUIET
+        passed_over, self._passed_over = self._passed_over, 0
+        return passed_over
+
+
+def _is_overridden(cls: type[Middleware], method: object, name: str) -> bool:
+    return getattr(method, "__func__", method) is not vars(Middleware)[name]
+
+
+def _checked(answer: object) -> Response | None:
+    """The *answer* of a method, if it may give that."""
+    if answer is None or isinstance(answer, Response):
+        return answer
+    if inspect.iscoroutine(answer):
+        answer.close()
+    if inspect.isawaitable(answer):
+        raise TypeError("it returned something to be awaited: it has to be declared with async def")
+    raise TypeError(f"it must return a Response or None, not {type(answer).__name__}")
