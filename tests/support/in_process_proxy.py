@@ -23,6 +23,7 @@ from vrata.net.event_loop import new_event_loop
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.dataplane import ApplyReport, DataPlane
 from vrata.proxy.redis.settings import RedisSettings
+from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
 from vrata.proxy.sessions.redis_store import RedisSessionStore
 from vrata.proxy.sessions.store import SessionStore
 
@@ -54,11 +55,17 @@ def snapshot_document(snapshot_id: str, **entities: Iterable[Any]) -> Document:
 class InProcessProxy:
     """The data plane with one listener, and more on demand."""
 
-    def __init__(self, *, cel_body_max_size: int = 65536, sessions: RedisSettings | SessionStore | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        cel_body_max_size: int = 65536,
+        sessions: RedisSettings | SessionStore | None = None,
+        python_modules: PythonModules = NO_MODULES,
+    ) -> None:
         self.tasks = TaskSupervisor()
         if isinstance(sessions, RedisSettings):
             sessions = RedisSessionStore(sessions, self.tasks, Random(1).random)
-        self.data_plane = DataPlane(self.tasks, cel_body_max_size, sessions)
+        self.data_plane = DataPlane(self.tasks, cel_body_max_size, sessions, python_modules=python_modules)
         self.port = self.listen()
         self._applied = 0
         self._clients: list[StreamClient] = []

@@ -55,6 +55,7 @@ async def _run(settings: Settings, local: bool, admin: list[socket.socket]) -> i
             build_data_plane,
             cel_body_max_size=settings.proxy.cel_body_max_size,
             name_servers=settings.proxy.name_servers,
+            python_directories=settings.proxy.python_directories,
             session_store=None
             if store is None
             else RedisSettings(store.address.host, store.address.port, store.password, store.db),

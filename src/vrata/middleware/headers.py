@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TypeAlias
-
-from vrata.wire.http1.fields import PASS, FieldTable
 
 HeaderValues: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """What headers can be made of: a mapping, or pairs of name and value where a name may come again."""
@@ -27,23 +25,25 @@ class Headers(MutableMapping[str, str]):
     surrogates.
     """
 
-    __slots__ = ("_changed", "_fields", "_frozen", "_lines", "_table")
+    __slots__ = ("_changed", "_fields", "_frozen", "_is_settable", "_lines")
 
     def __init__(self, values: HeaderValues = ()) -> None:
         self._lines: list[bytes] | None = None
         self._fields: list[tuple[str, str, str]] = []
-        self._table: FieldTable | None = None
+        self._is_settable: Callable[[str], bool] | None = None
         self._frozen = False
         self._changed: set[str] = set()
         for name, value in _pairs(values):
             self.add(name, value)
 
     @classmethod
-    def _of_lines(cls, lines: list[bytes], table: FieldTable, hidden: frozenset[bytes] = frozenset()) -> Headers:
-        """Those of *lines* of the wire, without the names in *hidden*; *table* knows the gateway's own fields."""
+    def _of_lines(
+        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[bytes] = frozenset()
+    ) -> Headers:
+        """Those of *lines* of the wire, without the names in *hidden*; *is_settable* tells what may be changed."""
         headers = cls()
         headers._lines = [line for line in lines if line[: line.index(b":")].lower() not in hidden] if hidden else lines
-        headers._table = table
+        headers._is_settable = is_settable
         return headers
 
     def __repr__(self) -> str:
@@ -123,7 +123,7 @@ class Headers(MutableMapping[str, str]):
             raise ValueError(f"no name of a header: {name[:60]!r}")
         if self._frozen:
             raise ValueError(f"the request has gone on: its header {name} cannot be changed any more")
-        if self._table is not None and self._table[name.encode("ascii")] != PASS:
+        if self._is_settable is not None and not self._is_settable(name):
             raise ValueError(f"the header {name} is the gateway's own and cannot be changed")
         return name.lower()
 

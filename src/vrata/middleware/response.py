@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from vrata.middleware.headers import Headers, HeaderValues
-from vrata.wire.http1.fields import RESPONSE_FIELDS
+from vrata.wire.http1.fields import is_settable_in_responses
 
 
 class Response:
@@ -20,7 +20,7 @@ class Response:
 
     def __init__(self, status: int = 200, headers: HeaderValues = (), body: bytes | str = b"") -> None:
         self._headers = Headers()
-        self._headers._table = RESPONSE_FIELDS
+        self._headers._is_settable = is_settable_in_responses
         for name, value in Headers(headers).fields():
             self._headers.add(name, value)
         self._status = _checked_status(status)

@@ -26,6 +26,8 @@ from vrata.proxy.middleware.inline_authz import InlineAuthzInstance
 from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
 from vrata.proxy.middleware.jwt import token_guard
 from vrata.proxy.middleware.log_writer import LogWriters
+from vrata.proxy.middleware.python.instance import PythonInstance
+from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middleware.unavailable import Unavailable
 
@@ -45,6 +47,7 @@ class Resources:
     """Of other programs, which are asked through destinations."""
     bodies: BodyGate
     log_writers: LogWriters
+    python_modules: PythonModules = NO_MODULES
 
 
 Builder = Callable[[Any, Resources], Instance]
@@ -63,6 +66,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "headers": lambda settings, _: HeadersInstance(settings),
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
     "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),
+    "python": lambda settings, resources: PythonInstance(settings, resources.python_modules, resources.tasks),
 }
 """By type. Whatever is not here cannot work, and fails closed."""
 

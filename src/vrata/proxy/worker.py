@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Protocol, assert_never
 
@@ -122,24 +123,28 @@ def build_data_plane(
     cel_body_max_size: int = 65536,
     session_store: RedisSettings | None = None,
     name_servers: Sequence[tuple[str, int]] = (),
+    python_directories: Sequence[Path] = (),
 ) -> ServesTraffic:
     """Return the data plane that workers serve with, unless a test has them use another.
 
     *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. Sessions are kept in *session_store*.
-    *name_servers* (address and port) resolve the names of upstreams; none = the system's.
+    *name_servers* (address and port) resolve the names of upstreams; none = the system's. The modules in
+    *python_directories* are loaded, for middlewares of the user's own.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
     from vrata.net.resolver import Resolver
     from vrata.proxy.dataplane import DataPlane
+    from vrata.proxy.middleware.python.modules import load_modules
 
+    modules = load_modules(python_directories)
     resolver = Resolver(tasks, name_servers)
     if session_store is None:
-        return DataPlane(tasks, cel_body_max_size, resolver=resolver)
+        return DataPlane(tasks, cel_body_max_size, resolver=resolver, python_modules=modules)
     # Only who keeps sessions in Redis pays for its client.
     from vrata.proxy.sessions.redis_store import RedisSessionStore
 
     store = RedisSessionStore(session_store, tasks, Random().random)
-    return DataPlane(tasks, cel_body_max_size, store, resolver=resolver)
+    return DataPlane(tasks, cel_body_max_size, store, resolver=resolver, python_modules=modules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.middleware.log_writer import LogWriters
+from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
 from vrata.proxy.middlewares import Instances, Resources
 from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import SharedCounts
@@ -86,10 +87,11 @@ class RuntimeRegistry:
         session_store: SessionStore | None = None,
         resolver: ResolvesNames | None = None,
         bodies: BodyGate | None = None,
+        python_modules: PythonModules = NO_MODULES,
     ) -> None:
         """*session_store* keeps sessions for all proxies; None = nothing does. *resolver* is what pools ask for the
         addresses of names; None = the system's name servers. *bodies* holds requests back whose bodies middlewares
-        read by expressions; None = these see no body."""
+        read by expressions; None = these see no body. *python_modules* are those with middlewares of the user's own."""
         self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
@@ -108,9 +110,8 @@ class RuntimeRegistry:
         self.copies = Copies(sweeper)
         self.services = Services(sweeper)
         self.log_writers = LogWriters(asyncio.get_running_loop())
-        self.instances = Instances(
-            Resources(sweeper, tasks, self.services, bodies or BodyGate(0, self._now), self.log_writers)
-        )
+        gate = bodies or BodyGate(0, self._now)
+        self.instances = Instances(Resources(sweeper, tasks, self.services, gate, self.log_writers, python_modules))
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None
 

@@ -44,11 +44,16 @@ def edited_request(head: RequestHead, removed: tuple[bytes, ...], added: bytes, 
     return edited
 
 
-def edited_response(head: ResponseHead, removed: tuple[bytes, ...], added: bytes, length: int) -> ResponseHead:
-    """*head* without the fields called *removed* and with the lines *added*: as :func:`edited_request` does it."""
+def edited_response(
+    head: ResponseHead, removed: tuple[bytes, ...], added: bytes, length: int, status: int = 0
+) -> ResponseHead:
+    """*head* without the fields called *removed* and with the lines *added*: as :func:`edited_request` does it.
+
+    It gets another *status* unless that is 0.
+    """
     text = b"HTTP/1.%d %d \r\n%s%s%s\r\n" % (
         head.minor,
-        head.status,
+        status or head.status,
         head.kept_lines(_normalised(removed), length != SAME_LENGTH),
         _framing(length),
         added,

@@ -30,11 +30,13 @@ class CallFailed(Exception):  # noqa: N818 - it was told and logged already
 class UserObject:
     """The object, and which of its methods there are.
 
-    *name* is that of the middleware, for logs. Making one raises ``ValueError`` with a reason when the class does.
+    *name* is what logs call it. Making one raises ``ValueError`` with a reason when the class does.
     """
 
     def __init__(self, name: str, cls: type[Middleware], settings: Mapping[str, Any]) -> None:
         self.name = name
+        self._under_way = 0
+        self._on_unused: Callable[[], None] | None = None
         self._failures = _Occasions()
         self._delays = _Occasions()
         try:
@@ -114,6 +116,25 @@ class UserObject:
         passed_over = self._failures.occurred()
         if passed_over >= 0:
             _log.error("python middleware timed out", **self._context(method, passed_over), seconds=limit)
+
+    # -- its end ------------------------------------------------------------------------------------------------------
+
+    def entered(self) -> None:
+        """One more request is under way that the object will see, or is seeing."""
+        self._under_way += 1
+
+    def left(self) -> None:
+        """One request less."""
+        self._under_way -= 1
+        if not self._under_way and self._on_unused is not None:
+            self._on_unused()
+
+    def when_unused(self, on_unused: Callable[[], None]) -> None:
+        """Call *on_unused* once no request is under way; none comes any more."""
+        if self._under_way:
+            self._on_unused = on_unused
+        else:
+            on_unused()
 
     async def close(self) -> None:
         """Let the object release what it holds."""

@@ -1,0 +1,41 @@
+"""One ``python`` middleware in one worker."""
+
+from __future__ import annotations
+
+import copy
+
+from vrata.model.middleware.python import Python
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.middleware.python.modules import PythonModules
+from vrata.proxy.middleware.python.stage import PythonStage
+from vrata.proxy.middleware.python.user_object import UserObject
+from vrata.proxy.middleware.stage import Inner, Place
+
+
+class PythonInstance:
+    """One object of the user's class, for all places of the middleware.
+
+    Making one raises ``ValueError``: there is no such class, or it cannot be made.
+    """
+
+    def __init__(self, settings: Python, modules: PythonModules, tasks: TaskSupervisor) -> None:
+        self._settings = settings
+        self._tasks = tasks
+        self._user = UserObject(
+            settings.class_name, modules.find(settings.class_name), copy.deepcopy(settings.settings)
+        )
+
+    def __repr__(self) -> str:
+        return f"<PythonInstance {self._user!r}>"
+
+    def stage(self, place: Place, inner: Inner) -> Inner:
+        """The stage at *place*."""
+        self._user.name = place.name
+        return PythonStage(place, inner, self._user, self._settings, self._tasks)
+
+    def close(self) -> None:
+        """No plan uses it any more: close the object after the last request."""
+        self._user.when_unused(self._close)
+
+    def _close(self) -> None:
+        self._tasks.start(self._user.close(), name=f"close {self._user.name}")
