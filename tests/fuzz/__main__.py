@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-TARGETS = ("request_head", "response_head", "chunked_body", "proxy_header", "connections")
+TARGETS = ("request_head", "response_head", "chunked_body", "proxy_header", "token", "protobuf_message", "connections")
 MAX_INPUT = {"connections": 400}
 """Bytes of an input at most, where it is not :data:`LONG`."""
 LONG = 4096

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import chunked_body, connections, proxy_header, request_head, response_head
+from tests.fuzz import chunked_body, connections, protobuf_message, proxy_header, request_head, response_head, token
 
-TARGETS = (request_head, response_head, chunked_body, proxy_header, connections)
-EXAMPLES = {request_head: 300, response_head: 300, chunked_body: 500, proxy_header: 500, connections: 300}
+TARGETS = (request_head, response_head, chunked_body, proxy_header, token, protobuf_message, connections)
+EXAMPLES = {
+    **dict.fromkeys((request_head, response_head, token, protobuf_message, connections), 300),
+    **dict.fromkeys((chunked_body, proxy_header), 500),
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
