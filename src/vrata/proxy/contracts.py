@@ -228,6 +228,21 @@ class ClientRequest(RequestView, Protocol):
         ...
 
     @property
+    def peer_port(self) -> int:
+        """The TCP peer's port; 0 where a proxy before us speaks for the client (PROXY protocol)."""
+        ...
+
+    @property
+    def listener_address(self) -> str:
+        """``host:port`` of the listener, as it is bound."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """The version of HTTP that the client speaks: ``HTTP/1.0``, ``HTTP/1.1`` or ``HTTP/2``."""
+        ...
+
+    @property
     def request_id(self) -> str:
         """What X-Request-Id says, upstream and in logs: the client's if it is sane, else made when first asked for."""
         ...

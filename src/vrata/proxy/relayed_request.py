@@ -68,6 +68,18 @@ class RelayedRequest(ClientRequest, RequestHandler):
         return self.outer.peer
 
     @property
+    def peer_port(self) -> int:  # noqa: D102
+        return self.outer.peer_port
+
+    @property
+    def listener_address(self) -> str:  # noqa: D102
+        return self.outer.listener_address
+
+    @property
+    def protocol(self) -> str:  # noqa: D102
+        return self.outer.protocol
+
+    @property
     def certificate(self) -> PeerCertificate | None:  # noqa: D102
         return self.outer.certificate
 

@@ -19,6 +19,11 @@ class StandIn:
         self.response: LocalResponse | None = None
         """What the action has answered."""
 
+    @property
+    def is_http2(self) -> bool:
+        """Requests on it are those of HTTP/1.1."""
+        return False
+
     def serves(self, request: DownstreamRequest) -> bool:
         """There is one request."""
         return True

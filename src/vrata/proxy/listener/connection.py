@@ -16,7 +16,7 @@ from vrata.expressions import PeerCertificate
 from vrata.net import write_buffer
 from vrata.net.deadlines import NEVER
 from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers, RequestHandler
-from vrata.proxy.listener.hop import Hop, address_of
+from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.settings import ListenerSettings
@@ -85,8 +85,7 @@ class DownstreamConnection(SucceededConnection):
     def connection_made(self, made: asyncio.BaseTransport) -> None:
         """A client has been accepted."""
         self._transport = transport = cast(asyncio.Transport, made)
-        peername: Any = transport.get_extra_info("peername")
-        self.peer = address_of(peername[0]) if peername else b"unknown"
+        self._meet(transport)
         self._adopt(self._owner.settings)
         transport.set_write_buffer_limits(write_buffer.HIGH, write_buffer.LOW)
         self.deadline = self._idle_deadline = self._loop.time() + self._settings.timeouts.client_header
@@ -109,11 +108,13 @@ class DownstreamConnection(SucceededConnection):
             settings.trusted_proxies,
             self.client_uris,
             self.client_certificate,
+            self._peer_port,
         )
 
     def speak_for(self, client: bytes) -> None:
         """The peer has said, before anything else, that the connection is that of *client*, an IP address."""
         self.peer = client
+        self._peer_port = 0
         self._adopt(self._settings)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,7 +11,18 @@ from vrata.wire.http1.head import RequestHead
 class Hop:
     """What is the same for all requests of a connection. Never changes."""
 
-    __slots__ = ("_certificate", "_client_uris", "_forwarding", "_port", "_proxies", "_scheme", "certificate", "peer")
+    __slots__ = (
+        "_certificate",
+        "_client_uris",
+        "_forwarding",
+        "_port",
+        "_proxies",
+        "_scheme",
+        "address",
+        "certificate",
+        "peer",
+        "peer_port",
+    )
 
     def __init__(
         self,
@@ -21,12 +32,16 @@ class Hop:
         trusted_proxies: TrustedProxies | None,
         client_uris: bytes = b"",
         certificate: PeerCertificate | None = None,
+        peer_port: int = 0,
     ) -> None:
         """*peer* is the TCP peer's address in text, *scheme* is ``http`` or ``https``, *address* the listener's.
 
-        *client_uris* are those of the peer's verified *certificate*, joined by ``;``.
+        *client_uris* are those of the peer's verified *certificate*, joined by ``;``. *peer_port* is 0 where it is not
+        known.
         """
         self.peer = peer
+        self.peer_port = peer_port
+        self.address = address
         self.certificate = certificate
         self._scheme = scheme
         self._client_uris = client_uris
@@ -42,7 +57,9 @@ class Hop:
 
     def under(self, address: str, trusted_proxies: TrustedProxies | None) -> Hop:
         """The same hop where the listener has other settings."""
-        return Hop(self.peer, self._scheme, address, trusted_proxies, self._client_uris, self.certificate)
+        return Hop(
+            self.peer, self._scheme, address, trusted_proxies, self._client_uris, self.certificate, self.peer_port
+        )
 
     def scheme_of(self, head: RequestHead) -> bytes:
         """``http`` or ``https``: what a trusted proxy says that its client used, else that of the connection."""

@@ -128,6 +128,11 @@ class Http2Stream(ServingConnection):
         """What clients are told of failures."""
         return self._settings.answers
 
+    @property
+    def is_http2(self) -> bool:
+        """Whatever its request has come in."""
+        return True
+
     def serves(self, request: DownstreamRequest) -> bool:
         """True until the response has ended."""
         return self._request is request

@@ -40,6 +40,9 @@ class ServingConnection(Protocol):
     hop: Hop
 
     @property
+    def is_http2(self) -> bool: ...  # noqa: D102
+
+    @property
     def answers(self) -> OwnAnswers: ...  # noqa: D102
     def serves(self, request: DownstreamRequest) -> bool: ...  # noqa: D102
     def handled_by(self, handler: RequestHandler) -> None: ...  # noqa: D102
@@ -184,6 +187,23 @@ class DownstreamRequest(ClientRequest):
     def peer(self) -> bytes:
         """The TCP peer's address in text."""
         return self._connection.peer
+
+    @property
+    def peer_port(self) -> int:
+        """The TCP peer's port; 0 where it is not known."""
+        return self._connection.hop.peer_port
+
+    @property
+    def listener_address(self) -> str:
+        """``host:port`` of the listener."""
+        return self._connection.hop.address
+
+    @property
+    def protocol(self) -> str:
+        """The version of HTTP that the client speaks."""
+        if self._connection.is_http2:
+            return "HTTP/2"
+        return "HTTP/1.1" if self._head.minor else "HTTP/1.0"
 
     @property
     def scheme(self) -> str:

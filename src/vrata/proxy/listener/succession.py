@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 from vrata.proxy.listener import http2_upgrade
-from vrata.proxy.listener.hop import NO_HOP
+from vrata.proxy.listener.hop import NO_HOP, address_of
 from vrata.proxy.listener.http2_connection import Http2Connection
 from vrata.proxy.listener.owner import ConnectionOwner
 from vrata.proxy.listener.time_limits import TimedConnection
@@ -21,9 +21,22 @@ class SucceededConnection(TimedConnection):
     def __init__(self, owner: ConnectionOwner) -> None:
         super().__init__(owner)
         self.hop = NO_HOP
+        self._peer_port = 0
+        """0 while it is not known."""
         self._speaks_clear = True
         self._buffer = b""
         """What was read of the next request."""
+
+    @property
+    def is_http2(self) -> bool:
+        """Another one takes its place for that."""
+        return False
+
+    def _meet(self, transport: asyncio.Transport) -> None:
+        """Learn who the peer of *transport* is."""
+        peername: Any = transport.get_extra_info("peername")
+        self.peer = address_of(peername[0]) if peername else b"unknown"
+        self._peer_port = peername[1] if peername else 0
 
     def _begins_http2(self, data: bytes) -> bool:
         """Whether *data*, the first of the connection, are those of HTTP/2, or may become so (RFC 9113 §3.3)."""
