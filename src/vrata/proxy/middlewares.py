@@ -20,6 +20,7 @@ from vrata.proxy.meters import middleware_key
 from vrata.proxy.middleware.access_log import AccessLogInstance
 from vrata.proxy.middleware.conditional import Conditional
 from vrata.proxy.middleware.cors import CorsInstance
+from vrata.proxy.middleware.ext_authz.stage import ExtAuthzInstance
 from vrata.proxy.middleware.ext_proc.instance import ExtProcInstance
 from vrata.proxy.middleware.headers import HeadersInstance
 from vrata.proxy.middleware.inline_authz import InlineAuthzInstance
@@ -65,6 +66,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "cors": lambda settings, _: CorsInstance(settings),
     "headers": lambda settings, _: HeadersInstance(settings),
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
+    "extAuthz": lambda settings, resources: ExtAuthzInstance(settings, resources.services),
     "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),
     "python": lambda settings, resources: PythonInstance(settings, resources.python_modules, resources.tasks),
 }

@@ -295,14 +295,17 @@ settings: dict[str, Documents] = {
     "extAuthz": an_object(
         {"destinationId": ids},
         mode=one_of("http", "grpc"),
+        contract=st.just("vrata"),
         path=paths,
         decisionTimeout=periods,
         failureModeAllow=flags,
         includeBody=flags,
+        maxBodyBytes=st.integers(0, 99),
         onCheck=an_object(forwardHeaders=some(tokens), injectHeaders=some(edits)),
         onAllow=an_object(copyToUpstream=some(patterns)),
         onDeny=an_object(copyToClient=some(patterns)),
-    ),
+    )
+    | an_object({"destinationId": ids, "mode": st.just("grpc"), "contract": st.just("envoy")}),
     "extProc": an_object(
         {"destinationId": ids},
         mode=one_of("http", "grpc"),

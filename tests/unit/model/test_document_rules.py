@@ -424,6 +424,14 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
             ("extAuthz", {}, ".destinationId: is required"),
             ("extAuthz", {**REF, "mode": "tcp"}, '.mode: must be "http" or "grpc", got "tcp"'),
             ("extAuthz", {**REF, "path": "check"}, '.path: must start with "/", got "check"'),
+            (
+                "extAuthz",
+                {**REF, "path": "/a b"},
+                '.path: must be visible ASCII characters without "#", others percent-encoded',
+            ),
+            ("extAuthz", {**REF, "contract": "v3"}, '.contract: must be "vrata" or "envoy", got "v3"'),
+            ("extAuthz", {**REF, "contract": "envoy"}, '.contract: must be "vrata" unless mode is "grpc"'),
+            ("extAuthz", {**REF, "maxBodyBytes": -1}, ".maxBodyBytes: must be an integer from 0 to 2147483647, got -1"),
             ("extAuthz", {**REF, "decisionTimeout": "x"}, f".decisionTimeout: {DURATION.format('x')}"),
             (
                 "extAuthz",

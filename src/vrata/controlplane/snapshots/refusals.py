@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from typing import Final
 
 from vrata.controlplane.snapshots.acted_on import without_effect
 from vrata.controlplane.snapshots.entities import Document, Entities
@@ -16,6 +17,7 @@ def refusals(entities: Entities) -> Iterator[Finding]:
     yield from _listeners_in_conflict(entities)
     yield from _broken_middlewares(entities)
     yield from token_refusals(entities)
+    yield from _calls_without_http2(entities)
     for kind, document in entities:
         for path, reason in without_effect(kind, document):
             yield finding(kind, document, path, reason)
@@ -46,3 +48,23 @@ def _broken_middlewares(entities: Entities) -> Iterator[Finding]:
         if is_attachment or is_attached:
             reason = f'{reference.target_kind} "{reference.target}" does not exist'
             yield finding(reference.kind, reference.source, reference.path, reason)
+
+
+_DEFAULT_MODE: Final = {"extAuthz": "http", "extProc": "grpc"}
+"""How the services of these types of middlewares are spoken to where nothing is said."""
+
+
+def _calls_without_http2(entities: Entities) -> Iterator[Finding]:
+    """Middlewares that speak gRPC to a destination that does not speak HTTP/2: every call would fail."""
+    destinations = {destination["id"]: destination for destination in entities.of("destination")}
+    for middleware in entities.of("middleware"):
+        kind = middleware["type"]
+        if kind not in _DEFAULT_MODE or middleware["id"] not in entities.attached_middlewares:
+            continue
+        settings = middleware.get(kind, {})
+        destination = destinations.get(settings.get("destinationId", ""))
+        if settings.get("mode", _DEFAULT_MODE[kind]) != "grpc" or destination is None:
+            continue
+        if not destination.get("options", {}).get("http2", False):
+            reason = f'is "grpc", so destination "{destination["id"]}" needs options.http2'
+            yield finding("middleware", middleware, f"{kind}.mode", reason)

@@ -144,6 +144,24 @@ def test_an_attached_middleware_without_its_destination_is_refused() -> None:
     assert 'middleware "authz" (m1): extAuthz.destinationId: destination "gone" does not exist' in found
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("extAuthz", "grpc"), ("extAuthz", "http"), ("extAuthz", None), ("extProc", None)]
+)
+def test_a_middleware_that_speaks_grpc_needs_a_destination_with_http2(kind: str, mode: str | None) -> None:
+    settings = {"destinationId": "d1"} | ({"mode": mode} if mode else {})
+    entities: dict[str, Any] = {"middlewares": [{"id": "m1", "name": "m", "type": kind, kind: settings}]}
+    speaks_grpc = mode == "grpc" or (kind == "extProc" and mode is None)
+    attached = [route(middlewareIds=["m1"])]
+    captured(routes=[route()], destinations=[destination()], **entities)
+    captured(routes=attached, destinations=[destination(options={"http2": True})], **entities)
+    if speaks_grpc:
+        assert refusals_of(routes=attached, destinations=[destination()], **entities) == {
+            f'middleware "m" (m1): {kind}.mode: is "grpc", so destination "d1" needs options.http2'
+        }
+    else:
+        captured(routes=attached, destinations=[destination()], **entities)
+
+
 def test_all_refusals_are_listed_at_once() -> None:
     found = refusals_of(
         listeners=[listener(metrics=SIZES), listener(id="l2", name="other")],

@@ -1,0 +1,101 @@
+"""What comes of asking an authorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
+
+from vrata.policy.header_mutation import HeaderMutation, settled
+from vrata.policy.header_rules import HeaderRules
+from vrata.proxy.contracts import ClientRequest, ResponseObserver
+from vrata.proxy.middleware.rejection import Rejection
+from vrata.wire.http1.editing import SAME_LENGTH, edited_response
+from vrata.wire.http1.head import ResponseHead
+
+ALL: Final = HeaderRules()
+
+
+class Allow:
+    """The request goes on."""
+
+    __slots__ = ("added", "removed", "response")
+
+    def __init__(self, removed: tuple[bytes, ...], added: bytes, response: HeaderMutation | None = None) -> None:
+        self.removed = removed
+        """Names, in lower case, of the fields that the request loses."""
+        self.added = added
+        """Lines that it gets, each with its CRLF."""
+        self.response = response
+        """What is to become of the fields of its response."""
+
+    def __repr__(self) -> str:
+        return f"<Allow without {list(self.removed)}>"
+
+
+class Deny:
+    """The request is answered."""
+
+    __slots__ = ("rejection",)
+
+    def __init__(self, rejection: Rejection) -> None:
+        self.rejection = rejection
+
+    def __repr__(self) -> str:
+        return f"<Deny {self.rejection!r}>"
+
+
+class NoDecision:
+    """The authorizer has failed."""
+
+    __slots__ = ("detail", "reason")
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        """For clients, in words that come from Vrata alone."""
+        self.detail = detail
+        """For the log."""
+
+    def __repr__(self) -> str:
+        return f"<NoDecision {self.reason}>"
+
+
+Decision: TypeAlias = Allow | Deny | NoDecision
+Decide = Callable[[Decision], None]
+
+
+class Asking(Protocol):
+    """A question that is on its way."""
+
+    def cancel(self) -> None:
+        """Nobody wants the decision any more, and nobody will be told one."""
+        ...
+
+
+class Authorizer(Protocol):
+    """A way to ask one service."""
+
+    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+        """Ask about *request* and tell *decide* what comes of it, once, and not before this has returned.
+
+        *body* is the request's where the service is to see it. Raises whatever goes wrong with the question itself.
+        """
+        ...
+
+
+class ResponseEdit(ResponseObserver):
+    """What an authorizer wants of the fields of the response to a request that it has allowed."""
+
+    __slots__ = ("_mutation",)
+
+    def __init__(self, mutation: HeaderMutation) -> None:
+        """Its lines have been settled before, so that they are lines."""
+        self._mutation = mutation
+
+    def on_response(self, head: ResponseHead) -> ResponseHead:
+        """The response begins."""
+        present = {line[: line.index(b":")].lower() for line in head.passed}
+        done = settled(self._mutation, ALL, present)
+        return edited_response(head, tuple(done.removed), done.added, SAME_LENGTH)
+
+    def on_response_end(self, size: int, complete: bool) -> None:
+        """The response is over."""

@@ -1,0 +1,139 @@
+"""Asking by gRPC as Envoy does (``envoy.service.auth.v3``), so that authorizers which are made for it work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from vrata.model.middleware.ext_authz import ExtAuthz
+from vrata.policy import grpc_status
+from vrata.policy.header_mutation import (
+    ADD_IF_ABSENT,
+    APPEND,
+    REPLACE,
+    REPLACE_IF_PRESENT,
+    FieldEdit,
+    HeaderMutation,
+    InvalidMutation,
+    settled,
+)
+from vrata.proxy.callout.answer import GrpcAnswer
+from vrata.proxy.callout.services import Services
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Asking, Authorizer, Decide, Decision, NoDecision
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import denial, failure_of, malformed
+from vrata.proxy.middleware.ext_authz.told_fields import ToldFields, texts_of
+from vrata.wire import envoy_headers
+from vrata.wire.envoy_authorization import CHECK, CheckResponse, HttpRequest, Peer, decode_response, encode_request
+from vrata.wire.envoy_headers import HeaderOption
+from vrata.wire.protobuf import MalformedProtobuf
+
+_ACTIONS: Final = {
+    envoy_headers.APPEND: APPEND,
+    envoy_headers.ADD_IF_ABSENT: ADD_IF_ABSENT,
+    envoy_headers.OVERWRITE: REPLACE,
+    envoy_headers.OVERWRITE_IF_EXISTS: REPLACE_IF_PRESENT,
+}
+
+
+class EnvoyAuthorizer(Authorizer):
+    """Asks one service as Envoy does."""
+
+    __slots__ = ("_destination_id", "_includes_body", "_limit", "_services", "_told")
+
+    def __init__(self, settings: ExtAuthz, services: Services) -> None:
+        self._services = services
+        self._destination_id = settings.destination_id
+        self._limit = settings.decision_timeout.seconds
+        self._includes_body = settings.include_body
+        check = settings.on_check
+        self._told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=True)
+
+    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+        """Ask about *request*."""
+        head = request.head
+        http = HttpRequest()
+        http.id = request.request_id
+        http.method = request.method
+        http.path = head.target.decode("ascii")
+        http.host = head.authority.decode("utf-8", "replace")
+        http.scheme = request.scheme
+        http.protocol = request.protocol
+        http.size = head.content_length if head.content_length >= 0 else -1 if head.chunked else 0
+        http.body = body
+        headers = [(":method", http.method), (":path", http.path), (":authority", http.host), (":scheme", http.scheme)]
+        headers += texts_of(self._told.of(request))
+        if head.content_length >= 0:
+            headers.append(("content-length", str(head.content_length)))
+        if self._includes_body:
+            headers.append(("x-envoy-auth-partial-body", "false"))
+        http.headers = _merged(headers)
+        message = encode_request(_source(request), _destination(request), http, time.time_ns())
+        answered = partial(self._answered, request, decide)
+        return self._services.call_grpc(self._destination_id, CHECK, message, self._limit, answered, request=request)
+
+    def _answered(self, request: ClientRequest, decide: Decide, answer: GrpcAnswer) -> None:
+        decide(self._decision(request, answer))
+
+    def _decision(self, request: ClientRequest, answer: GrpcAnswer) -> Decision:
+        if answer.code != grpc_status.OK:
+            return failure_of(answer)
+        try:
+            response = decode_response(answer.message)
+            if response.has_failed and response.code != grpc_status.OK:
+                return NoDecision("grpc check failed: the authorizer has failed", "error_response")
+            if response.code != grpc_status.OK:
+                return denial(response.http_status, response.body, _edits(response.headers, ()))
+            return _allowed(request, response)
+        except (MalformedProtobuf, InvalidMutation) as error:
+            return malformed(str(error))
+
+
+def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
+    """Raises InvalidMutation."""
+    if response.query_parameters:
+        # To let the request go on with the query that the authorizer has not allowed would be worse than to stop it.
+        return NoDecision("grpc check failed: unsupported change of the query", "query_parameters_to_set or _to_remove")
+    removals = {name.lower().encode("utf-8") for name in response.headers_to_remove}
+    present = {line[: line.index(b":")].lower() for line in request.head.passed}
+    done = settled(HeaderMutation((), tuple(_edits(response.headers, removals))), ALL, present)
+    done.removed |= settled(HeaderMutation(tuple(removals), ()), ALL, present).removed
+    of_response = None
+    if response.response_headers:
+        of_response = HeaderMutation((), tuple(_edits(response.response_headers, ())))
+        settled(of_response, ALL, ())  # it is acted on when there is a response, and must be acceptable now
+    return Allow(tuple(done.removed), done.added, of_response)
+
+
+def _edits(options: Sequence[HeaderOption], without: set[bytes] | tuple[()]) -> list[FieldEdit]:
+    """What *options* say, in our words; fields *without* which the head is to be are not set, as removals come last."""
+    edits = [FieldEdit(each.name.encode("utf-8"), each.value, _ACTIONS[each.action]) for each in options]
+    return [edit for edit in edits if edit.name.lower() not in without]
+
+
+def _merged(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each name once: values are put together as RFC 9110 §5.3 has it, and those of Cookie as RFC 9113 §8.2.3."""
+    merged: dict[str, str] = {}
+    for name, value in headers:
+        before = merged.get(name)
+        if before is None:
+            merged[name] = value
+        else:
+            merged[name] = before + ("; " if name == "cookie" else ",") + value
+    return list(merged.items())
+
+
+def _source(request: ClientRequest) -> Peer:
+    certificate = request.certificate
+    principal = ""
+    if certificate is not None:
+        names = certificate.uris or certificate.dns_names
+        principal = names[0] if names else certificate.subject
+    return Peer(request.peer.decode("ascii", "replace"), request.peer_port, principal)
+
+
+def _destination(request: ClientRequest) -> Peer:
+    host, _, port = request.listener_address.rpartition(":")
+    return Peer(host.strip("[]"), int(port) if port.isdigit() else 0)

@@ -1,0 +1,124 @@
+"""Asking by HTTP: one POST, whose status is the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from vrata.model.middleware.ext_authz import ExtAuthz
+from vrata.policy.header_rules import HeaderPatterns, is_untouchable
+from vrata.proxy.callout.answer import Answer, CalloutFailure
+from vrata.proxy.callout.services import Services
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.ext_authz.decision import Allow, Asking, Authorizer, Decide, Decision, Deny, NoDecision
+from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
+from vrata.proxy.middleware.rejection import Rejection
+from vrata.wire.http1.fields import is_settable_in_responses
+from vrata.wire.http1.status import has_no_body
+
+UNREACHABLE: Final = "authz service unreachable"
+
+_ALWAYS_TO_CLIENT: Final = frozenset(
+    (b"location", b"set-cookie", b"www-authenticate", b"content-type", b"content-encoding")
+)
+"""Fields of a denial without which it would not say what it says."""
+_LAST_STATUS: Final = 599
+
+
+class HttpAuthorizer(Authorizer):
+    """Asks one service by HTTP."""
+
+    __slots__ = (
+        "_copies_all",
+        "_destination_id",
+        "_includes_body",
+        "_limit",
+        "_services",
+        "_target",
+        "_to_client",
+        "_to_upstream",
+        "_told",
+    )
+
+    def __init__(self, settings: ExtAuthz, services: Services) -> None:
+        self._services = services
+        self._destination_id = settings.destination_id
+        self._target = settings.path.encode("ascii")
+        self._limit = settings.decision_timeout.seconds
+        self._includes_body = settings.include_body
+        check = settings.on_check
+        self._told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=False)
+        to_upstream = settings.on_allow.copy_to_upstream
+        self._copies_all = "*" in to_upstream
+        self._to_upstream = HeaderPatterns(_normalised(pattern) for pattern in to_upstream if pattern != "*")
+        self._to_client = HeaderPatterns(settings.on_deny.copy_to_client)
+
+    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+        """Ask about *request*."""
+        head = request.head
+        own: list[Field] = [
+            (b"x-forwarded-method", head.method),
+            (b"x-forwarded-uri", head.target),
+            (b"x-forwarded-host", head.authority),
+        ]
+        if self._includes_body:
+            content_type = head.values(b"content-type")
+            if content_type:
+                own.append((b"content-type", content_type[0]))
+        return self._services.call(
+            self._destination_id,
+            b"POST",
+            self._target,
+            lines_of(self._told.of(request, own)),
+            body,
+            self._limit,
+            partial(self._answered, request, decide),
+            request=request,
+        )
+
+    def _answered(self, request: ClientRequest, decide: Decide, outcome: Answer | CalloutFailure) -> None:
+        decide(self._decision(request, outcome))
+
+    def _decision(self, request: ClientRequest, outcome: Answer | CalloutFailure) -> Decision:
+        if isinstance(outcome, CalloutFailure):
+            return NoDecision(UNREACHABLE, outcome.reason)
+        status = outcome.status
+        if 200 <= status < 300:
+            return self._allowed(request, outcome.head.passed)
+        if status > _LAST_STATUS:
+            return NoDecision(UNREACHABLE, f"an answer with status {status}")
+        lines = [line + b"\r\n" for line in outcome.head.passed if self._goes_to_client(line)]
+        body = b"" if has_no_body(status) else outcome.body
+        return Deny(Rejection(status, body, b"".join(lines), "denied by the authorizer"))
+
+    def _allowed(self, request: ClientRequest, answered: Sequence[bytes]) -> Decision:
+        removed: set[bytes] = set()
+        for line in request.head.passed:
+            name = line[: line.index(b":")].lower()
+            if self._to_upstream.match(name.replace(b"_", b"-")):
+                removed.add(name)
+        added: list[bytes] = []
+        for line in answered:
+            name = line[: line.index(b":")].lower()
+            if self._goes_to_upstream(name) and not is_untouchable(name):
+                removed.add(name)
+                added.append(line + b"\r\n")
+        return Allow(tuple(removed), b"".join(added))
+
+    def _goes_to_upstream(self, name: bytes) -> bool:
+        if self._to_upstream.match(name.replace(b"_", b"-")):
+            return True
+        # What describes the answer's own content must be asked for by name.
+        return self._copies_all and not name.startswith(b"content-") and name != b"date"
+
+    def _goes_to_client(self, line: bytes) -> bool:
+        name = line[: line.index(b":")].lower()
+        if name not in _ALWAYS_TO_CLIENT and not self._to_client.match(name):
+            return False
+        return is_settable_in_responses(name.decode("ascii"))
+
+
+def _normalised(pattern: str) -> str:
+    """*pattern* as it meets names whose underscores are hyphens: some backends take them for the same."""
+    return pattern.lower().replace("_", "-")

@@ -1,0 +1,160 @@
+"""The stage: a request is held back until there is a decision about it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from vrata.model.middleware.ext_authz import ExtAuthz
+from vrata.policy import grpc_status
+from vrata.proxy.callout.services import Services
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.holding import BodyCollection, Holding
+from vrata.proxy.middleware.ext_authz.decision import (
+    Allow,
+    Asking,
+    Authorizer,
+    Decision,
+    Deny,
+    NoDecision,
+    ResponseEdit,
+)
+from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer
+from vrata.proxy.middleware.ext_authz.http_authorizer import HttpAuthorizer
+from vrata.proxy.middleware.rejection import Rejection
+from vrata.proxy.middleware.stage import Inner, Place, Stage
+from vrata.wire.http1.errors import MalformedMessage
+
+FAILED: Final = 403
+TOO_LARGE: Final = Rejection.error(413, "ext_authz: request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
+
+_log = structlog.get_logger("vrata.proxy.middleware")
+
+
+class ExtAuthzInstance:
+    """One ``extAuthz`` middleware in one worker."""
+
+    def __init__(self, settings: ExtAuthz, services: Services) -> None:
+        self._settings = settings
+        self._authorizer = _authorizer(settings, services)
+
+    def __repr__(self) -> str:
+        return f"<ExtAuthzInstance by {self._authorizer!r}>"
+
+    def stage(self, place: Place, inner: Inner) -> Inner:
+        """Make the stage at *place*."""
+        return ExtAuthzStage(place, inner, self._settings, self._authorizer)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
+    if settings.mode == "http":
+        return HttpAuthorizer(settings, services)
+    if settings.contract == "envoy":
+        return EnvoyAuthorizer(settings, services)
+    return GrpcAuthorizer(settings, services)
+
+
+class ExtAuthzStage(Stage):
+    """Asks about every request, and acts on what is decided."""
+
+    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer")
+
+    def __init__(self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer) -> None:
+        super().__init__(place, inner)
+        self.authorizer = authorizer
+        self._fails_open = settings.failure_mode_allow
+        self._includes_body = settings.include_body
+        self._max_body = settings.max_body_bytes
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """Take *request* over."""
+        if not self._includes_body:
+            Check(self, request, match, content, end).start(b"")
+        elif request.head.content_length > self._max_body:
+            self.reject(request, TOO_LARGE, self.began(request))
+        elif end or len(content) > self._max_body:
+            self._ask(request, match, content, end)
+        else:
+            BodyCollection(request, content, self._max_body, partial(self._ask, request, match)).start()
+
+    def _ask(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        """The body is there, or longer than it may be."""
+        if not end or len(content) > self._max_body:
+            self.reject(request, TOO_LARGE, self.began(request))
+        else:
+            Check(self, request, match, content, end).start(content)
+
+    def fails(self, failure: NoDecision) -> Rejection | None:
+        """What a request is answered without a decision; None when it goes on all the same."""
+        _log.info("no authorization", middleware=self.place.name, reason=failure.reason, detail=failure.detail)
+        return None if self._fails_open else Rejection.error(FAILED, f"ext_authz: {failure.reason}")
+
+
+class Check(Holding):
+    """One request until there is a decision about it."""
+
+    __slots__ = ("_asking", "_began", "_match", "_stage")
+
+    def __init__(self, stage: ExtAuthzStage, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        super().__init__(request, content, end)
+        self._stage = stage
+        self._match = match
+        self._began = stage.began(request)
+        self._asking: Asking | None = None
+
+    def __repr__(self) -> str:
+        return f"<Check of {self.request!r}>"
+
+    def start(self, body: bytes) -> None:
+        """Ask, and let the authorizer see *body*."""
+        self.hold()
+        try:
+            self._asking = self._stage.authorizer.ask(self.request, body, self._decided)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody was asked
+            _log.exception("no check could be made", request=repr(self.request))
+            self._decided(NoDecision("failed to create check request", str(error)))
+
+    def go_on(self, content: bytes, end: bool) -> None:
+        """The request is allowed."""
+        self._stage.pass_on(self.request, self._match, content, end, self._began)
+
+    def gone(self) -> None:
+        """The client went away."""
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+
+    def _decided(self, decision: Decision) -> None:
+        self._asking = None
+        if self.is_over:
+            return
+        if isinstance(decision, Allow):
+            decision = self._edited(decision)
+        if isinstance(decision, Deny):
+            rejection: Rejection | None = decision.rejection
+        elif isinstance(decision, NoDecision):
+            rejection = self._stage.fails(decision)
+        else:
+            rejection = None
+        if rejection is None:
+            self.release()
+        else:
+            self.forget()
+            self._stage.reject(self.request, rejection, self._began)
+
+    def _edited(self, allowed: Allow) -> Decision:
+        """Change the request as it was *allowed*; what cannot be changed that way is not allowed."""
+        if allowed.removed or allowed.added:
+            try:
+                self.request.edit(allowed.removed, allowed.added)
+            except MalformedMessage as error:
+                return NoDecision("authz service unreachable", error.reason)
+        if allowed.response is not None:
+            self.request.observed_by(ResponseEdit(allowed.response))
+        return allowed
