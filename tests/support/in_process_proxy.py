@@ -22,8 +22,8 @@ from tests.support.stream_client import StreamClient
 from vrata.net.event_loop import new_event_loop
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.dataplane import ApplyReport, DataPlane
-from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
+from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.sessions.redis_store import RedisSessionStore
 from vrata.proxy.sessions.store import SessionStore
 

@@ -186,6 +186,9 @@ class DataPlane:
                 await asyncio.sleep(0)
             self._registry.keep_only(NOTHING)
             self._registry.instances.keep_only({})
+            closings = self._registry.instances.resources.closings
+            if closings:
+                await asyncio.wait(closings, timeout=FLUSH_TIMEOUT)
             if not await self._registry.log_writers.flush(FLUSH_TIMEOUT):
                 _log.warning("lines of access logs are lost: their files take too long", seconds=FLUSH_TIMEOUT)
             self._sweeper.stop()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from vrata.expressions import Expression
@@ -49,6 +50,8 @@ class Resources:
     bodies: BodyGate
     log_writers: LogWriters
     python_modules: PythonModules = NO_MODULES
+    closings: set[asyncio.Task[None]] = field(default_factory=set)
+    """What instances still have to do after they were closed; a worker waits for it before it ends."""
 
 
 Builder = Callable[[Any, Resources], Instance]
@@ -68,7 +71,9 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
     "extAuthz": lambda settings, resources: ExtAuthzInstance(settings, resources.services),
     "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),
-    "python": lambda settings, resources: PythonInstance(settings, resources.python_modules, resources.tasks),
+    "python": lambda settings, resources: PythonInstance(
+        settings, resources.python_modules, resources.tasks, resources.closings
+    ),
 }
 """By type. Whatever is not here cannot work, and fails closed."""
 

@@ -173,3 +173,19 @@ def test_what_looks_its_module_up(tmp_path: Path) -> None:
     )
     found = load_modules([tmp_path]).find("shapes:Shapes")
     assert [field.name for field in dataclasses.fields(vars(found)["point"])] == ["x"]
+
+
+def test_what_a_module_logs_goes_to_the_log_of_the_proxy(tmp_path: Path) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import logging\nlog = logging.getLogger(__name__)\nlog.info('loaded %s', 'well')\n"
+        "try:\n    1 / 0\nexcept ZeroDivisionError:\n    log.exception('odd')\n"
+    )
+    with capture_logs() as entries:
+        load_modules([tmp_path])
+        load_modules([tmp_path])
+    assert [(entry["log_level"], entry["event"], entry["logger"]) for entry in entries[:2]] == [
+        ("info", "loaded well", "vrata_python.talking"),
+        ("error", "odd", "vrata_python.talking"),
+    ]
+    assert entries[1]["exc_info"][0] is ZeroDivisionError
+    assert len(entries) == 4  # each once, however often modules are loaded

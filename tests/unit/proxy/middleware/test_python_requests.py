@@ -342,6 +342,22 @@ async def test_one_object_from_snapshot_to_snapshot(scene: PythonScene) -> None:
     await eventually_async(lambda: closed == [{"version": 1}] * 2, what="it is closed after its last request")
 
 
+def test_a_worker_that_ends_waits_for_what_is_closed() -> None:
+    closed: list[str] = []
+
+    class Holding(Middleware):
+        async def close(self) -> None:
+            await asyncio.sleep(0.01)
+            closed.append("all")
+
+    @python_scene
+    async def scenario(scene: PythonScene) -> None:
+        await scene.apply(Holding)
+
+    scenario()
+    assert closed == ["all"]
+
+
 @python_scene
 async def test_it_cannot_change_what_others_get(scene: PythonScene) -> None:
     class Keeping(Middleware):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 
 from vrata.model.middleware.python import Python
@@ -18,9 +19,13 @@ class PythonInstance:
     Making one raises ``ValueError``: there is no such class, or it cannot be made.
     """
 
-    def __init__(self, settings: Python, modules: PythonModules, tasks: TaskSupervisor) -> None:
+    def __init__(
+        self, settings: Python, modules: PythonModules, tasks: TaskSupervisor, closings: set[asyncio.Task[None]]
+    ) -> None:
+        """Its methods run as *tasks*; *closings* has those that release what objects hold."""
         self._settings = settings
         self._tasks = tasks
+        self._closings = closings
         self._user = UserObject(
             settings.class_name, modules.find(settings.class_name), copy.deepcopy(settings.settings)
         )
@@ -38,4 +43,6 @@ class PythonInstance:
         self._user.when_unused(self._close)
 
     def _close(self) -> None:
-        self._tasks.start(self._user.close(), name=f"close {self._user.name}")
+        closing = self._tasks.start(self._user.close(), name=f"close {self._user.name}")
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)

@@ -17,6 +17,7 @@ from types import ModuleType
 import structlog
 
 from vrata.middleware import Middleware
+from vrata.proxy.middleware.python.logs import forward_logs
 
 PACKAGE = "vrata_python"
 """What the names of loaded modules begin with, such as ``vrata_python.tenants``; loggers are named after them."""
@@ -74,6 +75,7 @@ def load_modules(directories: Sequence[Path]) -> PythonModules:
     """
     loaded: dict[str, ModuleType] = {}
     failures: dict[str, str] = {}
+    forward_logs(PACKAGE)
     for directory in directories:
         try:
             files = _files(directory)

@@ -140,12 +140,11 @@ class UserObject:
         """Let the object release what it holds."""
         try:
             returned: object = self._object.close()
-            if inspect.isawaitable(returned):
+            if isinstance(returned, Awaitable):
                 await returned
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
+            if not isinstance(self._ended("close", error), CallFailed):
                 raise
-            self.failed("close", error)
 
     def _warn(self, method: str, seconds: float) -> None:
         passed_over = self._delays.occurred()

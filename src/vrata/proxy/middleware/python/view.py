@@ -9,6 +9,7 @@ from vrata.middleware import Headers, Request, Response
 from vrata.policy import grpc_status
 from vrata.proxy.contracts import ClientRequest, LocalResponse
 from vrata.proxy.middleware.rejection import Rejection
+from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.editing import SAME_LENGTH, edited_response
 from vrata.wire.http1.fields import is_settable_in_requests, is_settable_in_responses
 from vrata.wire.http1.head import ResponseHead
@@ -45,6 +46,7 @@ def apply_changes(view: Request, request: ClientRequest, content: bytes) -> byte
     if view._has_new_body:
         content = view.body
         request.edit(tuple(removed), added, len(content))
+        request.seen(SeenBody(content, True))  # expressions may have seen what was there before
     elif removed:
         request.edit(tuple(removed), added)
     view._freeze()
