@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,37 @@ def test_the_grpc_page(tmp_path: Path) -> None:
     assert "grpc-status: 12" in output
     assert output.endswith("anybody there?\n")
     assert '"error"' not in output
+
+
+def test_the_page_of_python_middlewares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (guide.DOCUMENTATION / "docs/guide/middlewares/python.md").read_text(encoding="utf-8")
+    module, test, other = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    # The one that is type-checked with everything else.
+    assert module == (guide.DOCUMENTATION / "tests/examples/tenants.py").read_text(encoding="utf-8")
+    directory = tmp_path / "middlewares"
+    directory.mkdir()
+    (directory / "tenants.py").write_text(module)
+    (directory / "directory.py").write_text(other)
+    monkeypatch.syspath_prepend(directory)
+    tests: dict[str, Any] = {}
+    exec(test, tests)
+    called = [function() for name, function in tests.items() if name.startswith("test_")]
+    assert len(called) == 2
+    sections = {"workers": 1, "pythonMiddlewares": {"path": [str(directory)]}}
+    with Gateway(tmp_path, proxy=sections) as gateway:
+        ports = {8080: gateway.configuration.api_port, 3001: free_port()}
+        output = guide.run(guide.examples("docs/guide/middlewares/python.md"), ports, tmp_path)
+        logged = gateway.process.text()
+        assert "no such tenant: 'nobody' from 127.0.0.1" in logged
+        assert "not loaded" not in logged
+        # New code, with the next workers.
+        (directory / "tenants.py").write_text(module.replace("unknown tenant", "who are you?"))
+        gateway.process.signal(signal.SIGHUP)
+        eventually(lambda: b"who are you?" in fetch(ports[3001], "/hello").body, what="the new code")
+    accepted, _, refused = output.partition("HTTP/1.1 200 OK")[2].partition("Hello!")
+    assert re.search(r"(?i)^Server-Timing: upstream;dur=[0-9.]+\r?$", accepted, re.MULTILINE)
+    assert "HTTP/1.1 403 Forbidden" in refused
+    assert refused.rstrip().endswith('{"error":"unknown tenant"}')
 
 
 def test_the_destination_of_the_product_documentation(gateway: Gateway, tmp_path: Path) -> None:
