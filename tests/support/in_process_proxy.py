@@ -23,6 +23,7 @@ from vrata.net.event_loop import new_event_loop
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.dataplane import ApplyReport, DataPlane
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
+from vrata.proxy.redis.rate_limits import RedisRateLimits
 from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.sessions.redis_store import RedisSessionStore
 from vrata.proxy.sessions.store import SessionStore
@@ -63,9 +64,13 @@ class InProcessProxy:
         python_modules: PythonModules = NO_MODULES,
     ) -> None:
         self.tasks = TaskSupervisor()
+        limits = None
         if isinstance(sessions, RedisSettings):
+            limits = RedisRateLimits(sessions, self.tasks, Random(1).random)
             sessions = RedisSessionStore(sessions, self.tasks, Random(1).random)
-        self.data_plane = DataPlane(self.tasks, cel_body_max_size, sessions, python_modules=python_modules)
+        self.data_plane = DataPlane(
+            self.tasks, cel_body_max_size, sessions, fleet_limits=limits, python_modules=python_modules
+        )
         self.port = self.listen()
         self._applied = 0
         self._clients: list[StreamClient] = []

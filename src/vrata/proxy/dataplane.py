@@ -25,6 +25,7 @@ from vrata.proxy.meters import UNMATCHED
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
+from vrata.proxy.middleware.rate_limit.limits import FleetLimits
 from vrata.proxy.plan import Plan
 from vrata.proxy.runtime.registry import NOTHING, RuntimeRegistry
 from vrata.proxy.runtime.shared_buckets import SharedBuckets
@@ -69,11 +70,13 @@ class DataPlane:
         cel_body_max_size: int = 65536,
         session_store: SessionStore | None = None,
         *,
+        fleet_limits: FleetLimits | None = None,
         resolver: ResolvesNames | None = None,
         random: Random | None = None,
         python_modules: PythonModules = NO_MODULES,
     ) -> None:
         """Expressions see *cel_body_max_size* bytes of a body; 0 = nothing. Sessions are kept in *session_store*.
+        Rates that are limited for all proxies are so by *fleet_limits*; None = nobody can do that.
 
         *resolver* knows the addresses of upstreams that have names; absent = hosts file and DNS, as the system is
         configured. *random* is what balancing draws from. *python_modules* have the middlewares of the user's own.
@@ -82,7 +85,9 @@ class DataPlane:
         self._tasks = tasks
         self._sweeper = DeadlineSweeper(loop)
         self._bodies = BodyGate(cel_body_max_size, loop.time)
-        self._registry = RuntimeRegistry(self._sweeper, tasks, session_store, resolver, self._bodies, python_modules)
+        self._registry = RuntimeRegistry(
+            self._sweeper, tasks, session_store, resolver, self._bodies, python_modules, fleet_limits
+        )
         self._compiler = Compiler(self._registry, self._sweeper, random)
         self._scrapes = ScrapeAction(tasks)
         self._applying = asyncio.Lock()

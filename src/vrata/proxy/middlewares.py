@@ -30,6 +30,8 @@ from vrata.proxy.middleware.jwt import token_guard
 from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.python.instance import PythonInstance
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
+from vrata.proxy.middleware.rate_limit.instance import RateLimiting
+from vrata.proxy.middleware.rate_limit.limits import FleetLimits, LocalLimits
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middleware.unavailable import Unavailable
 
@@ -49,7 +51,11 @@ class Resources:
     """Of other programs, which are asked through destinations."""
     bodies: BodyGate
     log_writers: LogWriters
+    local_limits: Callable[[], LocalLimits]
+    """Where the workers of this proxy limit rates together; to be asked when an instance is made."""
     python_modules: PythonModules = NO_MODULES
+    fleet_limits: FleetLimits | None = None
+    """Where all proxies limit rates together; None = nowhere."""
     closings: set[asyncio.Task[None]] = field(default_factory=set)
     """What instances still have to do after they were closed; a worker waits for it before it ends."""
 
@@ -68,6 +74,9 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "accessLog": lambda settings, resources: AccessLogInstance(settings, resources.log_writers),
     "cors": lambda settings, _: CorsInstance(settings),
     "headers": lambda settings, _: HeadersInstance(settings),
+    "rateLimit": lambda settings, resources: RateLimiting(
+        settings, resources.local_limits(), resources.fleet_limits, resources.bodies
+    ),
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),
     "extAuthz": lambda settings, resources: ExtAuthzInstance(settings, resources.services),
     "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),

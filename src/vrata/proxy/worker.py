@@ -127,9 +127,9 @@ def build_data_plane(
 ) -> ServesTraffic:
     """Return the data plane that workers serve with, unless a test has them use another.
 
-    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. Sessions are kept in *session_store*.
-    *name_servers* (address and port) resolve the names of upstreams; none = the system's. The modules in
-    *python_directories* are loaded, for middlewares of the user's own.
+    *cel_body_max_size* are the bytes of a body that expressions see; 0 = none. Sessions, and the buckets of rate limits
+    for all proxies, are kept in *session_store*. *name_servers* (address and port) resolve the names of upstreams; none
+    = the system's. The modules in *python_directories* are loaded, for middlewares of the user's own.
     """
     # Imported by the worker alone: the supervisor passes this function on without paying for it.
     from vrata.net.resolver import Resolver
@@ -140,11 +140,13 @@ def build_data_plane(
     resolver = Resolver(tasks, name_servers)
     if session_store is None:
         return DataPlane(tasks, cel_body_max_size, resolver=resolver, python_modules=modules)
-    # Only who keeps sessions in Redis pays for its client.
+    # Only who keeps something in Redis pays for its client.
+    from vrata.proxy.redis.rate_limits import RedisRateLimits
     from vrata.proxy.sessions.redis_store import RedisSessionStore
 
     store = RedisSessionStore(session_store, tasks, Random().random)
-    return DataPlane(tasks, cel_body_max_size, store, resolver=resolver, python_modules=modules)
+    limits = RedisRateLimits(session_store, tasks, Random().random)
+    return DataPlane(tasks, cel_body_max_size, store, fleet_limits=limits, resolver=resolver, python_modules=modules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class RateLimitKey(Part):
     claim: str = ""
     """Name of a claim of the token that a `jwt` middleware further out has verified."""
     cel: RequestValue = ""
-    """CEL expression over `request`, of any type."""
+    """CEL expression over `request` whose value is text, a number or a bool."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

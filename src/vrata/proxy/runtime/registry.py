@@ -26,6 +26,7 @@ from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
 from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
+from vrata.proxy.middleware.rate_limit.limits import FleetLimits
 from vrata.proxy.middlewares import Instances, Resources
 from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import SharedCounts
@@ -88,10 +89,12 @@ class RuntimeRegistry:
         resolver: ResolvesNames | None = None,
         bodies: BodyGate | None = None,
         python_modules: PythonModules = NO_MODULES,
+        fleet_limits: FleetLimits | None = None,
     ) -> None:
         """*session_store* keeps sessions for all proxies; None = nothing does. *resolver* is what pools ask for the
         addresses of names; None = the system's name servers. *bodies* holds requests back whose bodies middlewares
-        read by expressions; None = these see no body. *python_modules* are those with middlewares of the user's own."""
+        read by expressions; None = these see no body. *python_modules* are those with middlewares of the user's own.
+        *fleet_limits* is where proxies limit rates together; None = nowhere."""
         self.session_store = session_store
         self._sweeper = sweeper
         self._tasks = tasks
@@ -111,7 +114,18 @@ class RuntimeRegistry:
         self.services = Services(sweeper)
         self.log_writers = LogWriters(asyncio.get_running_loop())
         gate = bodies or BodyGate(0, self._now)
-        self.instances = Instances(Resources(sweeper, tasks, self.services, gate, self.log_writers, python_modules))
+        self.instances = Instances(
+            Resources(
+                sweeper,
+                tasks,
+                self.services,
+                gate,
+                self.log_writers,
+                self._buckets_in_use,
+                python_modules,
+                fleet_limits,
+            )
+        )
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None
 
@@ -135,8 +149,7 @@ class RuntimeRegistry:
         assert self._buckets is None, "a rate was limited already"
         self._buckets = buckets
 
-    @property
-    def buckets(self) -> SharedBuckets:
+    def _buckets_in_use(self) -> SharedBuckets:
         """The buckets that all workers share; this worker's own where nobody has said with whom to share them."""
         if self._buckets is None:
             self._buckets = SharedBuckets.private()

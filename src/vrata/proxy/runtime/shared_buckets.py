@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -32,8 +31,6 @@ else:
 
 SETS = 65536
 """A power of two."""
-LOG_INTERVAL = 60.0
-"""Seconds between two lines in the log about buckets that had to go."""
 
 _FIRST = mmap.PAGESIZE
 """Where the sets begin; the page before holds a count and the secret."""
@@ -64,7 +61,6 @@ class SharedBuckets:
         self._sets = (len(self._map) - _FIRST) // _SET
         self.slots = BucketSlots(self._map, self._file, _FIRST // 8, self._sets)
         self._overflows = self.slots.overflows
-        self._look_at = 0.0
 
     def __repr__(self) -> str:
         return f"<SharedBuckets {self._sets * WAYS} slots>"
@@ -81,14 +77,10 @@ class SharedBuckets:
     def limit(self, name: str, bucket: TokenBucket) -> SharedLimit:
         """The limit called *name*, the same one in every process: a bucket like that for each value."""
         secret = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=32).digest()
-        return SharedLimit(self, secret, bucket)
+        return SharedLimit(self.slots, secret, bucket)
 
-    def look_for_overflows(self) -> None:
-        """Say in the log, now and then, that buckets had to go before they were full."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return
-        self._look_at = now + LOG_INTERVAL
+    def log_overflows(self) -> None:
+        """Say in the log if buckets had to go before they were full, since the last time."""
         overflows = self.slots.overflows
         if overflows != self._overflows:
             reason = "more clients at once than there is room for: some got tokens anew too early"
@@ -105,11 +97,10 @@ class SharedBuckets:
 class SharedLimit:
     """The buckets of one limit."""
 
-    __slots__ = ("_capacity", "_interval", "_secret", "_slots", "_table", "bucket")
+    __slots__ = ("_capacity", "_interval", "_secret", "_slots", "bucket")
 
-    def __init__(self, table: SharedBuckets, secret: bytes, bucket: TokenBucket) -> None:
-        self._table = table
-        self._slots = table.slots
+    def __init__(self, slots: BucketSlots, secret: bytes, bucket: TokenBucket) -> None:
+        self._slots = slots
         self._secret = secret
         self.bucket = bucket
         """What all of them are like."""
@@ -128,7 +119,3 @@ class SharedLimit:
         # Its sign makes no difference, and nothing stands in an unused slot.
         key = int.from_bytes(digest, "little") >> 1 or 1
         return self._slots.take(key, now, self._interval, self._capacity)
-
-    def log_overflows(self) -> None:
-        """Say in the log, now and then, that there was no room for all buckets."""
-        self._table.look_for_overflows()

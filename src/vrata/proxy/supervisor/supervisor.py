@@ -20,6 +20,7 @@ from vrata.policy.backoff import doubled
 from vrata.proxy.channel import Applied, Rejected
 from vrata.proxy.endpoint_status import DestinationStatus
 from vrata.proxy.runtime import shared_buckets, shared_counts
+from vrata.proxy.runtime.shared_buckets import SharedBuckets
 from vrata.proxy.runtime.shared_counts import NoLaneFree, SharedCounts
 from vrata.proxy.status import (
     ApplyOutcome,
@@ -45,6 +46,9 @@ from vrata.proxy.watch.watch import DiscoveryFactory, Watch
 from vrata.proxy.worker import WorkerSettings
 
 _log = structlog.get_logger("vrata.proxy")
+
+OVERFLOW_INTERVAL = 60.0
+"""Seconds between two looks at whether there was room for the buckets of rate limits."""
 
 FIRST_BIND_RETRY, MAX_BIND_RETRY = 1.0, 30.0
 """Seconds until an address that could not be bound is tried again, doubled each time; jitter takes up to half."""
@@ -159,6 +163,7 @@ class Supervisor:
             self._wake.set()
         self._applying = self._tasks.start(self._apply_forever(), name="apply snapshots")
         self._watching = self._tasks.start(self._watch_files(), name="watch certificates")
+        self._tasks.start(self._watch_buckets(), name="watch buckets")
         self._tasks.start(self._view.watch_breakers(self._on_change), name="watch breakers")
 
     def submit(self, content: bytes) -> None:
@@ -398,6 +403,12 @@ class Supervisor:
             if await asyncio.to_thread(have_changed, self._stamps):
                 self._is_file_change_due = True
                 self._wake.set()
+
+    async def _watch_buckets(self) -> None:
+        buckets = SharedBuckets(self._buckets)
+        while True:
+            await asyncio.sleep(OVERFLOW_INTERVAL)
+            buckets.log_overflows()
 
     # listeners that could not be bound
 
