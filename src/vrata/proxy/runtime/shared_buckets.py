@@ -77,7 +77,7 @@ class SharedBuckets:
     def limit(self, name: str, bucket: TokenBucket) -> SharedLimit:
         """The limit called *name*, the same one in every process: a bucket like that for each value."""
         secret = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._secret, digest_size=32).digest()
-        return SharedLimit(self.slots, secret, bucket)
+        return SharedLimit(self, secret, bucket)
 
     def log_overflows(self) -> None:
         """Say in the log if buckets had to go before they were full, since the last time."""
@@ -97,10 +97,11 @@ class SharedBuckets:
 class SharedLimit:
     """The buckets of one limit."""
 
-    __slots__ = ("_capacity", "_interval", "_secret", "_slots", "bucket")
+    __slots__ = ("_capacity", "_interval", "_secret", "_slots", "_table", "bucket")
 
-    def __init__(self, slots: BucketSlots, secret: bytes, bucket: TokenBucket) -> None:
-        self._slots = slots
+    def __init__(self, table: SharedBuckets, secret: bytes, bucket: TokenBucket) -> None:
+        self._table = table  # it closes its file when nobody has it any more
+        self._slots = table.slots
         self._secret = secret
         self.bucket = bucket
         """What all of them are like."""
