@@ -118,6 +118,13 @@ class InProcessProxy:
         assert (status.connections, status.in_flight) == (0, 0), status
 
 
+def on_our_loop(
+    scenario: Callable[Concatenate[InProcessProxy, P], Coroutine[Any, Any, None]],
+) -> Callable[..., None]:
+    """As :func:`on_each_loop`, on the loop that workers use alone: for what depends on loops no more than others do."""
+    return _test(scenario, None)
+
+
 def run_scenario(loop_factory: LoopFactory, scenario: Callable[[InProcessProxy], Coroutine[Any, Any, None]]) -> None:
     """Run *scenario* on a loop of its own."""
     surprises: list[dict[str, Any]] = []
@@ -139,14 +146,25 @@ def run_scenario(loop_factory: LoopFactory, scenario: Callable[[InProcessProxy],
 
 def on_each_loop(scenario: Callable[Concatenate[InProcessProxy, P], Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """The test that runs *scenario* with a fresh proxy; its further parameters are the test's."""
+    test: Callable[..., None] = EACH_LOOP(_test(scenario, "loop_factory"))
+    return test
 
-    def test(loop_factory: LoopFactory, *args: P.args, **kwargs: P.kwargs) -> None:
-        run_scenario(loop_factory, lambda proxy: scenario(proxy, *args, **kwargs))
+
+def _test(
+    scenario: Callable[Concatenate[InProcessProxy, P], Coroutine[Any, Any, None]], loop_parameter: str | None
+) -> Callable[..., None]:
+    """The test that runs *scenario*; without a parameter for the loop that is our own."""
+
+    def test(*args: P.args, **kwargs: P.kwargs) -> None:
+        factory: Any = new_event_loop if loop_parameter is None else kwargs.pop(loop_parameter)
+        run_scenario(factory, lambda proxy: scenario(proxy, *args, **kwargs))
 
     signature = inspect.signature(scenario)
-    factory = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
-    parameters = [item.replace(kind=factory.kind) for item in list(signature.parameters.values())[1:]]
-    test.__signature__ = signature.replace(parameters=[*parameters, factory])  # type: ignore[attr-defined]
+    own = list(signature.parameters.values())[1:]
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    if loop_parameter is not None:
+        parameters.append(inspect.Parameter(loop_parameter, inspect.Parameter.KEYWORD_ONLY))
+    test.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     test.__name__, test.__qualname__, test.__doc__ = scenario.__name__, scenario.__qualname__, scenario.__doc__
     test.__module__ = scenario.__module__
-    return EACH_LOOP(test)
+    return test

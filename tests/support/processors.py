@@ -107,6 +107,8 @@ class Processor(AbstractContextManager["Processor"]):
     def __init__(self, script: Script = agree) -> None:
         self.script = script
         self.seen: list[Seen] = []
+        self.pause = threading.Event()
+        """What scripts can wait for; nobody sets it."""
         self.ended = 0
         """Streams that have ended, of whichever side's doing."""
         self.cancelled = 0
@@ -187,6 +189,13 @@ class GrpcProcessor(Processor):
         finally:
             self.ended += 1
             self.cancelled += not is_complete
+
+    @classmethod
+    def answer_to(cls, phase: str) -> bytes:
+        """The message that lets *phase* pass."""
+        message = message_class(cls.file, f"{cls.service.rpartition('.')[0]}.ProcessingResponse")()
+        getattr(message, _MEMBERS[phase]).SetInParent()
+        return bytes(message.SerializeToString())
 
     def _read(self, message: Any, number: int) -> Seen:
         raise NotImplementedError

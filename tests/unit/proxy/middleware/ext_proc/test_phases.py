@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway import forward
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import PROCESSORS, Do, GrpcProcessor, Processor, Reject, Reply, Seen
 from tests.support.recording_backend import Exchange, RecordingBackend
@@ -32,7 +32,7 @@ def reply_with(status: int = 200, *headers: tuple[str, str], body: bytes = b"res
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_what_is_shown_of_heads(proxy: InProcessProxy, kind: Kind) -> None:
     with (
         RecordingBackend(script=reply_with(201, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"))) as backend,
@@ -59,7 +59,7 @@ async def test_what_is_shown_of_heads(proxy: InProcessProxy, kind: Kind) -> None
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_heads_are_changed_before_they_go_on(proxy: InProcessProxy, kind: Kind) -> None:
     def script(seen: Seen) -> Reply:
         names = ("x-new", "x-both", "x-locked", ":path", ":status", "content-length", "host", "x-many")
@@ -79,7 +79,7 @@ async def test_that_heads_are_changed_before_they_go_on(proxy: InProcessProxy, k
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_only_allowed_headers_are_changed(proxy: InProcessProxy, kind: Kind) -> None:
     script = at("requestHeaders", Do({"x-a": "1", "authorization": "2"}, ("cookie", "x-b")))
     with RecordingBackend() as backend, kind(script) as found:
@@ -92,7 +92,7 @@ async def test_that_only_allowed_headers_are_changed(proxy: InProcessProxy, kind
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_skipped_phases_are_not_shown(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend() as backend, kind() as found:
         phases = {"requestHeaders": "skip", "responseHeaders": "skip", **BOTH}
@@ -110,7 +110,7 @@ async def test_that_skipped_phases_are_not_shown(proxy: InProcessProxy, kind: Ki
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_buffered_bodies_are_shown_whole_and_replaced(proxy: InProcessProxy, kind: Kind) -> None:
     def script(seen: Seen) -> Reply:
         if not seen.phase.endswith("Body"):
@@ -143,7 +143,7 @@ async def test_that_buffered_bodies_are_shown_whole_and_replaced(proxy: InProces
 
 @EACH
 @pytest.mark.parametrize("reply", [Do(clear=True), Do(body=b"")])
-@on_each_loop
+@on_our_loop
 async def test_that_bodies_are_cleared(proxy: InProcessProxy, kind: Kind, reply: Do) -> None:
     with RecordingBackend() as backend, kind(lambda seen: reply if seen.phase.endswith("Body") else Do()) as found:
         await process(proxy, found, backend.port, phases=BOTH)
@@ -155,7 +155,7 @@ async def test_that_bodies_are_cleared(proxy: InProcessProxy, kind: Kind, reply:
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_bodies_without_changes_go_on_as_they_came(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with(body=b"r" * 200_000)) as backend, kind() as found:
         for mode in ("buffered", "bufferedPartial", "streamed"):
@@ -172,7 +172,7 @@ async def test_that_bodies_without_changes_go_on_as_they_came(proxy: InProcessPr
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_messages_without_bodies_have_none_shown(proxy: InProcessProxy, kind: Kind) -> None:
     statuses = {"/204": 204, "/304": 304, "/empty": 200, "/head": 200}
 
@@ -192,7 +192,7 @@ async def test_that_messages_without_bodies_have_none_shown(proxy: InProcessProx
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_a_part_is_shown_and_everything_goes_on(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with(body=b"0123456789" * 10_000)) as backend, kind() as found:
         phases = {"requestBody": "bufferedPartial", "responseBody": "bufferedPartial", "maxBodyBytes": 10}
@@ -212,7 +212,7 @@ async def test_that_a_part_is_shown_and_everything_goes_on(proxy: InProcessProxy
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_buffered_bodies_are_bounded(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with(body=b"r" * 11)) as backend, kind() as found:
         limit = {"maxBodyBytes": 10}
@@ -234,7 +234,7 @@ async def test_that_buffered_bodies_are_bounded(proxy: InProcessProxy, kind: Kin
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_a_replacement_ends_the_phases_of_its_direction(proxy: InProcessProxy, kind: Kind) -> None:
     def script(seen: Seen) -> Reply:
         return Do({"x-by": "it"}, body=seen.phase.encode(), last=True)
@@ -254,7 +254,7 @@ async def test_that_a_replacement_ends_the_phases_of_its_direction(proxy: InProc
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_the_last_answer_need_not_replace_anything(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with()) as backend, kind(lambda seen: Do(last=True)) as found:
         for mode in ("buffered", "streamed"):
@@ -267,7 +267,7 @@ async def test_that_the_last_answer_need_not_replace_anything(proxy: InProcessPr
 
 @EACH
 @pytest.mark.parametrize("phase", ALL)
-@on_each_loop
+@on_our_loop
 async def test_that_every_phase_can_reject(proxy: InProcessProxy, kind: Kind, phase: str) -> None:
     headers = (("x-why", "so"), ("set-cookie", "a=1"), ("content-length", "99"))
     rejection = Reject(418, headers, b"no")
@@ -285,7 +285,7 @@ async def test_that_every_phase_can_reject(proxy: InProcessProxy, kind: Kind, ph
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_rejections_can_be_disabled(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with()) as backend, kind(lambda seen: Reject(418)) as found:
         await process(proxy, found, backend.port, phases=BOTH, disableReject=True)
@@ -296,7 +296,7 @@ async def test_that_rejections_can_be_disabled(proxy: InProcessProxy, kind: Kind
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_what_the_proxy_answers_itself_is_shown_too(proxy: InProcessProxy, kind: Kind) -> None:
     def script(seen: Seen) -> Reply:
         return Do({"x-seen": seen[":status"]}) if seen.phase == "responseHeaders" else Do()
@@ -315,7 +315,7 @@ async def test_that_what_the_proxy_answers_itself_is_shown_too(proxy: InProcessP
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_a_client_is_asked_for_the_body_that_it_waits_with(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend() as backend, kind() as found:
         client = await proxy.connect()
@@ -333,7 +333,7 @@ async def test_that_a_client_is_asked_for_the_body_that_it_waits_with(proxy: InP
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_tunnels_pass_once_their_head_was_shown(proxy: InProcessProxy, kind: Kind) -> None:
     async def tunnel(connection: StagedConnection) -> None:
         await connection.read_head()
@@ -360,7 +360,7 @@ async def test_that_tunnels_pass_once_their_head_was_shown(proxy: InProcessProxy
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_a_client_of_http_1_0(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=reply_with()) as backend, kind() as found:
         await process(proxy, found, backend.port, phases={"requestBody": "streamed", "responseBody": "streamed"})
@@ -371,7 +371,7 @@ async def test_a_client_of_http_1_0(proxy: InProcessProxy, kind: Kind) -> None:
 
 
 @EACH
-@on_each_loop
+@on_our_loop
 async def test_that_pipelined_requests_are_transactions_of_their_own(proxy: InProcessProxy, kind: Kind) -> None:
     with RecordingBackend(script=lambda exchange: exchange.respond(body=exchange.body)) as backend, kind() as found:
         await process(proxy, found, backend.port, phases=BOTH)
