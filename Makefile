@@ -33,7 +33,7 @@ RUN_STAMP := $(VENV)/.vrata-run$(WITH)
 TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -68,6 +68,10 @@ test: apt-packages $(TEST_STAMP) lint ## lint, every test, and what reads messag
 	@! command -v cc >/dev/null || $(BIN)/vrata --version | grep "^HTTP/2 by nghttp2 "
 	$(BIN)/pytest $(SPREAD) $(TEST_ARGS)
 	VRATA_INTERPRETED=1 $(BIN)/pytest -q $(SPREAD) tests/wire tests/robustness
+
+test-browser: $(TEST_STAMP) ## CORS with a real browser: installs Chromium, some 300 MB, if there is none
+	@command -v chromium-headless-shell >/dev/null || .ci/apt-install chromium-headless-shell
+	$(BIN)/pytest tests/browser $(TEST_ARGS)
 
 bench: $(RUN_STAMP) ## Vrata beside nginx, HAProxy, Envoy and Caddy: cost per request; writes bench/results
 	$(BIN)/python -m bench.comparison $(BENCH_ARGS)
