@@ -42,7 +42,7 @@ class PythonScene:
         route = {"id": "r", "name": "r", "match": {}, **(action or {"forward": forward("b")}), "middlewareIds": ["p"]}
         return await self.proxy.apply(
             route,
-            listeners=[self.proxy.listener(metrics={})],
+            listeners=[self.proxy.listener(metrics={}, http2=True)],
             destinations=[destination("b", self.backend.port)],
             middlewares=[{"id": "p", "name": "mine", "type": "python", "python": settings}],
         )

@@ -25,10 +25,11 @@ class Headers(MutableMapping[str, str]):
     surrogates.
     """
 
-    __slots__ = ("_changed", "_fields", "_frozen", "_is_settable", "_lines")
+    __slots__ = ("_changed", "_fields", "_frozen", "_hidden", "_is_settable", "_lines")
 
     def __init__(self, values: HeaderValues = ()) -> None:
         self._lines: list[bytes] | None = None
+        self._hidden: frozenset[str] = frozenset()
         self._fields: list[tuple[str, str, str]] = []
         self._is_settable: Callable[[str], bool] | None = None
         self._frozen = False
@@ -38,11 +39,12 @@ class Headers(MutableMapping[str, str]):
 
     @classmethod
     def _of_lines(
-        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[bytes] = frozenset()
+        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[str] = frozenset()
     ) -> Headers:
         """Those of *lines* of the wire, without the names in *hidden*; *is_settable* tells what may be changed."""
         headers = cls()
-        headers._lines = [line for line in lines if line[: line.index(b":")].lower() not in hidden] if hidden else lines
+        headers._lines = lines
+        headers._hidden = hidden
         headers._is_settable = is_settable
         return headers
 
@@ -62,7 +64,10 @@ class Headers(MutableMapping[str, str]):
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is a field of that name."""
-        return isinstance(name, str) and any(known == name.lower() for known, _, _ in self._read())
+        if not isinstance(name, str):
+            return False
+        key = name.lower()
+        return any(known == key for known, _, _ in self._read())
 
     def __iter__(self) -> Iterator[str]:
         """Each name once, as it was first written."""
@@ -137,7 +142,9 @@ class Headers(MutableMapping[str, str]):
             for line in lines:
                 name, _, value = line.partition(b":")
                 text = name.decode("ascii")
-                self._fields.append((text.lower(), text, value.strip(b" \t").decode("utf-8", "surrogateescape")))
+                key = text.lower()
+                if key not in self._hidden:
+                    self._fields.append((key, text, value.strip(b" \t").decode("utf-8", "surrogateescape")))
         return self._fields
 
     def _by_name(self) -> dict[str, list[str]]:
@@ -149,6 +156,8 @@ class Headers(MutableMapping[str, str]):
     def _changes(self) -> tuple[set[bytes], bytes]:
         """The names, in lower case, whose fields have changed, and the lines that they have now, each with its CRLF."""
         changed = self._changed
+        if not changed:
+            return set(), b""
         fields = [(name, value) for key, name, value in self._read() if key in changed]
         return {key.encode("ascii") for key in changed}, _encoded(fields)
 

@@ -20,7 +20,7 @@ class Response:
 
     def __init__(self, status: int = 200, headers: HeaderValues = (), body: bytes | str = b"") -> None:
         self._headers = Headers()
-        self._headers._is_settable = is_settable_in_responses
+        self._headers._is_settable = _is_settable
         for name, value in Headers(headers).fields():
             self._headers.add(name, value)
         self._status = _checked_status(status)
@@ -82,6 +82,11 @@ class Response:
             )
         self._body = _checked_body(body)
         self._has_new_body = True
+
+
+def _is_settable(name: str) -> bool:
+    """True for what a response of the user's own may have: the gateway itself says when it answers, and who it is."""
+    return is_settable_in_responses(name) and name.lower() not in ("date", "server")
 
 
 def _checked_status(status: int) -> int:

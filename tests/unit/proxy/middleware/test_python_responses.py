@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.conditions import eventually_async
 from tests.support.gateway import forward
+from tests.support.http2_requester import Http2Requester
 from tests.support.python_scene import PythonScene, python_scene
 from tests.support.staged_backend import StagedConnection, answer_ok
 from tests.support.stream_client import request
@@ -34,7 +35,8 @@ async def test_a_response_is_changed(scene: PythonScene) -> None:
         def on_response(self, request: Request, response: Response) -> Response:
             response.headers["X-Path"] = request.state["path"]
             response.headers.add("Vary", "Accept")
-            response.headers.pop("x-powered-by", None)
+            for name in ("x-powered-by", "server"):
+                response.headers.pop(name, None)
             if response.status == 200:
                 response.status = 203
             return response
@@ -42,7 +44,7 @@ async def test_a_response_is_changed(scene: PythonScene) -> None:
     async def script(connection: StagedConnection) -> None:
         while True:
             await connection.read_request()
-            connection.respond(b"ok", "X-Powered-By: Z80", "Vary: Origin", "x-path: forged")
+            connection.respond(b"ok", "X-Powered-By: Z80", "Server: Z80", "Vary: Origin", "x-path: forged")
 
     scene.backend.script = script
     client = await scene.apply(Editing)
@@ -50,6 +52,7 @@ async def test_a_response_is_changed(scene: PythonScene) -> None:
     assert (response.status, response.body, response["x-path"]) == (203, b"ok", "/a")
     assert response.all("vary") == ["Origin", "Accept"]
     assert "x-powered-by" not in response
+    assert "server" not in response
     assert len(response.all("date")) == 1
     head = await client.exchange("HEAD /b")
     assert (head.status, head["x-path"], head["content-length"]) == (203, "/b", "2")
@@ -371,3 +374,53 @@ async def test_calls_of_grpc_end_with_a_status(scene: PythonScene) -> None:
     client = await scene.apply(Replacing)
     response = await client.exchange("POST /a.B/C", "Content-Type: application/grpc", body=b"")
     assert (response.status, response["grpc-status"]) == (200, "14")
+
+
+@python_scene
+async def test_streams_of_one_connection(scene: PythonScene) -> None:
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    class Mixed(Middleware):
+        async def on_request(self, request: Request) -> Response | None:
+            if request.path == "/no":
+                return Response(403, body=request.body)
+            request.body += b"!"
+            return None
+
+        async def on_response(self, request: Request, response: Response) -> Response | None:
+            if request.path == "/wait":
+                asked.set()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    cancelled.set()
+            if request.path == "/instead":
+                return Response.json({"was": response.body.decode()}, 201)
+            response.body = response.body.upper()
+            return None
+
+    async def echo(connection: StagedConnection) -> None:
+        while True:
+            connection.respond((await connection.read_request()).body)
+
+    scene.backend.script = echo
+    await scene.apply(Mixed, requestBody="buffered", responseBody="buffered", timeout="30s")
+    async with Http2Requester(scene.proxy.port) as client:
+        waiting = client.begin("GET", "/wait")
+        await client.send(waiting, b"")
+        await asked.wait()
+        answers = await asyncio.gather(
+            client.request("POST", "/yes", b"a"),
+            client.request("POST", "/no", b"b", length=False),
+            client.request("POST", "/instead", b"c", length=False),
+            client.request("HEAD", "/head"),
+        )
+        assert [(found.status, found.content) for found in answers] == [
+            (200, b"A!"),
+            (403, b"b"),
+            (201, b'{"was":"c!"}'),
+            (200, b""),
+        ]
+        client.reset(waiting)
+        await cancelled.wait()
+        assert (await client.request("POST", "/yes", b"d")).content == b"D!"

@@ -39,12 +39,15 @@ class UserObject:
         self._on_unused: Callable[[], None] | None = None
         self._failures = _Occasions()
         self._delays = _Occasions()
+        began = perf_counter()
         try:
             self._object = cls(settings)
             on_request, on_response = self._object.on_request, self._object.on_response
         except BaseException as error:  # noqa: BLE001 - a class that exits must not end the worker
             _log.exception("python middleware cannot be made", middleware=name)
             raise ValueError(f"{cls.__name__} cannot be made: {type(error).__name__}: {error}") from None
+        if perf_counter() - began > SLOW:
+            self._warn("__init__", perf_counter() - began)
         self.on_request: _Method | None = on_request if _is_overridden(cls, on_request, "on_request") else None
         self.on_response: _Method | None = on_response if _is_overridden(cls, on_response, "on_response") else None
         self.awaits_request = inspect.iscoroutinefunction(on_request)
@@ -150,7 +153,7 @@ class UserObject:
         passed_over = self._delays.occurred()
         if passed_over >= 0:
             _log.warning(
-                "python middleware kept its worker waiting; it may want to be async",
+                "python middleware kept its worker waiting",
                 **self._context(method, passed_over),
                 milliseconds=round(seconds * 1000),
             )

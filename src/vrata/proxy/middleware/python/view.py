@@ -16,6 +16,8 @@ from vrata.wire.http1.head import ResponseHead
 from vrata.wire.http1.interpreted_head import HIDDEN
 from vrata.wire.http1.media_type import names_grpc
 
+_HIDDEN: Final = frozenset(name.decode("ascii") for name in HIDDEN)
+
 FAILED: Final = Rejection.error(500, "middleware failed", code=grpc_status.INTERNAL)
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
@@ -27,7 +29,7 @@ def view_of(request: ClientRequest, body: bytes | None) -> Request:
     return Request(
         request.method,
         head.target.decode("ascii"),
-        Headers._of_lines(head.lines, is_settable_in_requests, HIDDEN),
+        Headers._of_lines(head.lines, is_settable_in_requests, _HIDDEN),
         client_ip=request.client_ip,
         scheme=request.scheme,
         host=request.host,
@@ -55,7 +57,7 @@ def apply_changes(view: Request, request: ClientRequest, content: bytes) -> byte
 
 def response_view(head: ResponseHead, body: bytes | None) -> Response:
     """A response that somebody else made, as the user sees it; *body* is None where it was not asked for."""
-    return Response._passing(head.status, Headers._of_lines(head.passed, is_settable_in_responses), body)
+    return Response._passing(head.status, Headers._of_lines(head.lines, is_settable_in_responses), body)
 
 
 def changed_head(view: Response, head: ResponseHead) -> ResponseHead:
