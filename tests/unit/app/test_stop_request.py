@@ -76,6 +76,20 @@ def test_a_hangup_without_a_terminal_is_no_request_to_stop() -> None:
     asyncio.run(main())
 
 
+def test_the_signal_by_which_logs_are_rotated_stops_nobody() -> None:
+    async def main() -> None:
+        rotations: list[int] = []
+        stop = StopRequest(lambda: None, on_rotation=lambda: rotations.append(1))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await eventually_async(lambda: rotations, what="rotation")
+        StopRequest(lambda: None)  # who has no logs
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.sleep(0)
+        assert (rotations, stop.is_made) == ([1], False)
+
+    asyncio.run(main())
+
+
 ON_TERMINAL = """
 import fcntl, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # as a login shell takes its terminal

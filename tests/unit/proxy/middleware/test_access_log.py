@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.conditions import eventually_async
+from tests.support.http2_requester import Http2Requester
 from tests.support.in_process_metrics import InProcessMetrics
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.middlewares import middleware, pass_through
@@ -204,3 +205,45 @@ async def test_lines_for_a_full_disk_are_counted(proxy: InProcessProxy, tmp_path
         found = await metrics.scrape()
         assert found("vrata_access_log_dropped_lines_total", **labels) == 6
         assert found("vrata_middleware_passed_total", middleware="log", type="accessLog") == 3
+
+
+@on_each_loop
+async def test_streams_of_http2_are_logged_like_requests(proxy: InProcessProxy, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    fields = {"m": "${request.method}", "p": "${request.path}", "s": "${response.status}", "b": "${response.bytes}"}
+    begun = asyncio.Event()
+
+    async def answer(connection: StagedConnection) -> None:
+        while (await connection.read_request()).target != "/left":
+            connection.respond(b"12345", "X-Gone: 1")
+        begun.set()
+        await connection.gone()
+
+    async with StagedBackend(answer) as backend:
+        edits = middleware("h", "headers", responseHeadersToRemove=["x-gone"])
+        cors = middleware("c", "cors", allowOrigins=[{"value": "https://a.test"}])
+        deny = middleware("d", "inlineAuthz", rules=[{"cel": "request.method == 'PUT'", "action": "deny"}])
+        deny["inlineAuthz"]["defaultAction"] = "allow"
+        chain = [access_log(path, onResponse={"fields": fields}), edits, cors, deny]
+        await pass_through(proxy, backend.port, chain, listener={"http2": True})
+        async with Http2Requester(proxy.port) as client:
+            response = await client.request("GET", "/a?b")
+            assert (response.status, response.content) == (200, b"12345")
+            assert response.fields["vary"] == "Origin"
+            assert "x-gone" not in response.fields
+            number = client.begin(
+                "OPTIONS", "/o", ("origin", "https://a.test"), ("access-control-request-method", "PUT")
+            )
+            await client.send(number, b"")
+            assert (await client.response(number)).fields["access-control-allow-origin"] == "https://a.test"
+            assert (await client.request("PUT", "/p", b"abc")).status == 403
+            left = client.begin("GET", "/left")
+            await client.send(left, b"")
+            await asyncio.wait_for(begun.wait(), 10)
+            client.reset(left)
+            assert await lines_of(path, 4) == [
+                "m=GET p=/a s=200 b=5",
+                "m=OPTIONS p=/o s=204 b=0",
+                "m=PUT p=/p s=403 b=25",
+                "m=GET p=/left s=0 b=0",
+            ]

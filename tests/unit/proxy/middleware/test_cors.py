@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.raw_http import Response
 from tests.support.staged_backend import StagedBackend, StagedConnection
@@ -37,7 +37,7 @@ def cors_fields(response: Response) -> dict[str, str]:
     return {name: response[prefix + name] for name in names}
 
 
-@on_each_loop
+@on_our_loop
 async def test_preflight_requests_are_answered(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         await pass_through(proxy, backend.port, [middleware("c", "cors", **CORS)])
@@ -56,7 +56,7 @@ async def test_preflight_requests_are_answered(proxy: InProcessProxy) -> None:
         assert backend.requests == []
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_is_no_preflight_request_goes_on(proxy: InProcessProxy) -> None:
     async with StagedBackend(answer_for_itself) as backend:
         await pass_through(proxy, backend.port, [middleware("c", "cors", **CORS)])
@@ -66,7 +66,7 @@ async def test_what_is_no_preflight_request_goes_on(proxy: InProcessProxy) -> No
         assert (await client.exchange("PUT /", ALLOWED, ASKS)).body == b"PUT"
 
 
-@on_each_loop
+@on_our_loop
 async def test_answers_say_whose_pages_may_read_them(proxy: InProcessProxy) -> None:
     async with StagedBackend(answer_for_itself) as backend:
         await pass_through(proxy, backend.port, [middleware("c", "cors", **CORS)])
@@ -88,7 +88,7 @@ async def test_answers_say_whose_pages_may_read_them(proxy: InProcessProxy) -> N
         assert (failed.status, failed["access-control-allow-origin"]) == (502, "https://app.test")
 
 
-@on_each_loop
+@on_our_loop
 async def test_any_origin_gets_a_star(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         settings = {"allowOrigins": [{"value": "*"}], "allowMethods": ["*"]}
@@ -102,7 +102,7 @@ async def test_any_origin_gets_a_star(proxy: InProcessProxy) -> None:
             assert cors_fields(preflight) == {"allow-origin": "*", "allow-methods": "*"}
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_middleware_outside_sees_the_answer_to_a_preflight_request(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         outer = middleware("h", "headers", responseHeadersToAdd=[{"key": "X-Outer", "value": "1"}])

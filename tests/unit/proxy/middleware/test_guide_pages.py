@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.conditions import eventually_async
 from tests.support.guide import DOCUMENTATION
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.middlewares import pass_through
 from tests.support.staged_backend import StagedBackend, StagedConnection
 
@@ -30,7 +30,7 @@ async def answer_with_fields(connection: StagedConnection) -> None:
         connection.respond(b"ok", "X-Powered-By: old", "X-Total-Count: 3")
 
 
-@on_each_loop
+@on_our_loop
 async def test_headers(proxy: InProcessProxy) -> None:
     async with StagedBackend(answer_with_fields) as backend:
         await pass_through(proxy, backend.port, [example("headers")])
@@ -43,7 +43,7 @@ async def test_headers(proxy: InProcessProxy) -> None:
         assert "x-powered-by" not in response
 
 
-@on_each_loop
+@on_our_loop
 async def test_cors(proxy: InProcessProxy) -> None:
     async with StagedBackend(answer_with_fields) as backend:
         await pass_through(proxy, backend.port, [example("cors")])
@@ -58,7 +58,7 @@ async def test_cors(proxy: InProcessProxy) -> None:
         assert "access-control-allow-origin" not in other
 
 
-@on_each_loop
+@on_our_loop
 async def test_inline_authz(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         await pass_through(proxy, backend.port, [example("inline-authz")])
@@ -75,7 +75,7 @@ async def test_inline_authz(proxy: InProcessProxy) -> None:
         assert await decision(1000, "press") == (403, b'{"error":"not yours"}')
 
 
-@on_each_loop
+@on_our_loop
 async def test_access_log(proxy: InProcessProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with StagedBackend() as backend:

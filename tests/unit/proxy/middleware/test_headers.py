@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.staged_backend import StagedBackend, StagedConnection
 
@@ -23,7 +23,7 @@ async def answer_with_fields(connection: StagedConnection) -> None:
         connection.respond(b"ok", *fields)
 
 
-@on_each_loop
+@on_our_loop
 async def test_requests_are_edited(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         edits = to_add(
@@ -48,7 +48,7 @@ async def test_requests_are_edited(proxy: InProcessProxy) -> None:
         assert seen.target == "/a%0D%0Ab%20c?q"
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_belongs_to_the_hop_is_left_alone(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         edits = to_add(
@@ -70,7 +70,7 @@ async def test_what_belongs_to_the_hop_is_left_alone(proxy: InProcessProxy) -> N
         assert seen.all("x-forwarded-proto") == ["http"]
 
 
-@on_each_loop
+@on_our_loop
 async def test_responses_are_edited_whoever_makes_them(proxy: InProcessProxy) -> None:
     async with StagedBackend(answer_with_fields) as backend:
         edits = to_add(("X-A", "${request.path}"), ("Strict-Transport-Security", "max-age=1"), ("Server", "edge"))
@@ -93,7 +93,7 @@ async def test_responses_are_edited_whoever_makes_them(proxy: InProcessProxy) ->
         assert (failed.status, failed.all("x-a")) == (502, ["/failed"])
 
 
-@on_each_loop
+@on_our_loop
 async def test_an_override_replaces_the_settings_as_a_whole(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         await pass_through(
@@ -109,7 +109,7 @@ async def test_an_override_replaces_the_settings_as_a_whole(proxy: InProcessProx
         assert "x-b" not in response
 
 
-@on_each_loop
+@on_our_loop
 async def test_the_identifier_of_a_request_can_be_set(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         edits = to_add(("X-Request-Id", "${request.header.x-trace}"))
@@ -120,7 +120,7 @@ async def test_the_identifier_of_a_request_can_be_set(proxy: InProcessProxy) -> 
         assert seen.all("x-request-id") == ["traced"]
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_request_with_as_many_fields_as_may_be_is_refused(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         await pass_through(proxy, backend.port, [headers(requestHeadersToAdd=to_add(*[("X-A", "1")] * 40))])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.gateway import route
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.staged_backend import StagedBackend
 from tests.support.stream_client import request
+from tests.support.tls_listener import authority, client_authority, terminating
 
 
 def authz(*rules: tuple[str, str], **settings: Any) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def authz(*rules: tuple[str, str], **settings: Any) -> dict[str, Any]:
         ([("has(request.tls)", "deny"), ("has(request.body)", "deny")], "allow", True),
     ],
 )
-@on_each_loop
+@on_our_loop
 async def test_the_first_rule_that_is_true_decides(
     proxy: InProcessProxy, rules: list[tuple[str, str]], default: str, allowed: bool
 ) -> None:
@@ -46,7 +48,7 @@ async def test_the_first_rule_that_is_true_decides(
         assert (response.status, len(backend.requests)) == ((200, 1) if allowed else (403, 0))
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_denial_is_what_was_asked_for(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         await pass_through(proxy, backend.port, [authz(("false", "allow"))])
@@ -63,7 +65,7 @@ async def test_a_denial_is_what_was_asked_for(proxy: InProcessProxy) -> None:
         assert (call.status, call["content-type"], call["grpc-status"]) == (200, "application/grpc", "2")
 
 
-@on_each_loop
+@on_our_loop
 async def test_rules_see_the_body_and_it_goes_on_whole(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         rules = (
@@ -97,7 +99,20 @@ async def test_rules_see_the_body_and_it_goes_on_whole(proxy: InProcessProxy) ->
         assert await decision(large) == 403
 
 
-@on_each_loop
+@on_our_loop
+async def test_rules_see_the_certificate_of_the_client(proxy: InProcessProxy, tmp_path: Path) -> None:
+    ca = client_authority()
+    listener = {"tls": terminating(clientAuth={"mode": "optional", "ca": ca.cert_text})}
+    rule = "request.tls.peerCertificate.uris.exists(uri, uri == 'spiffe://shop.test/web') && request.scheme == 'https'"
+    async with StagedBackend() as backend:
+        await pass_through(proxy, backend.port, [authz((rule, "allow"))], listener=listener)
+        for uri, status in (("spiffe://shop.test/web", 200), ("spiffe://shop.test/else", 403), ("", 403)):
+            certificate = ca.issue("web", uris=[uri]) if uri else None
+            client = await proxy.connect(tls=authority().client_context(certificate, tmp_path))
+            assert (await client.exchange("GET /")).status == status
+
+
+@on_our_loop
 async def test_a_rule_that_cannot_be_compiled_lets_nobody_past(proxy: InProcessProxy) -> None:
     broken = authz(("true", "allow"))
     broken["inlineAuthz"]["rules"].append({"cel": "nonsense(", "action": "deny"})
