@@ -52,10 +52,11 @@ STAGES_MAY_IMPORT = frozenset(
         "seen_body",
         "sessions",
         "standing",
+        "tracing",
     }
 )
-"""What a stage may import of ``proxy`` beside itself: what they know of each other, what counts for all of them, what
-holds requests back or stands for them, what keeps sessions, and what calls other services."""
+"""What a stage may import of ``proxy`` beside itself: what they know of each other, what counts and traces for all of
+them, what holds requests back or stands for them, what keeps sessions, and what calls other services."""
 
 ASSEMBLERS = frozenset(
     {

@@ -12,7 +12,7 @@ from vrata.model.host import Host, Network, host_and_port
 from vrata.model.number import U32, Port
 from vrata.model.part import ListOf, Part
 from vrata.model.reference import unless_reference
-from vrata.model.text import HeaderValue, check_path
+from vrata.model.text import HeaderName, HeaderValue, NonEmpty, ProbePath, check_path
 from vrata.model.tls import ListenerTls
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -36,6 +36,12 @@ def _increasing(buckets: tuple[float, ...]) -> tuple[float, ...]:
 
 Buckets = Annotated[ListOf[float], AfterValidator(_increasing)]
 """Upper limits of a histogram's buckets."""
+
+
+def _check_ratio(ratio: float) -> float:
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"must be a number from 0 to 1, got {ratio:g}")
+    return ratio
 
 
 class ListenerTimeouts(Part):
@@ -84,6 +90,42 @@ class Metrics(Part):
     """What is collected."""
     histograms: Histograms = Histograms()
     """Buckets."""
+
+
+_RESERVED = frozenset({"connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"})
+
+
+def _check_not_reserved(name: str) -> None:
+    if name.lower() in _RESERVED:
+        raise ValueError(f'must not be "{name}": that is set for each request')
+
+
+class TracingHeader(Part):
+    """A header of the requests that bring spans to their collector."""
+
+    name: Annotated[HeaderName, AfterValidator(unless_reference(_check_not_reserved))]
+    """Name of the header."""
+    value: HeaderValue
+    """Its value, such as a key."""
+
+
+class Tracing(Part):
+    """Spans of a listener's requests, sent by OTLP; the presence of the object turns them on."""
+
+    explicit_zeros: ClassVar[frozenset[str]] = frozenset({"sampling_ratio"})
+
+    destination_id: NonEmpty
+    """ID of the destination that takes them: a collector that speaks OTLP over HTTP."""
+    path: ProbePath = "/v1/traces"
+    """Where it does."""
+    headers: ListOf[TracingHeader] = ()
+    """Further headers for it."""
+    sampling_ratio: Annotated[float, AfterValidator(_check_ratio)] = 1.0
+    """Which part of the traces that begin here is recorded, from 0 to 1."""
+    parent_based: bool = True
+    """A request whose `traceparent` says whether its parent is recorded follows that; `false`: the ratio decides."""
+    service_name: NonEmpty = "vrata"
+    """What spans say that they are of."""
 
 
 class ProxyErrors(Part):
@@ -140,6 +182,8 @@ class Listener(Entity):
     """Limits of what clients may take."""
     metrics: Metrics | None = None
     """Prometheus metrics; absent = none."""
+    tracing: Tracing | None = None
+    """Spans of requests; absent = none."""
     proxy_errors: ProxyErrors = ProxyErrors()
     """Error answers."""
 
@@ -159,4 +203,6 @@ __all__ = [
     "MetricsCollect",
     "ProxyErrors",
     "ProxyProtocol",
+    "Tracing",
+    "TracingHeader",
 ]

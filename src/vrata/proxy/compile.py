@@ -45,6 +45,7 @@ from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
 from vrata.proxy.runtime.registry import RuntimeRegistry
 from vrata.proxy.selectors import Selector, SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
+from vrata.proxy.tracing.tracer import Tracer
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
 
 AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction
@@ -212,7 +213,16 @@ class _Compilation:
             meters = self._registry.metrics.meters(listener)
             if meters is not None:
                 self._metered[listener_key(listener)] = listener
-            self._listeners[listener.bind_address] = listener_settings(listener, tls, meters)
+            self._listeners[listener.bind_address] = listener_settings(
+                listener, tls, meters, self._tracer(listener, meters)
+            )
+
+    def _tracer(self, listener: ListenerEntity, meters: ListenerMeters | None) -> Tracer | None:
+        if listener.tracing is None:
+            return None
+        exporter = self._registry.spans.exporter(listener.tracing)
+        # Identities are the one thing that is drawn which has to differ from worker to worker, and from run to run.
+        return Tracer(listener.tracing, listener.name, exporter, meters, Random())
 
     def _tls_termination(
         self, listener_id: str, tls: ListenerTls, *, http2: bool
@@ -339,7 +349,7 @@ def grpc_timeout_cap(forward: Forward) -> GrpcTimeoutCap | None:
 
 
 def listener_settings(
-    entity: ListenerEntity, tls: TlsTermination | None, meters: ListenerMeters | None
+    entity: ListenerEntity, tls: TlsTermination | None, meters: ListenerMeters | None, tracer: Tracer | None = None
 ) -> ListenerSettings:
     """What *entity* says to its connections."""
     timeouts = entity.timeouts
@@ -367,4 +377,5 @@ def listener_settings(
         http2=entity.http2,
         tls=tls,
         meters=meters,
+        tracer=tracer,
     )

@@ -16,6 +16,7 @@ from vrata.policy import grpc_status
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.seen_body import SeenBody
+from vrata.proxy.tracing.trace import RequestTrace
 from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_response_head
 from vrata.wire.http1.status import has_no_body
@@ -214,6 +215,10 @@ class ClientRequest(RequestView, Protocol):
 
     meters: ListenerMeters | None
     """What counts the listener's traffic; None when nobody wants to know."""
+    trace: RequestTrace | None
+    """The trace that it belongs to, where the listener is traced and the context that goes on is not just what came."""
+    is_counted: bool
+    """Whether somebody wants to know what becomes of it."""
     claims: Mapping[str, Any] | None
     """The claims of the token that a middleware has verified; None without one."""
 
@@ -283,11 +288,11 @@ class ClientRequest(RequestView, Protocol):
         ...
 
     def forwarded_to(self, destination_id: str, endpoint: str) -> None:
-        """It goes to *endpoint* (``host:port``) of a destination. To be told only where there are :attr:`meters`."""
+        """It goes to *endpoint* (``host:port``) of a destination. To be told only where it :attr:`is_counted`."""
         ...
 
-    def attempt_failed(self, status: int, seconds: float) -> None:
-        """An attempt came to *status* and is followed by another one. To be told only where there are meters."""
+    def attempt_failed(self, status: int, seconds: float, outcome: str) -> None:
+        """An attempt came to *status*, or in words to *outcome*, and is followed by another one. As above."""
         ...
 
     def retried(self, number: int, destination_id: str, endpoint: str) -> None:

@@ -171,6 +171,8 @@ class DataPlane:
         self._registry.metrics.adopt(plan.metrics_scope)
         self._registry.keep_only(plan.uses)
         self._registry.instances.keep_only(plan.instances)
+        tracers = [settings.tracer for settings in plan.listeners.values()]
+        self._registry.spans.keep_only(tracer.exporter for tracer in tracers if tracer is not None)
 
     async def drain(self, timeout: float) -> bool:
         """Stop accepting, finish what is in flight within *timeout* seconds; True when nothing was cut."""
@@ -185,6 +187,7 @@ class DataPlane:
             began = perf_counter()
             results = await asyncio.gather(*(listener.drained(timeout) for listener in self._closing))
             await self._registry.copies.drained(timeout - (perf_counter() - began))
+            await self._registry.spans.flush(timeout - (perf_counter() - began))
             self._registry.services.close()  # who waited for an answer is gone by now
             # What was cut ends a moment later, and is to be counted as well.
             for _ in range(3):
@@ -270,13 +273,19 @@ class DataPlane:
     def _handle_by(self, plan: Plan | None, request: DownstreamRequest, content: bytes, end: bool) -> None:
         try:
             meters = request.meters
+            trace = request.trace
             if meters is not None and request.path == meters.path:
+                if trace is not None:
+                    trace.forget()
                 self._scrapes.run(request, (meters.listener_id, meters.address))
                 return
             match = plan.table.match(request) if plan is not None else None
             if meters is not None:
                 key = match.payload.meter_key if match is not None else UNMATCHED
                 request.route_meter = meters.matched(key, len(content))
+            if trace is not None and match is not None:
+                route = match.payload
+                trace.matched(route.name, route.group, request.request_id)
             if match is None:
                 request.fail(Failure(FailureClass.NO_ROUTE))
             else:

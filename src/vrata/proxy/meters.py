@@ -275,6 +275,7 @@ class ListenerMeters:
         "mirrors",
         "path",
         "routes",
+        "spans",
         "tls_failures",
     )
 
@@ -299,6 +300,8 @@ class ListenerMeters:
         """By :func:`middleware_key`."""
         self.errors: dict[str, int] = {}
         """Requests that the proxy itself failed, by the error's name."""
+        self.spans: dict[str, int] = {}
+        """Spans of requests, by what became of them."""
         self.accepted = 0
         """Connections that were accepted."""
         self.connected = 0
@@ -363,6 +366,11 @@ class ListenerMeters:
         """The proxy itself failed a request; *error* is the name that clients see."""
         if self.metrics.collect.listener:
             self.errors[error] = self.errors.get(error, 0) + 1
+
+    def span(self, outcome: str) -> None:
+        """A span of a request came to *outcome*."""
+        if self.metrics.collect.listener:
+            self.spans[outcome] = self.spans.get(outcome, 0) + 1
 
     def _upstream(self, destination_id: str, endpoint: str) -> DestinationMeter | None:
         collect = self.metrics.collect
@@ -431,6 +439,7 @@ class ListenerMeters:
             self.middlewares.clear()
         if not collect.listener:
             self.errors.clear()
+            self.spans.clear()
 
     def keep_only(
         self,

@@ -22,11 +22,13 @@ class RelayedRequest(ClientRequest, RequestHandler):
     response that the proxy makes inside, a rejection or an error, comes out like one of an upstream.
     """
 
-    __slots__ = ("_observers", "claims", "handler", "has_response", "meters", "outer")
+    __slots__ = ("_observers", "claims", "handler", "has_response", "is_counted", "meters", "outer", "trace")
 
     def __init__(self, outer: ClientRequest) -> None:
         self.outer = outer
         self.meters = outer.meters
+        self.trace = outer.trace
+        self.is_counted = outer.is_counted
         self.claims = outer.claims
         self.handler: RequestHandler | None = None
         """What is inside listens with this."""
@@ -132,8 +134,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
     def forwarded_to(self, destination_id: str, endpoint: str) -> None:  # noqa: D102
         self.outer.forwarded_to(destination_id, endpoint)
 
-    def attempt_failed(self, status: int, seconds: float) -> None:  # noqa: D102
-        self.outer.attempt_failed(status, seconds)
+    def attempt_failed(self, status: int, seconds: float, outcome: str) -> None:  # noqa: D102
+        self.outer.attempt_failed(status, seconds, outcome)
 
     def retried(self, number: int, destination_id: str, endpoint: str) -> None:  # noqa: D102
         self.outer.retried(number, destination_id, endpoint)

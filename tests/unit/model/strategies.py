@@ -123,6 +123,14 @@ listeners = entity(
             sizeBuckets=st.sets(st.integers(0, 10**6)).map(sorted),
         ),
     ),
+    tracing=an_object(
+        {"destinationId": st.just("collector")},
+        path=st.sampled_from(["/v1/traces", "/otlp?token=x"]),
+        headers=some(an_object({"name": tokens, "value": lines})),
+        samplingRatio=st.floats(0, 1) | st.sampled_from([0, 1]),
+        parentBased=flags,
+        serviceName=st.sampled_from(["shop", ""]),
+    ),
     proxyErrors=an_object(detail=one_of("minimal", "standard", "full")),
 )
 

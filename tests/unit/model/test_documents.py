@@ -169,6 +169,15 @@ SHOWN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"address": "0.0.0.0", "port": 80, "metrics": {"collect": {"route": False}}},
     ),
     (
+        "listener",
+        {"name": "a", "port": 80, "tracing": {"destinationId": "c", "samplingRatio": 0, "parentBased": False}},
+        {
+            "address": "0.0.0.0",
+            "port": 80,
+            "tracing": {"destinationId": "c", "samplingRatio": 0, "parentBased": False},
+        },
+    ),
+    (
         "middleware",
         middleware("headers", {"responseHeadersToAdd": [{"key": "a", "value": "b", "append": False}]}),
         {"type": "headers", "headers": {"responseHeadersToAdd": [{"key": "a", "value": "b", "append": False}]}},
@@ -236,6 +245,16 @@ DEFAULTS: list[tuple[str, dict[str, Any], str, Any]] = [
             ("metrics.collect.endpoint", False),
             ("metrics.histograms.duration_buckets", (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)),
             ("metrics.histograms.size_buckets", (100, 1000, 10000, 100000, 1000000)),
+        ]
+    ),
+    *(
+        ("listener", with_member(MINIMAL["listener"], "tracing", {"destinationId": "c"}), path, value)
+        for path, value in [
+            ("tracing.path", "/v1/traces"),
+            ("tracing.headers", ()),
+            ("tracing.sampling_ratio", 1),
+            ("tracing.parent_based", True),
+            ("tracing.service_name", "vrata"),
         ]
     ),
     *(

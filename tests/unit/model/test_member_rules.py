@@ -258,6 +258,33 @@ def test_an_unknown_client_auth_mode() -> None:
     assert text == 'unknown clientAuth.mode "x": must be "none", "optional", or "require"'
 
 
+@pytest.mark.parametrize(
+    ("member", "value", "reason"),
+    [
+        ("destinationId", ABSENT, "is required"),
+        ("destinationId", " ", "must not be empty"),
+        ("path", "v1/traces", 'must start with "/", got "v1/traces"'),
+        ("samplingRatio", 1.5, "must be a number from 0 to 1, got 1.5"),
+        ("samplingRatio", -0.1, "must be a number from 0 to 1, got -0.1"),
+        ("samplingRatio", "all", "must be a number, got a string"),
+        ("parentBased", "no", "must be true or false, got a string"),
+        ("headers", [{"name": "a b", "value": "c"}], f"{TOKEN.format('a b')}"),
+        (
+            "headers",
+            [{"name": "Content-Type", "value": "c"}],
+            'must not be "Content-Type": that is set for each request',
+        ),
+        ("headers", [{"name": "x", "value": "a\nb"}], CONTROL),
+    ],
+)
+def test_tracing_that_is_refused(member: str, value: Any, reason: str) -> None:
+    traced = with_member(MINIMAL["listener"], "tracing", {"destinationId": "c"})
+    path = f"tracing.{member}"
+    if member == "headers":
+        path += "[0].value" if reason == CONTROL else "[0].name"
+    assert problems("listener", with_member(traced, f"tracing.{member}", value)) == f"{path}: {reason}"
+
+
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(InvalidEntity) as refused:
         KINDS["listener"].parse({"port": 0, "timeouts": {"clientHeader": "x"}, "proxyErrors": {"detail": "x"}, "x": 1})

@@ -47,6 +47,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "maxConnections": WHOLE,
         "timeouts": WHOLE,
         "proxyErrors": {"detail": WHOLE},
+        "tracing": WHOLE,
         # No histogram of sizes exists. Middlewares that do not run have nothing to collect, whatever is asked for.
         "metrics": {"path": WHOLE, "collect": WHOLE, "histograms": {"durationBuckets": WHOLE}},
     },

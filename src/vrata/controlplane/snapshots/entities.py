@@ -79,6 +79,10 @@ class Entities:
 
 
 def _references(entities: Entities) -> Iterator[Reference]:
+    for listener in entities.of("listener"):
+        if "tracing" in listener:
+            target = listener["tracing"]["destinationId"]
+            yield Reference("listener", listener, "tracing.destinationId", "destination", target)
     for route in entities.of("route"):
         forward = route.get("forward", {})
         for index, entry in enumerate(forward.get("destinations", ())):

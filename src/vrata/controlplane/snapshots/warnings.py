@@ -15,7 +15,10 @@ _EFFECT_OF_DANGLING = {
     "destination": "it is left out; requests fail with no_destination where it is the only one",
     "middleware": "the override has no effect",
 }
-_MIRROR = "forward.mirror.destinationId"
+_EFFECT_WITHOUT_DESTINATION = {
+    "forward.mirror.destinationId": "nothing is mirrored",
+    "tracing.destinationId": "its spans are dropped",
+}
 _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
@@ -37,7 +40,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
     for reference in entities.dangling:
-        effect = "nothing is mirrored" if reference.path == _MIRROR else _EFFECT_OF_DANGLING[reference.target_kind]
+        effect = _EFFECT_WITHOUT_DESTINATION.get(reference.path) or _EFFECT_OF_DANGLING[reference.target_kind]
         reason = f'{reference.target_kind} "{reference.target}" does not exist: {effect}'
         yield finding(reference.kind, reference.source, reference.path, reason)
 
@@ -46,7 +49,7 @@ def _unused(entities: Entities) -> Iterator[Finding]:
     destinations = {reference.target for reference in entities.references if reference.target_kind == "destination"}
     for destination in entities.of("destination"):
         if destination["id"] not in destinations:
-            yield finding("destination", destination, "", "is unused: no route or middleware refers to it")
+            yield finding("destination", destination, "", "is unused: no route, middleware or listener refers to it")
     for middleware in entities.of("middleware"):
         if middleware["id"] not in entities.attached_middlewares:
             yield finding("middleware", middleware, "", "is unused: no route or group refers to it")

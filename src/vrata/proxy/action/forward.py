@@ -135,7 +135,7 @@ class ForwardAction(ForwardsWhereItIsTold):
             if admission is None:
                 self._refuse(request, destination, protection)
                 return
-        if request.meters is not None:
+        if request.is_counted:
             request.forwarded_to(destination.destination_id, endpoint.identifier)
         budget = self._request_timeout if self._request_timeout is not None else destination.request_timeout
         call = None

@@ -225,8 +225,8 @@ class RetryingForward(Forward):
             attempt=self._number,
             pause=round(pause, 3),
         )
-        if self._request.meters is not None:
-            self._request.attempt_failed(status, now - self._attempt_began)
+        if self._request.is_counted:
+            self._request.attempt_failed(status, now - self._attempt_began, outcome)
         if self._attempts is None:
             self._attempts = []
         self._attempts.append((self._endpoint.identifier, outcome))
@@ -247,7 +247,7 @@ class RetryingForward(Forward):
             self._fail(FailureClass.NO_ENDPOINT, "no endpoint takes requests any more")
             return
         self._endpoint = endpoint
-        if request.meters is not None:
+        if request.is_counted:
             request.retried(self._number, self._destination.destination_id, endpoint.identifier)
         self._number += 1
         self._take_up(kept)

@@ -233,6 +233,8 @@ class DownstreamConnection(SucceededConnection):
 
     def _begin(self, head: RequestHead, rest: bytes, now: float) -> bytes | None:
         request = DownstreamRequest(self, head, self._settings.meters, now)
+        if self._settings.tracer is not None:
+            self._settings.tracer.begin(request, "1.1" if head.minor else "1.0")
         self._request = request
         self._owner.request_began()
         self._handler = None
@@ -240,9 +242,9 @@ class DownstreamConnection(SucceededConnection):
         self._response_started = False
         content = b""
         remainder: bytes | None = rest
-        if head.has_body:
+        self._body_complete = not head.has_body
+        if not self._body_complete:
             self._body = ChunkedBody() if head.chunked else LengthBody(head.content_length)
-            self._body_complete = False
             self.deadline = self._body_deadline
             if rest:
                 content, remainder = self._body.feed(rest)
@@ -251,8 +253,6 @@ class DownstreamConnection(SucceededConnection):
                     request.ended_with(self._body.trailers)
             else:
                 remainder = None
-        else:
-            self._body_complete = True
         if self._body_complete:
             self.deadline = NEVER
         self._owner.handle(request, content, self._body_complete)

@@ -143,6 +143,8 @@ class Http2Stream(ServingConnection):
         """The request has come, with the first of its *content*; *end* if that is all."""
         settings = self._settings
         request = self._request = DownstreamRequest(self, head, settings.meters, now)
+        if settings.tracer is not None:
+            settings.tracer.begin(request, "2")
         self._bodiless = head.method == b"HEAD"
         self._input_ended = end
         if head.upgrade:

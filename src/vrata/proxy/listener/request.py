@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from time import time
 from typing import Any, Protocol
 
 from vrata.expressions import PeerCertificate
@@ -22,6 +23,7 @@ from vrata.proxy.listener.settings import ListenerSettings
 from vrata.proxy.meters import UNMATCHED, DestinationMeter, ListenerMeters, RouteMeter
 from vrata.proxy.observers import Observers
 from vrata.proxy.seen_body import SeenBody
+from vrata.proxy.tracing.trace import RequestTrace
 from vrata.wire.http1.date import http_date
 from vrata.wire.http1.editing import SAME_LENGTH, edited_request
 from vrata.wire.http1.errors import MalformedMessage
@@ -81,6 +83,7 @@ class DownstreamRequest(ClientRequest):
         "observers",
         "response_lines",
         "route_meter",
+        "trace",
     )
 
     def __init__(
@@ -100,6 +103,7 @@ class DownstreamRequest(ClientRequest):
         """Whether somebody wants to know what becomes of it, and how much is sent."""
         self.claims: Mapping[str, Any] | None = None
         self.observers: Observers | None = None
+        self.trace: RequestTrace | None = None
         if meters is not None:
             self._began = now
             self._status = 0
@@ -246,7 +250,9 @@ class DownstreamRequest(ClientRequest):
 
     def upstream_head(self, target: bytes, authority: bytes) -> bytes:
         """The head that goes to the upstream."""
-        return self._connection.hop.upstream_head(self._head, target, authority)
+        emitted = self._connection.hop.upstream_head(self._head, target, authority)
+        trace = self.trace
+        return emitted if trace is None else trace.in_head(emitted)
 
     def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:
         """From now on the head is another one."""
@@ -342,14 +348,20 @@ class DownstreamRequest(ClientRequest):
         """It goes to *endpoint* of a destination."""
         if self.meters is not None:
             self.destination_meter = self.meters.forwarded(destination_id, endpoint)
+        if self.trace is not None:
+            self.trace.forwarded_to(destination_id, endpoint)
 
-    def attempt_failed(self, status: int, seconds: float) -> None:
-        """An attempt came to *status* and is followed by another one."""
+    def attempt_failed(self, status: int, seconds: float, outcome: str) -> None:
+        """An attempt came to *status*, or in words to *outcome*, and is followed by another one."""
+        if self.trace is not None:
+            self.trace.attempt_failed(outcome)
         if self.meters is not None and self.destination_meter is not None:
             self.destination_meter.attempt_failed(status, seconds)
 
     def retried(self, number: int, destination_id: str, endpoint: str) -> None:
         """It goes to *endpoint* for another time."""
+        if self.trace is not None:
+            self.trace.forwarded_to(destination_id, endpoint)
         meters = self.meters
         if meters is None:
             return
@@ -371,6 +383,8 @@ class DownstreamRequest(ClientRequest):
         """The proxy itself fails it; *error* is the name that its answer gives."""
         if self.meters is not None:
             self.meters.failed(error)
+        if self.trace is not None:
+            self.trace.failed(error)
 
     def read(self, size: int) -> None:
         """More of its content has come."""
@@ -404,6 +418,17 @@ class DownstreamRequest(ClientRequest):
                 route_meter.ended(self._head.method, status, seconds)
             if destination_meter is not None:
                 destination_meter.ended(status, seconds)
+            trace = self.trace
+            if trace is not None and status and trace.is_recorded:
+                self._exemplify(trace.trace_id, seconds)
         observers = self.observers
         if observers is not None:
             observers.ended(complete=complete)
+
+    def _exemplify(self, trace_id: str, seconds: float) -> None:
+        """Note it as an example of what took as long."""
+        now = time()
+        if self.route_meter is not None:
+            self.route_meter.exemplify(self._head.method, seconds, trace_id, now)
+        if self.destination_meter is not None:
+            self.destination_meter.exemplify(seconds, trace_id, now)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vrata.policy.client_address import TrustedProxies
 from vrata.proxy.contracts import OwnAnswers
 from vrata.proxy.meters import ListenerMeters
+from vrata.proxy.tracing.tracer import Tracer
 from vrata.wire.http1.head import MAX_HEAD
 
 
@@ -62,6 +63,8 @@ class ListenerSettings:
     """Clients over all workers; 0 = any number."""
     meters: ListenerMeters | None = None
     """What counts the listener's traffic; None where no metrics are wanted."""
+    tracer: Tracer | None = None
+    """What gives requests their traces; None where none are wanted."""
     http2: bool = False
     """Whether clients may speak HTTP/2."""
     tls: TlsTermination | None = None

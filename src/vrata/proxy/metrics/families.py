@@ -139,6 +139,13 @@ PROXY_ERRORS: Final = Family(
     "Requests that the proxy itself failed, by the error that its answer names.",
 )
 
+SPANS: Final = Family(
+    "vrata_trace_spans_total",
+    "counter",
+    ("listener", "outcome"),
+    "Spans of recorded requests, by what became of them on the way to their collector.",
+)
+
 
 def samples(
     totals: ListenerTotals, destinations: Sequence[DestinationStatus] = (), *, exemplars: bool = False
@@ -305,6 +312,8 @@ def _listener(totals: ListenerTotals) -> Iterator[tuple[Family, Iterator[str]]]:
         yield TLS_HANDSHAKE_ERRORS, iter([TLS_HANDSHAKE_ERRORS.sample(labels, meters.tls_failures)])
     errors = sorted(meters.errors.items())
     yield PROXY_ERRORS, (PROXY_ERRORS.sample((totals.name, error), count) for error, count in errors)
+    spans = sorted(meters.spans.items())
+    yield SPANS, (SPANS.sample((totals.name, outcome), count) for outcome, count in spans)
 
 
 def _durations(family: Family, labels: tuple[str, ...], responses: ResponseMeter, exemplars: bool) -> str:
@@ -346,5 +355,6 @@ FAMILIES: Final = (
     ACTIVE_CONNECTIONS,
     TLS_HANDSHAKE_ERRORS,
     PROXY_ERRORS,
+    SPANS,
 )
 """All of them, in the order in which they are shown."""

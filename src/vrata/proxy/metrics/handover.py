@@ -41,7 +41,7 @@ def load(destination_id: str, endpoints: EndpointLoads) -> Line:
 
 def take(meters: ListenerMeters) -> Iterator[Line]:
     """Give the lines of one listener. Each series is taken at one moment, different ones at different moments."""
-    counted = bool(meters.accepted or meters.tls_failures or meters.errors)
+    counted = bool(meters.accepted or meters.tls_failures or meters.errors or meters.spans)
     yield (
         _line(
             LISTENER,
@@ -52,11 +52,13 @@ def take(meters: ListenerMeters) -> Iterator[Line]:
             meters.accepted,
             meters.tls_failures,
             meters.errors,
+            meters.spans,
         ),
         counted,
     )
     meters.accepted = meters.tls_failures = 0
     meters.errors = {}
+    meters.spans = {}
     # Copies: the owner of this generator lets requests pass between two lines.
     for key, route in list(meters.routes.items()):
         yield from _route(key, route)

@@ -165,6 +165,7 @@ class _Reader:
         accepted: int,
         tls_failures: int,
         errors: dict[str, int],
+        spans: dict[str, int],
     ) -> None:
         key = (listener_id, address)
         totals = self._totals.listener(key)
@@ -181,6 +182,8 @@ class _Reader:
             meters.tls_failures += tls_failures
             for error, count in errors.items():
                 meters.errors[error] = meters.errors.get(error, 0) + count
+            for outcome, count in spans.items():
+                meters.spans[outcome] = meters.spans.get(outcome, 0) + count
 
     def read_route(
         self,

@@ -67,6 +67,8 @@ class Stage:
             meter = meters.middleware(self.place.meter_key)
             if meter is not None:
                 meter.rejected(rejection.status, perf_counter() - began)
+        if request.trace is not None:
+            request.trace.rejected(self.place.name)
         request.respond(rejection.of(request))
 
 

@@ -34,6 +34,7 @@ from vrata.proxy.runtime.shared_names import breaker_name, streak_names
 from vrata.proxy.runtime.shared_numbers import SharedCount
 from vrata.proxy.sessions.store import SessionStore
 from vrata.proxy.standing import UNKNOWN, DestinationStanding, DiscoveredEndpoint
+from vrata.proxy.tracing.exporters import SpanExporters
 from vrata.proxy.upstream.pool import EndpointPool
 from vrata.proxy.upstream.queue import UNLIMITED, ConnectionLimits, Queue
 
@@ -112,6 +113,7 @@ class RuntimeRegistry:
         self.metrics = MetricsRegistry()
         self.copies = Copies(sweeper)
         self.services = Services(sweeper)
+        self.spans = SpanExporters(self.services, tasks)
         self.log_writers = LogWriters(asyncio.get_running_loop())
         gate = bodies or BodyGate(0, self._now)
         self.instances = Instances(

@@ -90,6 +90,14 @@ def test_everything_acted_on_makes_a_snapshot() -> None:
                     "histograms": {"durationBuckets": [0.1, 1]},
                 },
                 proxyErrors={"detail": "full"},
+                tracing={
+                    "destinationId": "d1",
+                    "path": "/otlp",
+                    "headers": [{"name": "x-key", "value": "k"}],
+                    "samplingRatio": 0.1,
+                    "parentBased": False,
+                    "serviceName": "shop",
+                },
             )
         ],
         destinations=[

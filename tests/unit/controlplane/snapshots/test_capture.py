@@ -198,6 +198,23 @@ def test_a_mirror_without_its_destination_is_warned_of() -> None:
     }
 
 
+def test_spans_without_their_destination_are_warned_of() -> None:
+    traced = listener(tracing={"destinationId": "gone"})
+    found = warnings_of(listeners=[traced], routes=[route()], destinations=[destination()])
+    assert found == {
+        f'listener "{traced["name"]}" ({traced["id"]}): tracing.destinationId: destination "gone" does not exist: '
+        "its spans are dropped"
+    }
+    assert (
+        warnings_of(
+            listeners=[listener(tracing={"destinationId": "d2"})],
+            routes=[route()],
+            destinations=[destination(), destination(id="d2")],
+        )
+        == set()
+    )
+
+
 def test_what_nothing_refers_to_is_warned_of() -> None:
     found = warnings_of(
         listeners=[listener()],
@@ -206,7 +223,7 @@ def test_what_nothing_refers_to_is_warned_of() -> None:
         middlewares=[middleware()],
     )
     assert found == {
-        'destination "spare" (d2): is unused: no route or middleware refers to it',
+        'destination "spare" (d2): is unused: no route, middleware or listener refers to it',
         'middleware "cors" (m1): is unused: no route or group refers to it',
     }
 

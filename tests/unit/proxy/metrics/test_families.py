@@ -38,6 +38,7 @@ def test_each_is_shown_when_there_is_something_to_show() -> None:
     totals.adopt(wanted)
     worker.request(to="d", retries=1)
     worker.meters[KEY].failed("timeout")
+    worker.meters[KEY].span("exported")
     mirrored = worker.meters[KEY].mirrored(A, "d")
     assert mirrored is not None
     mirrored.sent += 1

@@ -1,0 +1,6 @@
+"""Tracing: spans of requests, and how they get to their collector.
+
+A *tracer* belongs to a listener and decides which requests are recorded; a *trace* is what is known of one request, and
+its span once it is over; an *exporter* brings spans by OTLP over HTTP to a destination. Where a listener has no
+``tracing``, nothing of this is even imported but the class of the trace, and every request has None in its place.
+"""

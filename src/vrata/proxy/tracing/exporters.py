@@ -1,0 +1,44 @@
+"""The exporters of one worker, from plan to plan."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+from vrata.model.listener import Tracing
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.tracing.exporter import Fetches, SpanExporter
+
+DRAIN: Final = 5.0
+"""Seconds that spans get to leave when a worker ends and its clients are served."""
+
+
+class SpanExporters:
+    """Listeners that say the same of their collector share an exporter."""
+
+    def __init__(self, services: Fetches, tasks: TaskSupervisor) -> None:
+        self._services = services
+        self._tasks = tasks
+        self._exporters: dict[Hashable, SpanExporter] = {}
+
+    def __repr__(self) -> str:
+        return f"<SpanExporters {list(self._exporters.values())}>"
+
+    def exporter(self, tracing: Tracing) -> SpanExporter:
+        """Return the exporter for *tracing*."""
+        key = SpanExporter.key(tracing)
+        exporter = self._exporters.get(key)
+        if exporter is None:
+            exporter = self._exporters[key] = SpanExporter(tracing, self._services, self._tasks)
+        return exporter
+
+    def keep_only(self, used: Iterable[SpanExporter]) -> None:
+        """A plan is in force that uses these: forget the others, which send by themselves what they still have."""
+        kept = {id(exporter) for exporter in used}
+        self._exporters = {key: exporter for key, exporter in self._exporters.items() if id(exporter) in kept}
+
+    async def flush(self, timeout: float) -> None:
+        """The worker ends: have everything sent within *timeout* seconds, but never longer than :data:`DRAIN`."""
+        limit = min(timeout, DRAIN)
+        await asyncio.gather(*(exporter.flush(limit) for exporter in self._exporters.values()))
