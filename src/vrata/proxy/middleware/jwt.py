@@ -66,7 +66,7 @@ class _ClaimsView:
         return self._now
 
 
-class TokenGuard(Instance):
+class TokenGuard:
     """One ``jwt`` middleware: its rules, its keys, and the tokens that it has verified."""
 
     def __init__(

@@ -1,0 +1,55 @@
+"""Compiled classes and interpreted ones do not inherit from each other: mypyc's do not bear it, or get slow by it.
+
+A build would tell, but a build takes minutes, and only some of this becomes an error there.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCE = REPOSITORY / "src"
+
+
+def mixed(modules: Mapping[str, ast.Module], hot: Collection[str]) -> Iterator[str]:
+    """Name every class whose base is in a module of the other kind; *hot* are the names of those that are compiled."""
+    defined = {
+        (name, node.name) for name, module in modules.items() for node in module.body if isinstance(node, ast.ClassDef)
+    }
+    for name, module in modules.items():
+        imported = {
+            alias.asname or alias.name: (node.module, alias.name)
+            for node in ast.walk(module)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        for node in ast.walk(module):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                found = base.value if isinstance(base, ast.Subscript) else base
+                if not isinstance(found, ast.Name):
+                    continue
+                origin = imported.get(found.id, (name, found.id))
+                if origin in defined and (origin[0] in hot) != (name in hot):
+                    yield f"{name}.{node.name} inherits from {'.'.join(origin)}"  # type: ignore[attr-defined]
+
+
+def test_no_class_inherits_from_one_of_the_other_kind() -> None:
+    paths = {".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in SOURCE.rglob("*.py")}
+    modules = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}
+    listed = (REPOSITORY / "hot-modules.txt").read_text(encoding="utf-8").split()
+    hot = {".".join(Path(path).relative_to("src").with_suffix("").parts) for path in listed}
+    assert hot <= modules.keys()
+    assert list(mixed(modules, hot)) == []
+
+
+def test_what_is_mixed_is_found() -> None:
+    modules = {
+        "a": ast.parse("class A: ..."),
+        "b": ast.parse("from a import A as Other\nclass B(Other): ...\nclass C(B): ..."),
+        "c": ast.parse("from b import B\nclass D(B[int]): ..."),
+    }
+    assert list(mixed(modules, {"a"})) == ["b.B inherits from a.A"]
+    assert list(mixed(modules, {"b"})) == ["b.B inherits from a.A", "c.D inherits from b.B"]
+    assert list(mixed(modules, {"a", "b", "c"})) == []
