@@ -52,8 +52,8 @@ def meter() -> MiddlewareMeter:
     return MiddlewareMeter((1.0,))
 
 
-def log_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("access log")]
+def threads_of(path: Path) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == f"access log {path}"]
 
 
 def test_lines_are_written_in_their_order_and_all_at_a_flush(path: Path) -> None:
@@ -80,11 +80,11 @@ def test_who_writes_to_the_same_path_shares_a_writer_and_it_ends_with_the_last(p
     async def test(writers: LogWriters) -> None:
         writer: LogWriter | None = writers.writer(str(path))
         assert writers.writer(str(path)) is writer
-        assert len(log_threads()) == 1
+        assert len(threads_of(path)) == 1
         assert writer is not None
         writer.write(b"last words\n", None)
         del writer
-        await eventually_async(lambda: not gc.collect() and not log_threads(), what="the thread has ended")
+        await eventually_async(lambda: not gc.collect() and not threads_of(path), what="the thread has ended")
         assert content(path) == b"last words\n"
         assert await writers.flush(1)
         assert repr(writers) == "<LogWriters []>"
