@@ -81,7 +81,7 @@ def test_what_later_versions_may_add_is_passed_over(unknown: bytes) -> None:
         (framed(b"\x0a\x01a"), "a status that is no number"),
         (framed(b"\x12\x05abc"), "a field that is cut"),
         (framed(b"\x15abc"), "a field that is cut"),
-        (framed(b"\x13"), "a field of an unknown kind"),
+        (framed(b"\x13"), "a field of an unknown wire type"),
     ],
 )
 def test_what_is_malformed_is_refused(content: bytes, reason: str) -> None:
