@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from vrata.model.middleware.ext_authz import ExtAuthz
@@ -16,19 +15,16 @@ from vrata.policy.header_mutation import (
     REPLACE_IF_PRESENT,
     FieldEdit,
     HeaderMutation,
-    InvalidMutation,
     settled,
 )
-from vrata.proxy.callout.answer import GrpcAnswer
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Asking, Authorizer, Decide, Decision, NoDecision
-from vrata.proxy.middleware.ext_authz.grpc_authorizer import denial, failure_of, malformed
-from vrata.proxy.middleware.ext_authz.told_fields import ToldFields, texts_of
+from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Decision, NoDecision
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer, denial
+from vrata.proxy.middleware.ext_authz.told_fields import texts_of
 from vrata.wire import envoy_headers
 from vrata.wire.envoy_authorization import CHECK, CheckResponse, HttpRequest, Peer, decode_response, encode_request
 from vrata.wire.envoy_headers import HeaderOption
-from vrata.wire.protobuf import MalformedProtobuf
 
 _ACTIONS: Final = {
     envoy_headers.APPEND: APPEND,
@@ -38,21 +34,17 @@ _ACTIONS: Final = {
 }
 
 
-class EnvoyAuthorizer(Authorizer):
+class EnvoyAuthorizer(GrpcAuthorizer):
     """Asks one service as Envoy does."""
 
-    __slots__ = ("_destination_id", "_includes_body", "_limit", "_services", "_told")
+    __slots__ = ("_includes_body",)
 
     def __init__(self, settings: ExtAuthz, services: Services) -> None:
-        self._services = services
-        self._destination_id = settings.destination_id
-        self._limit = settings.decision_timeout.seconds
+        super().__init__(settings, services, CHECK, tells_all=True)
         self._includes_body = settings.include_body
-        check = settings.on_check
-        self._told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=True)
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
-        """Ask about *request*."""
+    def question(self, request: ClientRequest, body: bytes) -> bytes:
+        """The ``CheckRequest``."""
         head = request.head
         http = HttpRequest()
         http.id = request.request_id
@@ -64,31 +56,22 @@ class EnvoyAuthorizer(Authorizer):
         http.size = head.content_length if head.content_length >= 0 else -1 if head.chunked else 0
         http.body = body
         headers = [(":method", http.method), (":path", http.path), (":authority", http.host), (":scheme", http.scheme)]
-        headers += texts_of(self._told.of(request))
+        headers += texts_of(self.told.of(request))
         if head.content_length >= 0:
             headers.append(("content-length", str(head.content_length)))
         if self._includes_body:
             headers.append(("x-envoy-auth-partial-body", "false"))
         http.headers = _merged(headers)
-        message = encode_request(_source(request), _destination(request), http, time.time_ns())
-        answered = partial(self._answered, request, decide)
-        return self._services.call_grpc(self._destination_id, CHECK, message, self._limit, answered, request=request)
+        return encode_request(_source(request), _destination(request), http, time.time_ns())
 
-    def _answered(self, request: ClientRequest, decide: Decide, answer: GrpcAnswer) -> None:
-        decide(self._decision(request, answer))
-
-    def _decision(self, request: ClientRequest, answer: GrpcAnswer) -> Decision:
-        if answer.code != grpc_status.OK:
-            return failure_of(answer)
-        try:
-            response = decode_response(answer.message)
-            if response.has_failed and response.code != grpc_status.OK:
-                return NoDecision("grpc check failed: the authorizer has failed", "error_response")
-            if response.code != grpc_status.OK:
-                return denial(response.http_status, response.body, _edits(response.headers, ()))
+    def decision(self, request: ClientRequest, message: bytes) -> Decision:
+        """What a ``CheckResponse`` says."""
+        response = decode_response(message)
+        if response.code == grpc_status.OK:
             return _allowed(request, response)
-        except (MalformedProtobuf, InvalidMutation) as error:
-            return malformed(str(error))
+        if response.has_failed:
+            return NoDecision("grpc check failed: the authorizer has failed", "error_response")
+        return denial(response.http_status, response.body, _edits(response.headers, ()))
 
 
 def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
@@ -107,7 +90,7 @@ def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
     return Allow(tuple(done.removed), done.added, of_response)
 
 
-def _edits(options: Sequence[HeaderOption], without: set[bytes] | tuple[()]) -> list[FieldEdit]:
+def _edits(options: Sequence[HeaderOption], without: Collection[bytes]) -> list[FieldEdit]:
     """What *options* say, in our words; fields *without* which the head is to be are not set, as removals come last."""
     edits = [FieldEdit(each.name.encode("utf-8"), each.value, _ACTIONS[each.action]) for each in options]
     return [edit for edit in edits if edit.name.lower() not in without]

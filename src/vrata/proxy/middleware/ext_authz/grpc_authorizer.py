@@ -1,4 +1,4 @@
-"""Asking by gRPC, with Vrata's own contract (``extauthz.v1``)."""
+"""Asking by gRPC: what both contracts have in common."""
 
 from __future__ import annotations
 
@@ -7,32 +7,18 @@ from typing import Final
 
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy import grpc_status
-from vrata.policy.header_mutation import APPEND, REPLACE, FieldEdit, HeaderMutation, InvalidMutation, settled
+from vrata.policy.header_mutation import FieldEdit, HeaderMutation, InvalidMutation, settled
 from vrata.proxy.callout.answer import GrpcAnswer
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Asking, Authorizer, Decide, Decision, Deny, NoDecision
-from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, texts_of
+from vrata.proxy.middleware.ext_authz.decision import ALL, Asking, Authorizer, Decide, Decision, Deny, NoDecision
+from vrata.proxy.middleware.ext_authz.told_fields import ToldFields
 from vrata.proxy.middleware.rejection import Rejection
-from vrata.wire.authorizer import CHECK, decode_response, encode_request
 from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.status import has_no_body
 from vrata.wire.protobuf import MalformedProtobuf
 
 FORBIDDEN: Final = 403
-_MALFORMED: Final = "grpc check failed: malformed answer"
-
-
-def failure_of(answer: GrpcAnswer) -> NoDecision:
-    """What becomes of a call whose status is not OK. What its server says of that is for the log alone."""
-    code = answer.code
-    name = grpc_status.NAMES[code] if code < len(grpc_status.NAMES) else grpc_status.NAMES[grpc_status.UNKNOWN]
-    return NoDecision(f"grpc check failed: {name}", answer.reason)
-
-
-def malformed(detail: str) -> NoDecision:
-    """What becomes of an answer that is none; *detail* is for the log."""
-    return NoDecision(_MALFORMED, detail)
 
 
 def denial(status: int, body: bytes, edits: list[FieldEdit]) -> Deny:
@@ -55,46 +41,45 @@ def _is_acceptable(edit: FieldEdit) -> bool:
 
 
 class GrpcAuthorizer(Authorizer):
-    """Asks one service by gRPC."""
+    """Asks one service by gRPC. Each contract is a class below this one."""
 
-    __slots__ = ("_destination_id", "_limit", "_services", "_told")
+    __slots__ = ("_destination_id", "_limit", "_method", "_services", "told")
 
-    def __init__(self, settings: ExtAuthz, services: Services) -> None:
+    def __init__(self, settings: ExtAuthz, services: Services, method: bytes, *, tells_all: bool) -> None:
+        """*method* is what is called; with *tells_all* all fields are told where the settings name none."""
         self._services = services
         self._destination_id = settings.destination_id
         self._limit = settings.decision_timeout.seconds
+        self._method = method
         check = settings.on_check
-        self._told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=False)
+        self.told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=tells_all)
 
     def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
         """Ask about *request*."""
-        head = request.head
-        own: list[Field] = []
-        if head.content_length >= 0:
-            own.append((b"content-length", b"%d" % head.content_length))
-        headers = texts_of(self._told.of(request, own))
-        message = encode_request(request.method, head.target.decode("ascii"), headers, body)
+        message = self.question(request, body)
         answered = partial(self._answered, request, decide)
-        return self._services.call_grpc(self._destination_id, CHECK, message, self._limit, answered, request=request)
+        return self._services.call_grpc(
+            self._destination_id, self._method, message, self._limit, answered, request=request
+        )
+
+    def question(self, request: ClientRequest, body: bytes) -> bytes:
+        """The message that asks about *request*."""
+        raise NotImplementedError
+
+    def decision(self, request: ClientRequest, message: bytes) -> Decision:
+        """What *message* answers. Raises MalformedProtobuf and InvalidMutation."""
+        raise NotImplementedError
 
     def _answered(self, request: ClientRequest, decide: Decide, answer: GrpcAnswer) -> None:
         decide(self._decision(request, answer))
 
     def _decision(self, request: ClientRequest, answer: GrpcAnswer) -> Decision:
         if answer.code != grpc_status.OK:
-            return failure_of(answer)
-        edits: list[FieldEdit] = []
+            # What the server says of it is for the log alone.
+            known = answer.code < len(grpc_status.NAMES)
+            name = grpc_status.NAMES[answer.code if known else grpc_status.UNKNOWN]
+            return NoDecision(f"grpc check failed: {name}", answer.reason)
         try:
-            response = decode_response(answer.message)
-            names: set[str] = set()
-            for key, value in response.headers:
-                # Several values of one field stand beside each other; what the client has sent is none of them.
-                action = APPEND if key.lower() in names else REPLACE
-                names.add(key.lower())
-                edits.append(FieldEdit(key.encode("utf-8"), value.encode("utf-8"), action))
-            if not response.allowed:
-                return denial(response.denied_status, response.denied_body, edits)
-            done = settled(HeaderMutation((), tuple(edits)), ALL, ())
+            return self.decision(request, answer.message)
         except (MalformedProtobuf, InvalidMutation) as error:
-            return malformed(str(error))
-        return Allow(tuple(done.removed), done.added)
+            return NoDecision("grpc check failed: malformed answer", str(error))

@@ -22,8 +22,8 @@ from vrata.proxy.middleware.ext_authz.decision import (
     ResponseEdit,
 )
 from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
-from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer
 from vrata.proxy.middleware.ext_authz.http_authorizer import HttpAuthorizer
+from vrata.proxy.middleware.ext_authz.vrata_authorizer import VrataAuthorizer
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.wire.http1.errors import MalformedMessage
@@ -57,7 +57,7 @@ def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
         return HttpAuthorizer(settings, services)
     if settings.contract == "envoy":
         return EnvoyAuthorizer(settings, services)
-    return GrpcAuthorizer(settings, services)
+    return VrataAuthorizer(settings, services)
 
 
 class ExtAuthzStage(Stage):
