@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from types import TracebackType
 from typing import Self
@@ -12,7 +13,7 @@ from tests.support.recording_backend import Exchange, RecordingBackend
 class JwksServer:
     """Answers every request with a document; a context manager."""
 
-    def __init__(self, document: bytes, port: int = 0) -> None:
+    def __init__(self, document: bytes, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
         self.document = document
         self.status = 200
         self.headers: list[tuple[str, str]] = []
@@ -20,7 +21,7 @@ class JwksServer:
         """Whether it cuts connections instead of answering."""
         self._open = threading.Event()
         self._open.set()
-        self._backend = RecordingBackend("issuer", self._answer, port=port)
+        self._backend = RecordingBackend("issuer", self._answer, port=port, tls=tls)
         self.port = self._backend.port
 
     def __enter__(self) -> Self:
