@@ -10,7 +10,7 @@ from typing import Any
 from vrata.policy.jwt.refusal import Fault, TokenRefused
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VerifiedClaims:
     """The claims of a token whose signature is good, and when it is accepted; times in seconds since 1970."""
 
@@ -19,6 +19,9 @@ class VerifiedClaims:
     begins: float
     ends: float
     """The last second that counts."""
+    lines: bytes | None = None
+    """What becomes of them in requests, for whoever lets the token in: header lines, each with its CRLF; None = not
+    known yet, or not always the same."""
 
     def hold_at(self, now: int) -> bool:
         """Tell whether the token is accepted at the time *now*."""

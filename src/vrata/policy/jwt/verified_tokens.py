@@ -11,7 +11,7 @@ MOST_TOKENS: Final = 10_000
 MOST_BYTES: Final = 32 * 1024 * 1024
 """Of all that is kept, as estimated."""
 
-_OF_AN_ENTRY: Final = 512
+_OF_AN_ENTRY: Final = 1536
 _OF_A_BYTE: Final = 8
 """What claims take as Python objects for each byte of the token: usual ones 3, numbers with short names 7."""
 

@@ -31,6 +31,8 @@ from vrata.proxy.middleware.token_keys import Caller, InlineKeys, RemoteKeys, To
 LOG_INTERVAL: Final = 10.0
 """Seconds between two lines in the log about refused tokens of one middleware."""
 
+_LONGEST_KEPT: Final = 1024
+"""Bytes of header lines that are kept with a token."""
 _AUTHORIZATION: Final = b"authorization"
 
 _log = structlog.get_logger("vrata.proxy.middleware")
@@ -86,6 +88,8 @@ class TokenGuard:
                 for each in settings.claim_to_headers
             ]
         )
+        expressions = [*self._assertions, *[expression for _, expression in self._headers]]
+        self._is_timeless = not any("now" in expression.text for expression in expressions)
         removed = dict.fromkeys([name for name, _ in self._headers])
         if not settings.forward_jwt:
             removed[_AUTHORIZATION] = None
@@ -107,14 +111,19 @@ class TokenGuard:
     def admit(self, request: ClientRequest) -> None:
         """Look at the token of *request*, and tell what is inside what it says. Raises TokenRefused, or UnknownKey."""
         now = int(self._wall_clock())
-        claims = self._verified(bearer_token(request.head.values(_AUTHORIZATION)), now).claims
-        view = _ClaimsView(claims, now)
-        for assertion in self._assertions:
-            if not assertion.holds(view):
-                raise TokenRefused(Fault.ASSERTION, f"{assertion.text} is not true")
+        verified = self._verified(bearer_token(request.head.values(_AUTHORIZATION)), now)
+        lines = verified.lines
+        if lines is None:
+            view = _ClaimsView(verified.claims, now)
+            for assertion in self._assertions:
+                if not assertion.holds(view):
+                    raise TokenRefused(Fault.ASSERTION, f"{assertion.text} is not true")
+            lines = self._lines(view)
+            if self._is_timeless and len(lines) <= _LONGEST_KEPT:
+                verified.lines = lines
         if self._removed:
-            request.edit(self._removed, self._lines(view))
-        request.claims = claims
+            request.edit(self._removed, lines)
+        request.claims = verified.claims
 
     def refused(self, refusal: TokenRefused, middleware: str) -> Rejection:
         """The answer to a request whose token was refused; why, is for the log."""

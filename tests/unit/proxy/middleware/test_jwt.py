@@ -271,6 +271,26 @@ def test_a_token_that_was_seen_goes_with_its_key() -> None:
     assert admits(guard, SECOND.token(claims()))
 
 
+def test_expressions_see_the_time_of_each_request() -> None:
+    clock = Clock()
+    settings = {"assertClaims": [f"now < {NOW + 10}"], "claimToHeaders": [{"expr": "now", "header": "X-Now"}]}
+    guard = guard_at(clock, InlineKeys(INLINE["jwksInline"], ISSUER), **settings)
+    token = FIRST.token(claims())
+    for seconds in (0, 9):
+        clock.now = NOW + seconds
+        request = client_request(b"Authorization: Bearer " + token)
+        guard.admit(request)
+        assert request.head.values(b"x-now") == [b"%d" % clock.now]
+    clock.now = NOW + 10
+    assert not admits(guard, token)
+
+
+def test_assertions_are_about_each_token() -> None:
+    guard = guard_at(Clock(), InlineKeys(INLINE["jwksInline"], ISSUER), assertClaims=["claims.admin"])
+    good, bad = FIRST.token(claims(admin=True)), FIRST.token(claims(admin=False))
+    assert [admits(guard, token) for token in (good, bad, good, bad)] == [True, False, True, False]
+
+
 def test_the_log_is_not_flooded(setting: Setting) -> None:
     setting.guard(**INLINE)
     for _ in range(20):
