@@ -34,6 +34,7 @@ TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -97,6 +98,9 @@ bench-tail: $(RUN_STAMP) ## response times while one of five endpoints is slow, 
 
 bench-limits: $(RUN_STAMP) ## limits and circuit breaker: whether they are exact with 1, 2 and 4 workers
 	$(BIN)/python -m bench.limits
+
+bench-rate-limit: $(RUN_STAMP) ## rate limits: whether they are exact with 1, 2 and 4 workers, and with Redis
+	$(BIN)/python -m bench.rate_limit
 
 bench-protections: $(RUN_STAMP) ## what all protections of a destination cost per request
 	$(BIN)/python -m bench.protections

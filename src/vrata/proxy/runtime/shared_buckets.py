@@ -23,6 +23,7 @@ import structlog
 from vrata.compilation import INTERPRETED
 from vrata.policy.token_bucket import TokenBucket
 from vrata.proxy.runtime.interpreted_buckets import WAYS
+from vrata.proxy.runtime.shared_limit import SharedLimit
 
 if TYPE_CHECKING or INTERPRETED:
     from vrata.proxy.runtime.interpreted_buckets import BucketSlots
@@ -92,31 +93,3 @@ class SharedBuckets:
         self.slots.detach()
         self._map.close()
         self._closing()
-
-
-class SharedLimit:
-    """The buckets of one limit."""
-
-    __slots__ = ("_capacity", "_interval", "_secret", "_slots", "_table", "bucket")
-
-    def __init__(self, table: SharedBuckets, secret: bytes, bucket: TokenBucket) -> None:
-        self._table = table  # it closes its file when nobody has it any more
-        self._slots = table.slots
-        self._secret = secret
-        self.bucket = bucket
-        """What all of them are like."""
-        self._interval = bucket.interval
-        self._capacity = bucket.capacity
-
-    def __repr__(self) -> str:
-        return f"<SharedLimit {self.bucket!r}>"
-
-    def take(self, value: bytes, now: int) -> int:
-        """Take a token of the bucket for *value*, at the nanosecond *now* of the system's monotonic clock.
-
-        Returns when it is full again, and that negative if there was no token.
-        """
-        digest = hashlib.blake2b(value, key=self._secret, digest_size=8).digest()
-        # Its sign makes no difference, and nothing stands in an unused slot.
-        key = int.from_bytes(digest, "little") >> 1 or 1
-        return self._slots.take(key, now, self._interval, self._capacity)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
+from pathlib import Path
 from typing import Any
 
 from tests.support.gateway import Document, route
@@ -16,6 +20,7 @@ SLOWLY = {"requestsPerSecond": 0.01}
 """A token in 100 seconds."""
 EXCEEDED = b'{"error":"rate limit exceeded"}'
 ISSUED = Issuer(kid="a")
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "guide" / "middlewares" / "rate-limit.md"
 
 
 def limit(id: str = "limit", **settings: Any) -> Document:  # noqa: A002
@@ -172,3 +177,26 @@ async def test_a_limit_for_all_proxies_needs_a_store(proxy: InProcessProxy) -> N
     )
     client = await proxy.connect()
     assert await statuses(client, 1) == [500]
+
+
+@on_each_loop
+async def test_the_page_of_the_guide(proxy: InProcessProxy) -> None:
+    stated, admitted, refused = re.findall(r"^```(?:json)?\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    await answer_directly(proxy, {"id": "limit", **json.loads(stated)})
+    client = await proxy.connect()
+    for attempt in range(20):
+        began = time.monotonic()
+        answers = [await client.exchange("GET /", f"X-Api-Key: {attempt}") for _ in range(4)]
+        if time.monotonic() - began < 0.9:
+            break  # else the machine was too busy for the seconds on the page
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    for line in admitted.splitlines():
+        name, _, value = line.partition(": ")
+        assert answers[2][name] == value
+    head, _, body = refused.strip().partition("\n\n")
+    status, *fields = head.splitlines()
+    assert status == "HTTP/1.1 429 Too Many Requests"
+    assert answers[3].body.decode() == body
+    for line in fields:
+        name, _, value = line.partition(": ")
+        assert answers[3][name] == value

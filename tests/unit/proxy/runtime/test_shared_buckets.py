@@ -19,6 +19,7 @@ from tests.support.forked_process import ForkedProcess
 from vrata.policy.token_bucket import SECOND, TokenBucket
 from vrata.proxy.runtime.interpreted_buckets import WAYS
 from vrata.proxy.runtime.shared_buckets import SharedBuckets, create
+from vrata.proxy.runtime.shared_limit import MAX_KNOWN
 
 START = 10**15
 """Nanoseconds on a clock that is told."""
@@ -91,6 +92,16 @@ def test_slots_decide_as_buckets_do(numbers: tuple[float, int], steps: list[tupl
             after = bucket.taken(expected[value], now)
             assert limit.take(b"%d" % value, now) == (after or -expected[value])
             expected[value] = after or expected[value]
+
+
+def test_a_value_is_known_again_however_many_there_are() -> None:
+    with new_table(1024) as table:
+        limit = SharedBuckets(table).limit("a", TokenBucket(1.0, 3))
+        values = [b"%d" % number for number in range(MAX_KNOWN * 2 + 10)]
+        for count in range(1, 5):
+            found = {limit.take(value, START) for value in values}
+            assert found == {START + count * SECOND if count < 4 else -(START + 3 * SECOND)}
+        assert len(limit._keys) <= MAX_KNOWN
 
 
 def test_the_slot_of_a_full_bucket_is_free() -> None:
