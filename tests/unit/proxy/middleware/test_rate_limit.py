@@ -184,6 +184,7 @@ async def test_the_page_of_the_guide(proxy: InProcessProxy) -> None:
     stated, admitted, refused = re.findall(r"^```(?:json)?\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     await answer_directly(proxy, {"id": "limit", **json.loads(stated)})
     client = await proxy.connect()
+    answers: list[Response] = []
     for attempt in range(20):
         began = time.monotonic()
         answers = [await client.exchange("GET /", f"X-Api-Key: {attempt}") for _ in range(4)]
