@@ -143,6 +143,11 @@ def compile_template(text: str, placeholders: Placeholders[V]) -> Template[V]:
     return Template(beginning, parts)
 
 
+def unknown_placeholders(text: str, placeholders: Placeholders[V]) -> list[str]:
+    """Return what looks like a placeholder in *text* and is none of *placeholders*: it stays as it is written."""
+    return [found[0] for found in _PLACEHOLDER.finditer(text) if placeholders.part(found[1]) is None]
+
+
 def field_value(text: str) -> bytes:
     """Return *text* as the value of a field: UTF-8, no control character but the tab, no white space at its ends.
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.client_request import client_request
-from vrata.policy.template import REQUEST_PLACEHOLDERS, Placeholders, Template, compile_template, field_value
+from vrata.policy.template import (
+    REQUEST_PLACEHOLDERS,
+    Placeholders,
+    Template,
+    compile_template,
+    field_value,
+    unknown_placeholders,
+)
 
 SPOKEN = Placeholders[dict[str, str]](
     {"id": lambda values: values["id"], "request.path": lambda values: values["path"]},
@@ -66,6 +73,11 @@ def test_what_is_filled_in_is_not_looked_at_again() -> None:
 def test_a_text_without_placeholders_is_constant() -> None:
     assert compiled("no ${thing}").is_constant
     assert not compiled("${id}").is_constant
+
+
+def test_names_what_it_does_not_know() -> None:
+    text = "${id} ${nonsense} $id ${request.header.} ${request.header.x} ${ID}"
+    assert unknown_placeholders(text, SPOKEN) == ["${nonsense}", "${request.header.}", "${ID}"]
 
 
 def test_reads_only_what_it_names_and_in_order() -> None:

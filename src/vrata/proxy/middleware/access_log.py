@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from vrata.model.middleware.access_log import AccessLog
+from vrata.policy.exchange_template import EXCHANGE_PLACEHOLDERS, ExchangeValues
 from vrata.policy.log_line import LogLine, json_line, pairs_line
-from vrata.policy.template import REQUEST_PLACEHOLDERS, Placeholders
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.log_writer import LogWriter, LogWriters
 from vrata.proxy.middleware.stage import Inner, Place, Stage
@@ -66,6 +67,11 @@ class LoggedExchange(ResponseObserver):
         return self._head.header(name)
 
     @property
+    def time(self) -> str:
+        """The time of the line, in UTC with milliseconds (RFC 3339)."""
+        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    @property
     def client_ip(self) -> str:
         """The address of the client."""
         return self._request.client_ip
@@ -108,63 +114,14 @@ class LoggedExchange(ResponseObserver):
         self._stage.log_response(self, self._request)
 
 
-def _id(exchange: LoggedExchange) -> str:
-    return exchange.identifier
-
-
-def _client_ip(exchange: LoggedExchange) -> str:
-    return exchange.client_ip
-
-
-def _status(exchange: LoggedExchange) -> str:
-    return str(exchange.status)
-
-
-def _bytes(exchange: LoggedExchange) -> str:
-    return str(exchange.size)
-
-
-def _response_header(exchange: LoggedExchange, name: str) -> str:
-    return exchange.response_header(name)
-
-
-def _milliseconds(exchange: LoggedExchange) -> str:
-    return str(int(exchange.seconds * 1e3))
-
-
-def _microseconds(exchange: LoggedExchange) -> str:
-    return str(int(exchange.seconds * 1e6))
-
-
-def _seconds(exchange: LoggedExchange) -> str:
-    return f"{exchange.seconds:.3f}"
-
-
-PLACEHOLDERS: Final[Placeholders[LoggedExchange]] = Placeholders(
-    {
-        **REQUEST_PLACEHOLDERS.values,
-        "id": _id,
-        "request.clientIp": _client_ip,
-        "response.status": _status,
-        "response.bytes": _bytes,
-        "duration.ms": _milliseconds,
-        "duration.us": _microseconds,
-        "duration.s": _seconds,
-    },
-    {**REQUEST_PLACEHOLDERS.fields, "response.header.": _response_header},
-)
-"""What lines may have. Before there is a response, its numbers are 0 and its fields are empty."""
-
-
 class AccessLogInstance:
     """One ``accessLog`` middleware. Those of the same path share what writes there."""
 
     def __init__(self, settings: AccessLog, writers: LogWriters) -> None:
         make = json_line if settings.json_lines else pairs_line
-        self._on_request = make(settings.on_request.fields, PLACEHOLDERS) if settings.on_request is not None else None
-        self._on_response = (
-            make(settings.on_response.fields, PLACEHOLDERS) if settings.on_response is not None else None
-        )
+        before, after = settings.on_request, settings.on_response
+        self._on_request = make(before.fields, EXCHANGE_PLACEHOLDERS) if before is not None else None
+        self._on_response = make(after.fields, EXCHANGE_PLACEHOLDERS) if after is not None else None
         self._writer = writers.writer(settings.path)
 
     def __repr__(self) -> str:
@@ -188,8 +145,8 @@ class AccessLogStage(Stage):
         place: Place,
         inner: Inner,
         writer: LogWriter,
-        on_request: LogLine[LoggedExchange] | None,
-        on_response: LogLine[LoggedExchange] | None,
+        on_request: LogLine[ExchangeValues] | None,
+        on_response: LogLine[ExchangeValues] | None,
     ) -> None:
         super().__init__(place, inner)
         self._writer = writer
@@ -211,7 +168,7 @@ class AccessLogStage(Stage):
         if self._on_response is not None:
             self._write(self._on_response, exchange, request)
 
-    def _write(self, line: LogLine[LoggedExchange], exchange: LoggedExchange, request: ClientRequest) -> None:
+    def _write(self, line: LogLine[ExchangeValues], exchange: LoggedExchange, request: ClientRequest) -> None:
         meters = request.meters
         meter = meters.middleware(self.place.meter_key) if meters is not None else None
         self._writer.write(line.render(exchange), meter)

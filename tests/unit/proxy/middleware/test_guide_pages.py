@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ async def test_access_log(proxy: InProcessProxy, tmp_path: Path, monkeypatch: py
         log = tmp_path / "access.log"
         await eventually_async(lambda: log.exists() and log.stat().st_size, 10, what="the line is there")
         line = json.loads(await asyncio.to_thread(log.read_text))
-        assert list(line) == ["bytes", "client", "id", "method", "ms", "path", "status"]
+        assert list(line) == ["bytes", "client", "id", "method", "ms", "path", "status", "time"]
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(line["time"])) < timedelta(seconds=30)
         assert (line["client"], line["method"], line["path"], line["status"], line["bytes"]) == (
             "127.0.0.1",
             "GET",
