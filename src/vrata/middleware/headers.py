@@ -10,6 +10,7 @@ HeaderValues: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """What headers can be made of: a mapping, or pairs of name and value where a name may come again."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BLANKS = " \t"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -25,25 +26,27 @@ class Headers(MutableMapping[str, str]):
     surrogates.
     """
 
-    __slots__ = ("_changed", "_fields", "_frozen", "_hidden", "_is_settable", "_lines")
+    __slots__ = ("_changed", "_frozen", "_hidden", "_is_settable", "_lines", "_owns_lines")
 
     def __init__(self, values: HeaderValues = ()) -> None:
-        self._lines: list[bytes] | None = None
-        self._hidden: frozenset[str] = frozenset()
-        self._fields: list[tuple[str, str, str]] = []
+        # As on the wire: most are never looked at.
+        self._lines: list[bytes] = []
+        self._owns_lines = True
+        self._hidden: frozenset[bytes] = frozenset()
         self._is_settable: Callable[[str], bool] | None = None
         self._frozen = False
-        self._changed: set[str] = set()
+        self._changed: set[bytes] = set()
         for name, value in _pairs(values):
             self.add(name, value)
 
     @classmethod
     def _of_lines(
-        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[str] = frozenset()
+        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[bytes] = frozenset()
     ) -> Headers:
         """Those of *lines* of the wire, without the names in *hidden*; *is_settable* tells what may be changed."""
         headers = cls()
         headers._lines = lines
+        headers._owns_lines = False
         headers._hidden = hidden
         headers._is_settable = is_settable
         return headers
@@ -56,29 +59,27 @@ class Headers(MutableMapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         """The first value of *name*; ``KeyError`` without one."""
-        key = name.lower()
-        for known, _, value in self._read():
-            if known == key:
-                return value
+        key = _key(name)
+        size = len(key)
+        for line in self._lines:
+            if line[:size].lower() == key and key[:-1] not in self._hidden:
+                return _decoded(line[size:])
         raise KeyError(name)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is a field of that name."""
-        if not isinstance(name, str):
-            return False
-        key = name.lower()
-        return any(known == key for known, _, _ in self._read())
+        return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Each name once, as it was first written."""
         names: dict[str, str] = {}
-        for key, name, _ in self._read():
-            names.setdefault(key, name)
+        for name, _ in self.fields():
+            names.setdefault(name.lower(), name)
         return iter(names.values())
 
     def __len__(self) -> int:
         """How many names there are."""
-        return len({key for key, _, _ in self._read()})
+        return sum(1 for _ in self)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -88,20 +89,24 @@ class Headers(MutableMapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """Every value of *name*, in order; empty without any."""
-        key = name.lower()
-        return [value for known, _, value in self._read() if known == key]
+        key = _key(name)
+        size = len(key)
+        if key[:-1] in self._hidden:
+            return []
+        return [_decoded(line[size:]) for line in self._lines if line[:size].lower() == key]
 
     def fields(self) -> list[tuple[str, str]]:
         """Every name with its value, in order; a name comes as often as it has values."""
-        return [(name, value) for _, name, value in self._read()]
+        split = (line.partition(b":") for line in self._lines)
+        return [(name.decode("ascii"), _decoded(value)) for name, _, value in split if name.lower() not in self._hidden]
 
     # -- changing -----------------------------------------------------------------------------------------------------
 
     def __setitem__(self, name: str, value: str) -> None:
         """Make *value* the only one of *name*."""
-        key, value = self._checked(name), _checked_value(name, value)
+        key, line = self._checked(name), _line(name, value)
         self._drop(key)
-        self._fields.append((key, name, value))
+        self._lines.append(line)
 
     def __delitem__(self, name: str) -> None:
         """Remove every value of *name*; ``KeyError`` without any."""
@@ -112,15 +117,19 @@ class Headers(MutableMapping[str, str]):
 
     def add(self, name: str, value: str) -> None:
         """Give *name* one more value."""
-        key, value = self._checked(name), _checked_value(name, value)
-        self._changed.add(key)
-        self._read().append((key, name, value))
+        key, line = self._checked(name), _line(name, value)
+        self._changed.add(key[:-1])
+        if not self._owns_lines:
+            self._lines, self._owns_lines = list(self._lines), True
+        self._lines.append(line)
 
-    def _drop(self, key: str) -> None:
-        self._fields = [field for field in self._read() if field[0] != key]
-        self._changed.add(key)
+    def _drop(self, key: bytes) -> None:
+        size = len(key)
+        self._lines = [line for line in self._lines if line[:size].lower() != key]
+        self._owns_lines = True
+        self._changed.add(key[:-1])
 
-    def _checked(self, name: str) -> str:
+    def _checked(self, name: str) -> bytes:
         """The key of *name*, if that can be changed."""
         if not isinstance(name, str):
             raise TypeError(f"the name of a header must be a str, not {type(name).__name__}")
@@ -130,40 +139,27 @@ class Headers(MutableMapping[str, str]):
             raise ValueError(f"the request has gone on: its header {name} cannot be changed any more")
         if self._is_settable is not None and not self._is_settable(name):
             raise ValueError(f"the header {name} is the gateway's own and cannot be changed")
-        return name.lower()
+        return _key(name)
 
     # -- for the gateway ----------------------------------------------------------------------------------------------
 
-    def _read(self) -> list[tuple[str, str, str]]:
-        """The fields as key, name and value."""
-        lines = self._lines
-        if lines is not None:
-            self._lines = None
-            for line in lines:
-                name, _, value = line.partition(b":")
-                text = name.decode("ascii")
-                key = text.lower()
-                if key not in self._hidden:
-                    self._fields.append((key, text, value.strip(b" \t").decode("utf-8", "surrogateescape")))
-        return self._fields
-
     def _by_name(self) -> dict[str, list[str]]:
         values: dict[str, list[str]] = {}
-        for key, _, value in self._read():
-            values.setdefault(key, []).append(value)
+        for name, value in self.fields():
+            values.setdefault(name.lower(), []).append(value)
         return values
 
-    def _changes(self) -> tuple[set[bytes], bytes]:
+    def _changes(self) -> tuple[tuple[bytes, ...], bytes]:
         """The names, in lower case, whose fields have changed, and the lines that they have now, each with its CRLF."""
         changed = self._changed
         if not changed:
-            return set(), b""
-        fields = [(name, value) for key, name, value in self._read() if key in changed]
-        return {key.encode("ascii") for key in changed}, _encoded(fields)
+            return (), b""
+        lines = [line + b"\r\n" for line in self._lines if line[: line.index(b":")].lower() in changed]
+        return tuple(changed), b"".join(lines)
 
     def _encode(self) -> bytes:
         """All lines, each with its CRLF."""
-        return _encoded(self.fields())
+        return b"".join([line + b"\r\n" for line in self._lines])
 
 
 def _pairs(values: HeaderValues) -> Iterable[tuple[str, str]]:
@@ -172,19 +168,22 @@ def _pairs(values: HeaderValues) -> Iterable[tuple[str, str]]:
     return values.items() if isinstance(values, Mapping) else values
 
 
-def _checked_value(name: str, value: str) -> str:
+def _key(name: str) -> bytes:
+    """What lines of the field *name* begin with, in lower case."""
+    return name.lower().encode("utf-8", "replace") + b":"
+
+
+def _decoded(value: bytes) -> str:
+    return value.strip(b" \t").decode("utf-8", "surrogateescape")
+
+
+def _line(name: str, value: str) -> bytes:
+    """The line of a field. Raises ``TypeError`` and ``ValueError`` for values that are none."""
     if not isinstance(value, str):
         raise TypeError(f"the value of the header {name} must be a str, not {type(value).__name__}")
     if _CONTROL.search(value) is not None:
         raise ValueError(f"the value of the header {name} has line breaks or other control characters in it")
     try:
-        value.encode("utf-8", "surrogateescape")
+        return f"{name}: {value.strip(_BLANKS)}".encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise ValueError(f"the value of the header {name} is no text: it has half of a surrogate pair in it") from None
-    return value.strip(" \t")
-
-
-def _encoded(fields: list[tuple[str, str]]) -> bytes:
-    return b"".join(
-        b"%s: %s\r\n" % (name.encode("ascii"), value.encode("utf-8", "surrogateescape")) for name, value in fields
-    )

@@ -16,8 +16,6 @@ from vrata.wire.http1.head import ResponseHead
 from vrata.wire.http1.interpreted_head import HIDDEN
 from vrata.wire.http1.media_type import names_grpc
 
-_HIDDEN: Final = frozenset(name.decode("ascii") for name in HIDDEN)
-
 FAILED: Final = Rejection.error(500, "middleware failed", code=grpc_status.INTERNAL)
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
@@ -29,7 +27,7 @@ def view_of(request: ClientRequest, body: bytes | None) -> Request:
     return Request(
         request.method,
         head.target.decode("ascii"),
-        Headers._of_lines(head.lines, is_settable_in_requests, _HIDDEN),
+        Headers._of_lines(head.lines, is_settable_in_requests, HIDDEN),
         client_ip=request.client_ip,
         scheme=request.scheme,
         host=request.host,
@@ -47,10 +45,10 @@ def apply_changes(view: Request, request: ClientRequest, content: bytes) -> byte
     removed, added = view.headers._changes()
     if view._has_new_body:
         content = view.body
-        request.edit(tuple(removed), added, len(content))
+        request.edit(removed, added, len(content))
         request.seen(SeenBody(content, True))  # expressions may have seen what was there before
     elif removed:
-        request.edit(tuple(removed), added)
+        request.edit(removed, added)
     view._freeze()
     return content
 
@@ -65,7 +63,7 @@ def changed_head(view: Response, head: ResponseHead) -> ResponseHead:
     removed, added = view.headers._changes()
     length = len(view.body) if view._has_new_body else SAME_LENGTH
     if removed or length != SAME_LENGTH or view.status != head.status:
-        return edited_response(head, tuple(removed), added, length, view.status)
+        return edited_response(head, removed, added, length, view.status)
     return head
 
 
