@@ -21,12 +21,13 @@ from vrata.policy.jwt.refresh import RefreshSchedule
 from vrata.policy.jwt.refusal import Fault, TokenRefused, UnknownKey
 from vrata.policy.jwt.token import bearer_token, read_token
 from vrata.policy.jwt.verified_tokens import VerifiedTokens
+from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.holding import Holding
 from vrata.proxy.middleware.instance import Instance
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
-from vrata.proxy.middleware.token_keys import Caller, InlineKeys, RemoteKeys, TokenKeys
+from vrata.proxy.middleware.token_keys import DestinationKeys, InlineKeys, RemoteKeys, TokenKeys
 
 LOG_INTERVAL: Final = 10.0
 """Seconds between two lines in the log about refused tokens of one middleware."""
@@ -233,22 +234,15 @@ class _Waiting(Holding):
         self._stage.guard.keys.forget(self)
 
 
-def token_guard(settings: Jwt, services: Caller, sweeper: DeadlineSweeper) -> Instance:
+def token_guard(settings: Jwt, services: Services, sweeper: DeadlineSweeper) -> Instance:
     """Make a ``jwt`` middleware, which begins to retrieve its keys if it has to."""
     loop = asyncio.get_running_loop()
     keys: TokenKeys
     if settings.jwks_inline:
         keys = InlineKeys(settings.jwks_inline, settings.issuer)
     else:
-        keys = RemoteKeys(
-            services,
-            sweeper,
-            loop.time,
-            loop.call_soon,
-            RefreshSchedule(random),
-            destination_id=settings.jwks_destination_id,
-            path=settings.jwks_path,
-            limit=settings.jwks_retrieval_timeout.seconds,
-            issuer=settings.issuer,
-        )
+        limit = settings.jwks_retrieval_timeout.seconds
+        source = DestinationKeys(services, settings.jwks_destination_id, settings.jwks_path, limit)
+        schedule = RefreshSchedule(random)
+        keys = RemoteKeys(source, sweeper, loop.time, loop.call_soon, schedule, settings.issuer)
     return TokenGuard(settings, keys, time, loop.time)

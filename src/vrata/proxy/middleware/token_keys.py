@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -12,6 +12,8 @@ from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.policy.jwt.key_set import NO_KEYS, InvalidKeySet, KeySet, read_key_set
 from vrata.policy.jwt.refresh import RefreshSchedule
 from vrata.proxy.callout.answer import Answer, CalloutFailure
+from vrata.proxy.callout.call import OnAnswer
+from vrata.proxy.callout.services import Cancellable, Services
 
 MOST_WAITING: Final = 1000
 """Requests that wait for the same retrieval."""
@@ -78,34 +80,46 @@ class InlineKeys(TokenKeys):
         """There is nothing to end."""
 
 
-class Cancellable(Protocol):
-    """A call that is under way."""
+class KeySource(Protocol):
+    """Where keys are retrieved from."""
 
-    def cancel(self) -> None:
-        """Nobody wants its result."""
+    destination_id: str
+
+    def is_known(self) -> bool:
+        """Whether the plan in force has the destination."""
+        ...
+
+    def retrieve(self, on_answer: OnAnswer) -> Cancellable:
+        """Ask for the keys, and tell *on_answer*, but not before this returns, what comes of it."""
         ...
 
 
-class Caller(Protocol):
-    """What calls services: see ``proxy.callout.services``."""
+class DestinationKeys(KeySource):
+    """A path at a destination."""
 
-    destinations: Mapping[str, Any]
-    """Those of the plan in force, by ID."""
+    def __init__(self, services: Services, destination_id: str, path: str, limit: float) -> None:
+        """One retrieval takes *limit* seconds at most."""
+        self.destination_id = destination_id
+        self._services = services
+        self._path = path.encode("ascii")
+        self._limit = limit
 
-    def call(
-        self,
-        destination_id: str,
-        method: bytes,
-        target: bytes,
-        fields: bytes,
-        body: bytes,
-        limit: float,
-        on_answer: Callable[[Answer | CalloutFailure], None],
-        *,
-        max_answer: int = LARGEST_KEY_SET,
-    ) -> Cancellable:
-        """Send a request and tell *on_answer*, but not before this returns, what comes of it."""
-        ...
+    def is_known(self) -> bool:
+        """Whether the plan in force has the destination."""
+        return self.destination_id in self._services.destinations
+
+    def retrieve(self, on_answer: OnAnswer) -> Cancellable:
+        """Get the path."""
+        return self._services.call(
+            self.destination_id,
+            b"GET",
+            self._path,
+            _FIELDS,
+            b"",
+            self._limit,
+            on_answer,
+            max_answer=LARGEST_KEY_SET,
+        )
 
 
 class RemoteKeys(TokenKeys, Watched):
@@ -117,29 +131,22 @@ class RemoteKeys(TokenKeys, Watched):
 
     def __init__(
         self,
-        services: Caller,
+        source: KeySource,
         sweeper: DeadlineSweeper,
         clock: Callable[[], float],
         soon: Callable[[Callable[[], None]], object],
         schedule: RefreshSchedule,
-        *,
-        destination_id: str,
-        path: str,
-        limit: float,
         issuer: str,
     ) -> None:
-        """*clock* is that of *sweeper*; *soon* calls a function in the next turn of the loop. One retrieval takes
-        *limit* seconds at most; *issuer* is for the log."""
+        """*clock* is that of *sweeper*; *soon* calls a function in the next turn of the loop; *issuer* is for the
+        log."""
         self.current = NO_KEYS
         self.deadline = clock()
-        self._services = services
+        self._source = source
         self._sweeper = sweeper
         self._clock = clock
         self._soon = soon
         self._schedule = schedule
-        self._destination_id = destination_id
-        self._path = path.encode("ascii")
-        self._limit = limit
         self._issuer = issuer
         self._text: bytes | None = None
         self._call: Cancellable | None = None
@@ -153,7 +160,7 @@ class RemoteKeys(TokenKeys, Watched):
         self.expire()
 
     def __repr__(self) -> str:
-        return f"<RemoteKeys of {self._destination_id}, {len(self._waiting)} waiting>"
+        return f"<RemoteKeys of {self._source.destination_id}, {len(self._waiting)} waiting>"
 
     def wait(self, waiter: Waiter) -> bool:
         """Let *waiter* know when the retrieval under way has ended, or one that begins now if that may be."""
@@ -183,7 +190,7 @@ class RemoteKeys(TokenKeys, Watched):
         """It is time to retrieve them."""
         if self._call is not None:
             self.deadline = NEVER
-        elif self._has_begun or self._destination_id in self._services.destinations:
+        elif self._has_begun or self._source.is_known():
             self._retrieve()
         elif self._clock() >= self._patient_until:
             self._retrieve()  # and fail, which gets into the log
@@ -191,16 +198,7 @@ class RemoteKeys(TokenKeys, Watched):
     def _retrieve(self) -> None:
         self.deadline = NEVER
         self._has_begun = True
-        self._call = self._services.call(
-            self._destination_id,
-            b"GET",
-            self._path,
-            _FIELDS,
-            b"",
-            self._limit,
-            self._on_answer,
-            max_answer=LARGEST_KEY_SET,
-        )
+        self._call = self._source.retrieve(self._on_answer)
 
     def _on_answer(self, outcome: Answer | CalloutFailure) -> None:
         self._call = None
@@ -213,7 +211,7 @@ class RemoteKeys(TokenKeys, Watched):
             _log.warning(
                 "key set not retrieved",
                 issuer=self._issuer,
-                destination=self._destination_id,
+                destination=self._source.destination_id,
                 reason=failure,
                 keys=len(self.current.keys),
                 next_try_in=round(self.deadline - now, 1),

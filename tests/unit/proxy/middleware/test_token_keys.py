@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,6 +12,7 @@ from tests.support.tokens import Issuer, jwks
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.policy.jwt.refresh import LONGEST_PAUSE, PERIOD, SHORTEST_INTERVAL, RefreshSchedule
 from vrata.proxy.callout.answer import Answer, CalloutFailure
+from vrata.proxy.callout.call import OnAnswer
 from vrata.proxy.contracts import FailureClass
 from vrata.proxy.middleware.token_keys import MOST_WAITING, InlineKeys, RemoteKeys
 from vrata.wire.http1.head import parse_response_head
@@ -25,9 +24,8 @@ GOOD = jwks(FIRST.jwk)
 class Retrieval:
     """One call of the keys for their document."""
 
-    def __init__(self, at: float, on_answer: Callable[[Answer | CalloutFailure], None], **said: Any) -> None:
+    def __init__(self, at: float, on_answer: OnAnswer) -> None:
         self.at = at
-        self.said = said
         self.cancelled = False
         self._is_answered = False
         self._on_answer = on_answer
@@ -64,38 +62,24 @@ class Patient:
 class Setting:
     """Remote keys, and what is around them."""
 
+    destination_id = "issuer"
+
     def __init__(self, *, is_in_force: bool = True) -> None:
         self.loop = ManualLoop()
-        self.destinations: Mapping[str, Any] = {"issuer": object()} if is_in_force else {}
+        self.is_in_force = is_in_force
         self.calls: list[Retrieval] = []
         self.sweeper = DeadlineSweeper(self.loop.as_event_loop())
         self.sweeper.start()
+        schedule = RefreshSchedule(lambda: 0.0)
         self.keys = RemoteKeys(
-            self,
-            self.sweeper,
-            self.loop.time,
-            self.loop.call_soon,
-            RefreshSchedule(lambda: 0.0),
-            destination_id="issuer",
-            path="/keys?v=1",
-            limit=10.0,
-            issuer="https://issuer.example",
+            self, self.sweeper, self.loop.time, self.loop.call_soon, schedule, "https://issuer.example"
         )
 
-    def call(
-        self,
-        destination_id: str,
-        method: bytes,
-        target: bytes,
-        fields: bytes,
-        body: bytes,
-        limit: float,
-        on_answer: Callable[[Answer | CalloutFailure], None],
-        *,
-        max_answer: int = 0,
-    ) -> Retrieval:
-        said = {"destination": destination_id, "method": method, "target": target, "body": body, "limit": limit}
-        self.calls.append(Retrieval(self.loop.time(), on_answer, max_answer=max_answer, **said))
+    def is_known(self) -> bool:
+        return self.is_in_force
+
+    def retrieve(self, on_answer: OnAnswer) -> Retrieval:
+        self.calls.append(Retrieval(self.loop.time(), on_answer))
         return self.calls[-1]
 
     def patient(self) -> Patient:
@@ -115,14 +99,6 @@ def setting() -> Setting:
 
 def test_keys_are_retrieved_at_once(setting: Setting) -> None:
     (call,) = setting.calls
-    assert call.said == {
-        "destination": "issuer",
-        "method": b"GET",
-        "target": b"/keys?v=1",
-        "body": b"",
-        "limit": 10.0,
-        "max_answer": 1 << 20,
-    }
     assert setting.kids == []
     call.answer(GOOD)
     assert setting.kids == ["a"]
@@ -132,7 +108,7 @@ def test_keys_are_retrieved_when_the_plan_comes_into_force() -> None:
     setting = Setting(is_in_force=False)
     setting.loop.advance(20)
     assert setting.calls == []
-    setting.destinations = {"issuer": object()}
+    setting.is_in_force = True
     setting.loop.advance(0.1)
     setting.calls[0].answer(GOOD)
     setting.loop.advance(10)
