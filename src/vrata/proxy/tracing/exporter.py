@@ -109,7 +109,7 @@ class SpanExporter:
         if self._queue and self._task is None:
             self._begin()
         if self._task is not None:
-            await asyncio.wait([self._task], timeout=max(0.0, timeout))
+            await asyncio.wait([self._task], timeout=timeout)
 
     def _begin(self) -> None:
         if self._timer is not None:

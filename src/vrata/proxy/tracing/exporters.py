@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable
-from typing import Final
 
 from vrata.model.listener import Tracing
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.tracing.exporter import Fetches, SpanExporter
 
-DRAIN: Final = 5.0
-"""Seconds that spans get to leave when a worker ends and its clients are served."""
+LEAST_DRAIN, DRAIN = 0.5, 5.0
+"""Seconds that spans get to leave when a worker ends and its clients are served: at least, and at most."""
 
 
 class SpanExporters:
@@ -39,6 +38,6 @@ class SpanExporters:
         self._exporters = {key: exporter for key, exporter in self._exporters.items() if id(exporter) in kept}
 
     async def flush(self, timeout: float) -> None:
-        """The worker ends: have everything sent within *timeout* seconds, but never longer than :data:`DRAIN`."""
-        limit = min(timeout, DRAIN)
+        """The worker ends: have everything sent within *timeout* seconds, or what it gets in any case."""
+        limit = min(max(timeout, LEAST_DRAIN), DRAIN)
         await asyncio.gather(*(exporter.flush(limit) for exporter in self._exporters.values()))
