@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.support.request_message import accepted, message
 from vrata.model.middleware.headers import HeaderEdit
 from vrata.policy.header_edits import HeaderEdits, compile_edits
-from vrata.policy.template import Placeholders
+from vrata.policy.template import Placeholders, field_value
+from vrata.wire.http1.editing import SAME_LENGTH, edited_request
 
 PLACEHOLDERS = Placeholders[str]({"value": lambda value: value}, {})
 
@@ -60,3 +64,10 @@ def test_what_cannot_be_edited_is_left_out(append: bool) -> None:
 
 def test_nothing_to_do() -> None:
     assert edits() is None
+
+
+@given(st.text())
+def test_whatever_is_filled_in_is_one_value_of_a_field(value: str) -> None:
+    edited = edited_request(accepted(message()), (), outcome(edits(("X-A", "${value}")), value)[1], SAME_LENGTH)
+    assert edited.values(b"x-a") == [field_value(value)]
+    assert len(edited.lines) == len(accepted(message()).lines) + 2  # the identifier of the request, and this one

@@ -66,6 +66,18 @@ async def test_a_denial_is_what_was_asked_for(proxy: InProcessProxy) -> None:
 
 
 @on_our_loop
+async def test_a_denial_whose_status_has_no_body_has_none(proxy: InProcessProxy) -> None:
+    async with StagedBackend() as backend:
+        observer = middleware("h", "headers", responseHeadersToAdd=[{"key": "X-A", "value": "1"}])
+        for outer in ([], [observer]):
+            await pass_through(proxy, backend.port, [*outer, authz(("false", "allow"), denyStatus=204)])
+            client = await proxy.connect()
+            for _ in range(2):  # what came of the first would be in the way of the second
+                response = await client.exchange("GET /")
+                assert (response.status, "content-length" in response) == (204, False)
+
+
+@on_our_loop
 async def test_rules_see_the_body_and_it_goes_on_whole(proxy: InProcessProxy) -> None:
     async with StagedBackend() as backend:
         rules = (
