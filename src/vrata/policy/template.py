@@ -161,25 +161,16 @@ def field_value(text: str) -> bytes:
 
 
 class HeadValues(Protocol):
-    """What of a request's head has no variable of its own."""
+    """The head of a request, as templates see it."""
+
+    @property
+    def method(self) -> bytes:
+        """As received."""
+        ...
 
     @property
     def authority(self) -> bytes:
         """Host as received."""
-        ...
-
-
-class RequestValues(Protocol):
-    """A request as templates see it. What expressions know as well is what it is to them."""
-
-    @property
-    def head(self) -> HeadValues:
-        """Its head."""
-        ...
-
-    @property
-    def method(self) -> str:
-        """As received."""
         ...
 
     @property
@@ -192,18 +183,27 @@ class RequestValues(Protocol):
         """Percent-decoded, without the query."""
         ...
 
+    def header(self, name: str) -> str | None:
+        """First value of the field *name* (lower case), if it is one that expressions see as well."""
+        ...
+
+
+class RequestValues(Protocol):
+    """A request, as templates see it."""
+
+    @property
+    def head(self) -> HeadValues:
+        """Its head."""
+        ...
+
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
         ...
 
-    def header(self, name: str) -> str | None:
-        """First value of the field *name* (lower case)."""
-        ...
-
 
 def _host(request: RequestValues) -> str:
-    return request.host
+    return request.head.host
 
 
 def _authority(request: RequestValues) -> str:
@@ -211,11 +211,11 @@ def _authority(request: RequestValues) -> str:
 
 
 def _path(request: RequestValues) -> str:
-    return request.path
+    return request.head.path
 
 
 def _method(request: RequestValues) -> str:
-    return request.method
+    return request.head.method.decode("ascii")
 
 
 def _scheme(request: RequestValues) -> str:
@@ -223,7 +223,7 @@ def _scheme(request: RequestValues) -> str:
 
 
 def _header(request: RequestValues, name: str) -> str:
-    return request.header(name) or ""
+    return request.head.header(name) or ""
 
 
 REQUEST_PLACEHOLDERS: Final[Placeholders[RequestValues]] = Placeholders(

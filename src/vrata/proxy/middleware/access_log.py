@@ -39,32 +39,13 @@ class LoggedExchange(ResponseObserver):
 
     @property
     def head(self) -> RequestHead:
-        """The request's."""
+        """The request's, as it came here."""
         return self._head
-
-    @property
-    def method(self) -> str:
-        """As received."""
-        return self._head.method.decode("ascii")
-
-    @property
-    def host(self) -> str:
-        """The authority without its port."""
-        return self._head.host
-
-    @property
-    def path(self) -> str:
-        """Without the query."""
-        return self._head.path
 
     @property
     def scheme(self) -> str:
         """``http`` or ``https``."""
         return self._request.scheme
-
-    def header(self, name: str) -> str | None:
-        """First value of the request's field *name*."""
-        return self._head.header(name)
 
     @property
     def time(self) -> str:
