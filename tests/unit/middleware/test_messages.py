@@ -7,9 +7,12 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vrata.middleware import Headers, Query, Request, Response
 from vrata.wire.http1.fields import is_settable_in_requests
+from vrata.wire.http1.head import parse_response_head
 
 
 class TestHeaders:
@@ -81,6 +84,23 @@ class TestHeaders:
 
     def test_values_are_not_shown_where_they_could_end_in_logs(self) -> None:
         assert "hush" not in repr(Headers({"Authorization": "Bearer hush"}))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=6) | st.sampled_from(["X-A", "x_b"]), st.text(max_size=8) | st.text("a\r\n\t \x00:", max_size=6)
+)
+def test_whatever_is_set_is_one_field_or_refused(name: str, value: str) -> None:
+    headers = Headers()
+    try:
+        headers.add(name, value)
+    except ValueError:
+        return
+    head = parse_response_head(b"HTTP/1.1 200 OK\r\n" + headers._encode() + b"\r\n")
+    assert head is not None
+    (line,) = head.lines
+    assert line == f"{name}: {headers[name]}".encode("utf-8", "surrogateescape")
+    assert headers[name] == value.strip(" \t")
 
 
 class TestQuery:

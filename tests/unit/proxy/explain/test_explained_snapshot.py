@@ -446,3 +446,14 @@ def test_conditions_that_take_too_long_are_given_up(taken: bool, monkeypatch: py
     monkeypatch.setattr("vrata.proxy.explain.snapshot.EXPLAIN_SECONDS", 0.0)
     with pytest.raises(TimeoutError, match="takes too long"):
         ask(snapshot, "http://a.test/")
+
+
+def test_a_class_of_the_users_own_is_not_needed() -> None:
+    snapshot = compiled(
+        route("r", directResponse={"status": 200}, middlewareIds=["p"]),
+        middlewares=[{"id": "p", "name": "mine", "type": "python", "python": {"class": "nowhere:Near"}}],
+    )
+    found = ask(snapshot, "http://proxy.test/")
+    assert found["outcome"] == "directResponse"
+    (middleware,) = found["middlewares"]
+    assert (middleware["type"], middleware["runs"]) == ("python", True)
