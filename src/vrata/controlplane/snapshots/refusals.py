@@ -18,6 +18,7 @@ def refusals(entities: Entities) -> Iterator[Finding]:
     yield from _broken_middlewares(entities)
     yield from token_refusals(entities)
     yield from _calls_without_http2(entities)
+    yield from _trailers_for_nobody(entities)
     for kind, document in entities:
         for path, reason in without_effect(kind, document):
             yield finding(kind, document, path, reason)
@@ -68,3 +69,19 @@ def _calls_without_http2(entities: Entities) -> Iterator[Finding]:
         if not destination.get("options", {}).get("http2", False):
             reason = f'is "grpc", so destination "{destination["id"]}" needs options.http2'
             yield finding("middleware", middleware, f"{kind}.mode", reason)
+
+
+def _trailers_for_nobody(entities: Entities) -> Iterator[Finding]:
+    """Overrides by which a processor is to be shown trailers whose contract has no messages for them."""
+    middlewares = {middleware["id"]: middleware for middleware in entities.of("middleware")}
+    for kind in ("route", "group"):
+        for source in entities.of(kind):
+            for middleware_id, override in source.get("middlewareOverrides", {}).items():
+                phases = override.get("extProc", {}).get("phases", {})
+                processing = middlewares.get(middleware_id, {}).get("extProc", {"contract": "envoy"})
+                if processing.get("contract") == "envoy":
+                    continue
+                for member in ("requestTrailers", "responseTrailers"):
+                    if phases.get(member) == "send":
+                        path = f"middlewareOverrides.{middleware_id}.extProc.phases.{member}"
+                        yield finding(kind, source, path, f'needs contract "envoy" of middleware "{middleware_id}"')

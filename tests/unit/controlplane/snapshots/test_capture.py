@@ -162,6 +162,24 @@ def test_a_middleware_that_speaks_grpc_needs_a_destination_with_http2(kind: str,
         captured(routes=attached, destinations=[destination()], **entities)
 
 
+def test_trailers_need_a_contract_that_has_them() -> None:
+    overrides = {"m1": {"extProc": {"phases": {"requestTrailers": "send"}}}}
+    attached = {"middlewareIds": ["m1"], "middlewareOverrides": overrides}
+    for contract in ("vrata", "envoy"):
+        settings = {"destinationId": "d1", "contract": contract}
+        entities: dict[str, Any] = {
+            "middlewares": [{"id": "m1", "name": "m", "type": "extProc", "extProc": settings}],
+            "destinations": [destination(options={"http2": True})],
+        }
+        if contract == "envoy":
+            captured(routes=[route(**attached)], groups=[group(**attached)], **entities)
+        else:
+            path = "middlewareOverrides.m1.extProc.phases.requestTrailers"
+            reason = 'needs contract "envoy" of middleware "m1"'
+            expected = {f'route "all" (r1): {path}: {reason}', f'group "api" (g1): {path}: {reason}'}
+            assert refusals_of(routes=[route(**attached)], groups=[group(**attached)], **entities) == expected
+
+
 def test_all_refusals_are_listed_at_once() -> None:
     found = refusals_of(
         listeners=[listener(metrics=SIZES), listener(id="l2", name="other")],

@@ -14,6 +14,7 @@ from vrata.proxy.middleware.ext_proc.message import BUFFERED, NONE, PARTIAL, STR
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import fields_of, lines_of
 from vrata.wire.http1.editing import SAME_LENGTH, UNKNOWN_LENGTH
+from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.fields import goes_on_in_trailers
 
 MAX_HELD: Final = 65536
@@ -54,6 +55,10 @@ class FlowOwner(Protocol):
 
     def waive(self, *, of_request: bool) -> None:
         """What the processor still owes of one direction is of no interest any more."""
+        ...
+
+    def give_up(self, reason: str) -> None:
+        """What the processor wants cannot be done, and there is no way back; *reason* is for the log."""
         ...
 
 
@@ -332,9 +337,13 @@ class Flow:
             if content or end:
                 self.send(content, end)
             return
-        self._has_started = True
         if length != SAME_LENGTH:
-            self.edit((), b"", length)
+            try:
+                self.edit((), b"", length)
+            except MalformedMessage as error:  # a head with so many lines that there is no room for another framing
+                self._owner.give_up(error.reason)
+                return
+        self._has_started = True
         self.start(content, end)
 
     # -- of a streamed body -------------------------------------------------------------------------------------------

@@ -161,18 +161,20 @@ class GrpcChannel(Channel):
             self._expect_next()
 
     def _settle(self, answer: Answer | Refusal) -> _Owed | None:
-        """Take out what is answered: the oldest of the answer's direction. A refusal has no direction."""
+        """Take out what is answered: the oldest of the answer's direction. A refusal has none, and is of who waits."""
+        found = -1
         for index, owed in enumerate(self._owed):
             if isinstance(answer, Refusal):
-                if owed.is_waived:
-                    continue
-            elif owed.phase is not answer.phase:
-                if owed.phase.is_of_request == answer.phase.is_of_request:
-                    return None
-                continue
-            del self._owed[index]
-            return owed
-        return None
+                if not owed.is_waived:
+                    found = index
+                    break
+                if found < 0:
+                    found = index
+            elif owed.phase.is_of_request == answer.phase.is_of_request:
+                if owed.phase is answer.phase:
+                    found = index
+                break
+        return self._owed.pop(found) if found >= 0 else None
 
     def _expect_next(self) -> None:
         stream = self._stream

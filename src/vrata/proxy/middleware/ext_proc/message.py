@@ -93,6 +93,11 @@ class Shown:
     observed: bool = False
     """The answer will not be acted on."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of what is shown."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.fields + self.pseudo)
+
 
 @dataclass(frozen=True)
 class Answer:

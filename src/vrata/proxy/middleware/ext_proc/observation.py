@@ -24,7 +24,7 @@ from vrata.proxy.relayed_request import RelayedRequest
 from vrata.wire.http1.head import ResponseHead
 
 MAX_QUEUED: Final = 16 << 20
-"""Bytes of bodies in the messages that wait."""
+"""Bytes in the messages that wait."""
 MAX_ACCOUNTS: Final = 1024
 """Transactions of which the processor is told something at the same time."""
 LOG_INTERVAL: Final = 10.0
@@ -128,6 +128,7 @@ class Account(ChannelOwner):
     __slots__ = (
         "_channel",
         "_has_ended",
+        "_is_declined",
         "_is_lost",
         "_is_ready",
         "_is_sending",
@@ -153,7 +154,9 @@ class Account(ChannelOwner):
         """It waits for its turn."""
         self._is_sending = False
         self._is_lost = False
-        """The processor has failed, or wants to see no more."""
+        """The processor has failed."""
+        self._is_declined = False
+        """It wants to see no more."""
         self._has_ended = False
 
     def __repr__(self) -> str:
@@ -162,7 +165,9 @@ class Account(ChannelOwner):
     def tell(self, shown: Shown) -> None:
         """Tell it when it is its turn, or drop it."""
         observatory = self._observatory
-        if self._is_lost or not observatory.admits(len(shown.body)):
+        if self._is_declined:
+            return
+        if self._is_lost or not observatory.admits(shown.size):
             observatory.drop(self._place, self._request, 1)
             return
         self._queue.append(shown)
@@ -186,7 +191,7 @@ class Account(ChannelOwner):
             self._over()  # what it had was dropped meanwhile
             return
         shown = self._queue.popleft()
-        self._observatory.taken(len(shown.body))
+        self._observatory.taken(shown.size)
         channel = self._channel
         if channel is None:
             if not self._observatory.begins_account():
@@ -208,7 +213,10 @@ class Account(ChannelOwner):
 
     def on_done(self) -> None:
         """It wants to see no more."""
-        self._lose(0)
+        self._is_declined = True
+        self._discard()
+        self._over()
+        self._close()
 
     def on_ready(self) -> None:
         """It has caught up."""
@@ -217,14 +225,19 @@ class Account(ChannelOwner):
 
     def _lose(self, lost: int) -> None:
         self._is_lost = True
-        lost += len(self._queue)
-        for shown in self._queue:
-            self._observatory.taken(len(shown.body))
-        self._queue.clear()
+        lost += self._discard()
         if lost:
             self._observatory.drop(self._place, self._request, lost)
         self._over()
         self._close()
+
+    def _discard(self) -> int:
+        """Drop what waits, and return how many messages it was."""
+        count = len(self._queue)
+        for shown in self._queue:
+            self._observatory.taken(shown.size)
+        self._queue.clear()
+        return count
 
     def _over(self) -> None:
         """What was being sent is dealt with."""

@@ -44,11 +44,13 @@ class PlaceSettings:
 
 
 def place_settings(settings: ExtProc, override: ExtProcOverride | None) -> PlaceSettings:
-    """Return what *settings* come to where *override* changes them."""
+    """Return what *settings* come to where *override* changes them. Raises ValueError where that does not fit."""
     phases, allow_on_error = settings.phases, settings.allow_on_error
     if override is not None:
         phases = phases if override.phases is None else override.phases
         allow_on_error = allow_on_error if override.allow_on_error is None else override.allow_on_error
+    if settings.contract != "envoy" and phases.stated_trailers:
+        raise ValueError(f'extProc.phases.{phases.stated_trailers[0]} needs contract "envoy"')
     return PlaceSettings(
         modes=_modes(phases),
         max_body=phases.max_body_bytes,

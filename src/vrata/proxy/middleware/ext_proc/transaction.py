@@ -36,6 +36,9 @@ TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_stat
 MAX_MESSAGE: Final = 1024
 """Characters of a rejection's body that clients of gRPC get as the message of their status."""
 
+_OF_OUR_ANSWERS = frozenset((b"date", b"server"))
+"""Fields that every answer of the proxy has anyway."""
+
 _log = structlog.get_logger("vrata.proxy.middleware")
 
 
@@ -150,6 +153,12 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         else:
             self._answer(self.settings.failure)
 
+    def give_up(self, reason: str) -> None:
+        """What the processor wants cannot be done, and there is no way back."""
+        if not self._is_over:
+            self._stage.failed(self.outer, reason)
+            self._answer(self.settings.failure)
+
     def on_done(self) -> None:
         """The processor wants to see no more."""
         if not self._is_over:
@@ -185,7 +194,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         mutation: HeaderMutation = refusal.mutation
         removed = {name.lower() for name in mutation.removals}
         fields = [edit for edit in refusal.fields if edit.name.lower() not in removed]
-        lines = field_lines([*fields, *mutation.edits])
+        lines = field_lines(edit for edit in [*fields, *mutation.edits] if edit.name.lower() not in _OF_OUR_ANSWERS)
         message = refusal.body.decode("utf-8", "replace")[:MAX_MESSAGE]
         self._answer(Rejection(refusal.status, refusal.body, lines, message, refusal.grpc_code))
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
-from tests.support.processors import DIE, Do, EnvoyProcessor, Reject, Reply, Seen
+from tests.support.processors import DIE, Do, EnvoyProcessor, Reject, Reply, Seen, VrataProcessor
 from tests.support.recording_backend import RecordingBackend
 from tests.support.staged_backend import StagedBackend, StagedConnection
 
@@ -134,3 +135,17 @@ async def test_that_more_time_is_asked_for_in_vain(proxy: InProcessProxy) -> Non
         await process(proxy, found, backend.port, phaseTimeout="200ms")
         client = await proxy.connect()
         assert (await client.exchange("GET /")).status == 500
+
+
+@on_our_loop
+async def test_that_other_contracts_have_no_trailers(proxy: InProcessProxy) -> None:
+    with RecordingBackend() as backend, VrataProcessor() as found:
+        documents = found.entities()
+        documents["destinations"].append(destination("backend", backend.port))
+        entry = route("all", forward=forward("backend"), middlewareIds=["processing"])
+        entry["middlewareOverrides"] = {"processing": {"extProc": {"phases": TRAILERS}}}
+        report = await proxy.apply(entry, **documents)
+        assert "extProc.phases.requestTrailers needs contract" in str(report.problems)
+        client = await proxy.connect()
+        response = await client.exchange("GET /")
+        assert (response.status, response.body) == (500, b'{"error":"middleware unavailable"}')

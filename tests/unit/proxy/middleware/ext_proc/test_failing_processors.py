@@ -91,6 +91,19 @@ async def test_answers_that_cannot_be_acted_on(proxy: InProcessProxy, kind: Kind
         assert len(backend.requests) == 3
 
 
+@EACH
+@pytest.mark.parametrize("allow_on_error", [False, True])
+@on_our_loop
+async def test_a_head_without_room_for_another_framing(proxy: InProcessProxy, kind: Kind, allow_on_error: bool) -> None:
+    """A hundred lines, and the identifier of the request comes on top. There is no way back to what was replaced."""
+    with RecordingBackend() as backend, kind(misbehave("requestBody", Do(body=b"longer"))) as found:
+        await process(proxy, found, backend.port, phases={"requestBody": "buffered"}, allowOnError=allow_on_error)
+        client = await proxy.connect()
+        fields = [f"X-{number}: a" for number in range(98)]
+        failed(await client.exchange("POST /", *fields, body=b"12345"))
+        assert not backend.requests
+
+
 @pytest.mark.parametrize(
     ("kind", "reply"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tests.support.callouts import services
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_metrics import InProcessMetrics
@@ -16,6 +17,7 @@ from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import (
     DIE,
+    LEAVE,
     PROCESSORS,
     Do,
     EnvoyProcessor,
@@ -197,6 +199,29 @@ async def test_that_envoys_processors_need_not_answer(proxy: InProcessProxy) -> 
         for _ in range(20):
             assert (await client.exchange("GET /")).status == 200
         await eventually_async(lambda: len(found.seen) == 40, 10, what="everything was seen")
+
+
+@on_our_loop
+async def test_that_a_processor_may_want_to_see_no_more(proxy: InProcessProxy) -> None:
+    async def answer(connection: StagedConnection) -> None:
+        await connection.read_request()
+        await has_left.wait()
+        connection.respond()
+
+    has_left = asyncio.Event()
+    async with StagedBackend(answer) as backend:
+        with EnvoyProcessor(lambda seen: LEAVE) as found:
+            await process(proxy, found, backend.port, **OBSERVE)
+            client = await proxy.connect()
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            await eventually_async(
+                lambda: services(proxy).under_way == 0 and found.seen, 10, what="the stream has ended"
+            )
+            has_left.set()
+            with structlog.testing.capture_logs() as entries:
+                assert (await client.read_response()).status == 200
+            assert found.phases == ["requestHeaders"]
+            assert not [entry for entry in entries if "dropped" in entry["event"]]
 
 
 @on_our_loop

@@ -269,14 +269,14 @@ async def test_that_the_last_answer_need_not_replace_anything(proxy: InProcessPr
 @pytest.mark.parametrize("phase", ALL)
 @on_our_loop
 async def test_that_every_phase_can_reject(proxy: InProcessProxy, kind: Kind, phase: str) -> None:
-    headers = (("x-why", "so"), ("set-cookie", "a=1"), ("content-length", "99"))
+    headers = (("x-why", "so"), ("set-cookie", "a=1"), ("content-length", "99"), ("date", "x"))
     rejection = Reject(418, headers, b"no")
     with RecordingBackend() as backend, kind(at(phase, rejection)) as found:
         await process(proxy, found, backend.port, phases=BOTH)
         client = await proxy.connect()
         response = await client.exchange("POST /", body=b"12345")
         assert (response.status, response.body, response["content-length"]) == (418, b"no", "2")
-        assert (response["x-why"], response["set-cookie"]) == ("so", "a=1")
+        assert (response["x-why"], response["set-cookie"], response["date"] != "x") == ("so", "a=1", True)
         assert found.phases == ALL[: ALL.index(phase) + 1]
         assert len(backend.requests) == (phase.startswith("response"))
         found.script = at(phase, Reject())
