@@ -33,8 +33,7 @@ RUN_STAMP := $(VENV)/.vrata-run$(WITH)
 TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
-.PHONY: help build run test lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
