@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vrata.controlplane.snapshots.entities import Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
 from vrata.controlplane.snapshots.header_warnings import header_warnings
+from vrata.controlplane.snapshots.rate_limit_warnings import rate_limit_warnings
 from vrata.controlplane.snapshots.template_warnings import template_warnings
 from vrata.controlplane.snapshots.token_findings import token_warnings
 from vrata.controlplane.snapshots.watch_warnings import watch_warnings
@@ -38,6 +39,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from token_warnings(entities)
     yield from header_warnings(entities)
     yield from template_warnings(entities)
+    yield from rate_limit_warnings(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
