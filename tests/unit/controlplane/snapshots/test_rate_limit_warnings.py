@@ -32,7 +32,7 @@ def test_what_happens_without_a_store_that_is_not_used() -> None:
 
 def test_claims_that_nobody_has_verified() -> None:
     jwt = middleware(id="jwt", type="jwt", jwt={"issuer": "i", "jwksInline": '{"keys":[]}'})
-    warned = [("rateLimit.key.claim", 'route "r1" (r1) has no jwt middleware before it, so requests are limited by')]
+    warned = [("rateLimit.key.claim", 'route "all" (r1) has no jwt middleware before it, so requests are limited by')]
 
     def claims_in(**collections: list[dict[str, Any]]) -> list[tuple[str, str]]:
         found = found_in(middlewares=[limit(**CLAIM), jwt], **collections)
