@@ -27,6 +27,7 @@ from vrata.proxy.middleware.headers import HeadersInstance
 from vrata.proxy.middleware.inline_authz import InlineAuthzInstance
 from vrata.proxy.middleware.instance import Instance, MiddlewareUnavailable
 from vrata.proxy.middleware.jwt import token_guard
+from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.python.instance import PythonInstance
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
@@ -49,6 +50,7 @@ class Resources:
     tasks: TaskSupervisor
     services: Services
     """Of other programs, which are asked through destinations."""
+    key_sets: KeySets
     bodies: BodyGate
     log_writers: LogWriters
     local_limits: Callable[[], LocalLimits]
@@ -70,7 +72,7 @@ Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
 """The same, while the plan is made."""
 
 BUILDERS: Final[Mapping[str, Builder]] = {
-    "jwt": lambda settings, resources: token_guard(settings, resources.services, resources.sweeper),
+    "jwt": lambda settings, resources: token_guard(settings, resources.key_sets),
     "accessLog": lambda settings, resources: AccessLogInstance(settings, resources.log_writers),
     "cors": lambda settings, _: CorsInstance(settings),
     "headers": lambda settings, _: HeadersInstance(settings),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
-from random import random
+from math import inf
 from time import time
 from typing import Any, Final
 
@@ -13,21 +14,19 @@ import structlog
 
 from vrata.expressions import CLAIMS, EvaluationError, Expression, compile_expression
 from vrata.model.middleware.jwt import Jwt
-from vrata.net.deadlines import DeadlineSweeper
 from vrata.policy.jwt.claims import ClaimRules, VerifiedClaims
 from vrata.policy.jwt.header_text import header_text
 from vrata.policy.jwt.key_set import Verdict
-from vrata.policy.jwt.refresh import RefreshSchedule
 from vrata.policy.jwt.refusal import Fault, TokenRefused, UnknownKey
 from vrata.policy.jwt.token import bearer_token, read_token
 from vrata.policy.jwt.verified_tokens import VerifiedTokens
-from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.holding import Holding
 from vrata.proxy.middleware.instance import Instance
+from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
-from vrata.proxy.middleware.token_keys import DestinationKeys, InlineKeys, RemoteKeys, TokenKeys
+from vrata.proxy.middleware.token_keys import InlineKeys, TokenKeys
 
 LOG_INTERVAL: Final = 10.0
 """Seconds between two lines in the log about refused tokens of one middleware."""
@@ -73,13 +72,19 @@ class TokenGuard:
     """One ``jwt`` middleware: its rules, its keys, and the tokens that it has verified."""
 
     def __init__(
-        self, settings: Jwt, keys: TokenKeys, wall_clock: Callable[[], float], clock: Callable[[], float]
+        self,
+        settings: Jwt,
+        keys: TokenKeys,
+        wall_clock: Callable[[], float],
+        clock: Callable[[], float],
+        on_close: Callable[[], None] | None = None,
     ) -> None:
         """*wall_clock* gives the seconds since 1970, by which tokens expire; *clock* only goes forward."""
         self.keys = keys
         self._rules = ClaimRules(settings.issuer, settings.audiences, settings.clock_skew.seconds)
         self._wall_clock = wall_clock
         self._clock = clock
+        self._on_close = on_close
         self._tokens = VerifiedTokens()
         self._keys_of_tokens = keys.current
         self._assertions = tuple([compile_expression(text, CLAIMS) for text in settings.assert_claims])
@@ -95,7 +100,7 @@ class TokenGuard:
         if not settings.forward_jwt:
             removed[_AUTHORIZATION] = None
         self._removed = tuple(removed)
-        self._logged = -LOG_INTERVAL
+        self._logged = -inf
         self._unlogged = 0
 
     def __repr__(self) -> str:
@@ -107,7 +112,8 @@ class TokenGuard:
 
     def close(self) -> None:
         """No plan uses it any more."""
-        self.keys.close()
+        if self._on_close is not None:
+            self._on_close()
 
     def admit(self, request: ClientRequest) -> None:
         """Look at the token of *request*, and tell what is inside what it says. Raises TokenRefused, or UnknownKey."""
@@ -234,15 +240,11 @@ class _Waiting(Holding):
         self._stage.guard.keys.forget(self)
 
 
-def token_guard(settings: Jwt, services: Services, sweeper: DeadlineSweeper) -> Instance:
-    """Make a ``jwt`` middleware, which begins to retrieve its keys if it has to."""
-    loop = asyncio.get_running_loop()
-    keys: TokenKeys
+def token_guard(settings: Jwt, key_sets: KeySets) -> Instance:
+    """Make a ``jwt`` middleware. Keys that it has to retrieve are borrowed from *key_sets*."""
+    clock = asyncio.get_running_loop().time
     if settings.jwks_inline:
-        keys = InlineKeys(settings.jwks_inline, settings.issuer)
-    else:
-        limit = settings.jwks_retrieval_timeout.seconds
-        source = DestinationKeys(services, settings.jwks_destination_id, settings.jwks_path, limit)
-        schedule = RefreshSchedule(random)
-        keys = RemoteKeys(source, sweeper, loop.time, loop.call_soon, schedule, settings.issuer)
-    return TokenGuard(settings, keys, time, loop.time)
+        return TokenGuard(settings, InlineKeys(settings.jwks_inline, settings.issuer), time, clock)
+    place = settings.jwks_destination_id, settings.jwks_path, settings.jwks_retrieval_timeout.seconds
+    keys = key_sets.borrow(*place, settings.issuer)
+    return TokenGuard(settings, keys, time, clock, partial(key_sets.give_back, *place))

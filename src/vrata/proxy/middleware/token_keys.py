@@ -51,10 +51,6 @@ class TokenKeys(Protocol):
         """*waiter* waits no longer."""
         ...
 
-    def close(self) -> None:
-        """Retrieve nothing more, unless somebody waits for it."""
-        ...
-
 
 class InlineKeys(TokenKeys):
     """Keys that the settings have in them."""
@@ -75,9 +71,6 @@ class InlineKeys(TokenKeys):
 
     def forget(self, waiter: Waiter) -> None:
         """Nobody waits."""
-
-    def close(self) -> None:
-        """There is nothing to end."""
 
 
 class KeySource(Protocol):

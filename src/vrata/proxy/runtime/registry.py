@@ -24,6 +24,7 @@ from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.loads import carried
 from vrata.proxy.metrics.registry import MetricsRegistry
+from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
 from vrata.proxy.middleware.rate_limit.limits import FleetLimits
@@ -121,6 +122,7 @@ class RuntimeRegistry:
                 sweeper,
                 tasks,
                 self.services,
+                KeySets(self.services, sweeper),
                 gate,
                 self.log_writers,
                 self._buckets_in_use,
