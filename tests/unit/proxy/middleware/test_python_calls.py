@@ -103,6 +103,9 @@ class TestPlainMethods:
             user.ask(Request())
         (entry,) = entries
         assert entry["exc_info"] is error
+        # The trace is that of the class, and not of those who called it.
+        assert error.__traceback__ is not None
+        assert error.__traceback__.tb_frame.f_code.co_name == "on_request"
         assert (entry["middleware"], entry["method"]) == ("mine", "Doing.on_request")
 
     @pytest.mark.parametrize(
@@ -267,6 +270,29 @@ class TestAsyncMethods:
         with capture_logs() as entries:
             asyncio.run(scenario())
         assert not entries
+
+    def test_one_that_keeps_the_worker_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 0.0
+        monkeypatch.setattr("vrata.proxy.middleware.python.user_object.perf_counter", lambda: now)
+
+        async def do() -> None:
+            nonlocal now
+            for _ in range(9):
+                now += 0.02
+                await asyncio.sleep(0)  # steps that are short do not add up
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await asyncio.Event().wait()
+            now += 0.06
+
+        async def scenario() -> None:
+            assert await Scene(do).answer() is None
+
+        with capture_logs() as entries:
+            asyncio.run(scenario())
+        assert [(entry["event"], entry["milliseconds"]) for entry in entries] == [
+            ("python middleware kept its worker waiting", 60)
+        ]
 
     def test_the_worker_ends(self) -> None:
         async def scenario() -> None:

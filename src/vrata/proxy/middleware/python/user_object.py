@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from time import perf_counter
+from types import coroutine
 from typing import Any, TypeAlias, cast
 
 import structlog
@@ -19,6 +20,7 @@ QUIET = 10.0
 """Seconds in which one middleware logs one failure and one warning; what comes between is counted."""
 
 _Method: TypeAlias = Callable[..., object]
+_Async: TypeAlias = Callable[..., Coroutine[Any, None, object]]
 
 _log = structlog.get_logger("vrata.proxy.middleware")
 
@@ -87,16 +89,37 @@ class UserObject:
     async def await_request(self, request: Request) -> Response | None:
         """What the ``async`` ``on_request`` says. Raises :class:`CallFailed`."""
         try:
-            return _checked(await cast("Awaitable[object]", cast("_Method", self.on_request)(request)))
+            running = cast("_Async", self.on_request)(request)
+            return _checked(await self._timed("on_request", running))
         except BaseException as error:  # noqa: BLE001 - as above
             raise self._ended("on_request", error) from None
 
     async def await_response(self, request: Request, response: Response) -> Response | None:
         """What the ``async`` ``on_response`` says. Raises :class:`CallFailed`."""
         try:
-            return _checked(await cast("Awaitable[object]", cast("_Method", self.on_response)(request, response)))
+            running = cast("_Async", self.on_response)(request, response)
+            return _checked(await self._timed("on_response", running))
         except BaseException as error:  # noqa: BLE001 - as above
             raise self._ended("on_response", error) from None
+
+    @coroutine
+    def _timed(self, method: str, running: Coroutine[Any, None, object]) -> Generator[Any, None, object]:
+        """What *running* returns. Blocking is as bad in an ``async`` method, so each of its steps is looked at."""
+        thrown: BaseException | None = None
+        while True:
+            began = perf_counter()
+            try:
+                waits_for = running.send(None) if thrown is None else running.throw(thrown)
+            except StopIteration as stop:
+                return stop.value
+            finally:
+                if perf_counter() - began > SLOW:
+                    self._warn(method, perf_counter() - began)
+            thrown = None
+            try:
+                yield waits_for
+            except BaseException as error:  # noqa: BLE001 - it is for the method
+                thrown = error
 
     def _ended(self, method: str, error: BaseException) -> BaseException:
         """What to raise after the ``async`` *method* has: a cancellation from outside, or that it has failed."""
@@ -109,8 +132,11 @@ class UserObject:
         """The *method* has failed with *error*; return what is to be raised."""
         passed_over = self._failures.occurred()
         if passed_over >= 0:
-            # Without the frames of the proxy that called it.
-            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+            trace = error.__traceback__
+            # From the class on, unless it is us who are not content.
+            while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next
+            error.__traceback__ = trace
             _log.error("python middleware failed", **self._context(method, passed_over), exc_info=error)
         return CallFailed(self.name)
 
