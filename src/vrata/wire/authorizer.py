@@ -1,4 +1,4 @@
-"""The messages of ``extauthz.v1``: what Vrata's own contract asks authorisers, and what they answer.
+"""The messages of ``extauthz.v1``: what Vrata's own contract asks authorizers, and what they answer.
 
 The definitions are in ``proto/extauthz/v1/authorizer.proto``.
 """
@@ -20,7 +20,7 @@ _DENIED_BODY: Final = 4 << 3 | LENGTH
 
 
 class CheckResponse:
-    """What an authoriser has decided."""
+    """What an authorizer has decided."""
 
     __slots__ = ("allowed", "denied_body", "denied_status", "headers")
 

@@ -1,4 +1,4 @@
-"""The messages of ``envoy.service.auth.v3``: what Envoy asks authorisers, and what they answer.
+"""The messages of ``envoy.service.auth.v3``: what Envoy asks authorizers, and what they answer.
 
 The definitions are in ``proto/envoy/service/auth/v3``, as far as they are written or read here.
 """
@@ -57,7 +57,7 @@ class Peer:
 
 
 class HttpRequest:
-    """A request as the authoriser is told of it. The members are those of ``AttributeContext.HttpRequest``."""
+    """A request as the authorizer is told of it. The members are those of ``AttributeContext.HttpRequest``."""
 
     __slots__ = ("body", "headers", "host", "id", "method", "path", "protocol", "scheme", "size")
 
@@ -96,7 +96,7 @@ class HttpRequest:
 
 
 class CheckResponse:
-    """What an authoriser has decided."""
+    """What an authorizer has decided."""
 
     __slots__ = (
         "body",

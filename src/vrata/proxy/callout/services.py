@@ -54,11 +54,6 @@ class Services(CalloutOwner):
         """Callouts that are not over."""
         return len(self._under_way)
 
-    def speaks_http2(self, destination_id: str) -> bool:
-        """Whether there is a destination of that ID that may be called by gRPC (``options.http2``)."""
-        destination = self.destinations.get(destination_id)
-        return destination is not None and all(each.pool.http2 for each in destination.selector.endpoints)
-
     def call(
         self,
         destination_id: str,

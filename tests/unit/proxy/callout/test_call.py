@@ -9,11 +9,12 @@ from typing import Any
 
 from tests.support import tls_upstream
 from tests.support.callouts import answer, failure, services
+from tests.support.client_request import client_request
 from tests.support.conditions import eventually_async
 from tests.support.faulty_backend import DeadPorts
 from tests.support.gateway import Document, destination
 from tests.support.http2_backend import Http2Backend
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_each_loop, on_our_loop
 from tests.support.retries import close, in_turn, reset, respond, silence
 from tests.support.staged_backend import ReceivedRequest, StagedBackend, StagedConnection
 from vrata.policy.circuit_breaker import described
@@ -30,7 +31,7 @@ async def know(proxy: InProcessProxy, *ports: int, **options: Any) -> None:
     await proxy.apply(destinations=[service(*ports, **options)])
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_call_sends_what_it_is_told_and_gets_the_answer(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(respond(403, b"no", "X-Why: because"))) as backend:
         await know(proxy, backend.port)
@@ -52,7 +53,7 @@ async def test_a_call_sends_what_it_is_told_and_gets_the_answer(proxy: InProcess
         assert len(backend.connections) == 1
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_call_over_tls_and_http2(proxy: InProcessProxy) -> None:
     async with Http2Backend(tls=tls_upstream.serving(http2=True)) as backend:
         document = tls_upstream.secured(backend.port, "d")
@@ -68,7 +69,7 @@ async def test_a_call_over_tls_and_http2(proxy: InProcessProxy) -> None:
         assert (await calling).body == b"yes"
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_cannot_be_called_fails_and_says_why(proxy: InProcessProxy) -> None:
     with DeadPorts() as dead:
         await know(proxy, dead.refused)
@@ -78,7 +79,7 @@ async def test_what_cannot_be_called_fails_and_says_why(proxy: InProcessProxy) -
         assert (await failure(proxy))[0] == "timeout"
 
 
-@on_each_loop
+@on_our_loop
 async def test_another_endpoint_is_tried_where_one_cannot_be_reached(proxy: InProcessProxy) -> None:
     with DeadPorts() as dead:
         async with StagedBackend() as backend:
@@ -100,7 +101,7 @@ async def test_a_service_that_gives_no_answer(proxy: InProcessProxy) -> None:
         await eventually_async(lambda: backend.open == 0, 5, what="connections that owe an answer are given up")
 
 
-@on_each_loop
+@on_our_loop
 async def test_an_answer_that_never_ends_is_cut_by_the_limits(proxy: InProcessProxy) -> None:
     async def trickle(connection: StagedConnection, found: ReceivedRequest) -> None:
         await connection.read_body(found)
@@ -116,7 +117,7 @@ async def test_an_answer_that_never_ends_is_cut_by_the_limits(proxy: InProcessPr
         assert (await answer(proxy, max_answer=5)).body == b"12345"
 
 
-@on_each_loop
+@on_our_loop
 async def test_nonsense_is_no_answer(proxy: InProcessProxy) -> None:
     async def babble(connection: StagedConnection, found: ReceivedRequest) -> None:
         await connection.read_body(found)
@@ -144,7 +145,7 @@ async def test_a_connection_that_died_while_idle_is_no_failure(proxy: InProcessP
         assert [(each.connection, each.body) for each in backend.requests] == [(0, b""), (0, b""), (1, b"again")]
 
 
-@on_each_loop
+@on_our_loop
 async def test_calls_count_for_the_circuit_and_the_streaks_of_their_endpoint(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(*[respond(500)] * 2, respond(503), respond(200))) as backend:
         options = {
@@ -166,7 +167,7 @@ async def test_calls_count_for_the_circuit_and_the_streaks_of_their_endpoint(pro
         word.leave()
 
 
-@on_each_loop
+@on_our_loop
 async def test_only_so_many_calls_are_under_way(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(silence)) as backend:
         await know(proxy, backend.port, circuitBreaker={"maxRequests": 1})
@@ -201,7 +202,7 @@ async def test_a_call_that_is_cancelled_is_told_nothing(proxy: InProcessProxy) -
         assert told == []
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_coroutine_may_wait_for_the_answer_and_leave(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(respond(200, b"keys"), silence)) as backend:
         await know(proxy, backend.port)
@@ -214,7 +215,7 @@ async def test_a_coroutine_may_wait_for_the_answer_and_leave(proxy: InProcessPro
         await eventually_async(lambda: services(proxy).under_way == 0, 5, what="the call is over")
 
 
-@on_each_loop
+@on_our_loop
 async def test_calls_go_where_the_plan_in_force_says(proxy: InProcessProxy) -> None:
     async with AsyncExitStack() as stack:
         scripts = (in_turn(*[respond(200, name)] * 3) for name in (b"a", b"b"))
@@ -227,7 +228,7 @@ async def test_calls_go_where_the_plan_in_force_says(proxy: InProcessProxy) -> N
         assert (await failure(proxy))[0] == "no_destination"
 
 
-@on_each_loop
+@on_our_loop
 async def test_without_a_request_a_hash_still_chooses(proxy: InProcessProxy) -> None:
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(StagedBackend()) for _ in range(3)]
@@ -237,6 +238,9 @@ async def test_without_a_request_a_hash_still_chooses(proxy: InProcessProxy) -> 
         for _ in range(6):
             await answer(proxy)
         assert Counter(len(backend.requests) for backend in backends) == Counter({0: 2, 6: 1})
+        for number in range(30):
+            await answer(proxy, request=client_request(b"X-User: %d" % number))
+        assert all(len(backend.requests) > 2 for backend in backends), "what a client says decides"
 
 
 @on_each_loop

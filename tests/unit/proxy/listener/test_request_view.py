@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.downstream_client import DownstreamClient
+from tests.support.downstream_client import DownstreamClient, immediately
+from tests.support.multiplexing_client import MultiplexingClient
 from tests.support.request_message import message
 from vrata.expressions import RequestVariables, compile_expression
 from vrata.proxy.listener.request import DownstreamRequest
@@ -82,3 +83,23 @@ def test_an_empty_body_is_absent() -> None:
     request.seen(SeenBody(b"", True))
     assert (request.body, request.body_json) == (None, None)
     assert compile_expression("!has(request.body)").holds(request)
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+def test_the_connection_that_it_came_over(minor: int) -> None:
+    request = request_of(line=b"GET / HTTP/1.%d" % minor)
+    assert request.protocol == f"HTTP/1.{minor}"
+    assert (request.listener_address, request.peer, request.peer_port) == ("127.0.0.1:3000", b"192.0.2.1", 4711)
+
+
+def test_a_request_of_http2_came_in_that() -> None:
+    seen: list[str] = []
+
+    def note(request: DownstreamRequest) -> None:
+        seen.append(request.protocol)
+        immediately(request)
+
+    client = MultiplexingClient(answer=note)
+    client.start()
+    client.request()
+    assert seen == ["HTTP/2"]

@@ -19,7 +19,7 @@ from tests.support.gateway import destination, forward, route
 from tests.support.grpc_answers import CALL, MESSAGE
 from tests.support.grpc_service import GrpcService
 from tests.support.http2_backend import Http2Backend
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.staged_backend import StagedBackend
 from tests.support.stream_client import StreamClient, request
 from tests.unit.proxy.middleware.test_ext_authz_http import denial, middleware
@@ -95,7 +95,7 @@ def option(key: str, value: str, **settings: Any) -> dict[str, Any]:
 # -- extauthz.v1 ------------------------------------------------------------------------------------------------------
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_an_authorizer_of_our_contract_is_told(proxy: InProcessProxy) -> None:
     check = {
         "forwardHeaders": ["Authorization", "X-Many", "X-Raw"],
@@ -120,7 +120,7 @@ async def test_what_an_authorizer_of_our_contract_is_told(proxy: InProcessProxy)
         assert (forwarded.body, forwarded.all("x-raw"), forwarded.all("cookie")) == (b"\0\xff", ["\xff\xfe"], ["s"])
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_our_contract_allows_and_denies(proxy: InProcessProxy) -> None:
     decisions: list[dict[str, Any]] = [
         {"allowed": True, "headers": pairs(("X-User", "bob"), ("x-role", "a"), ("X-Role", "b"), ("Host", "evil.test"))},
@@ -155,7 +155,7 @@ def fail(context: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("contract", ["vrata", "envoy"])
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_whose_call_fails(proxy: InProcessProxy, contract: str) -> None:
     async with protected(proxy, contract, fail) as found:
         assert denial(await found.client.exchange("GET /")) == (403, "ext_authz: grpc check failed: INTERNAL")
@@ -164,7 +164,7 @@ async def test_an_authorizer_whose_call_fails(proxy: InProcessProxy, contract: s
         assert (await found.client.exchange("GET /")).body == b"ok"
 
 
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_over_tls(proxy: InProcessProxy) -> None:
     async with protected(proxy, "vrata", {"allowed": True}, certificate=tls_upstream.certificate()) as found:
         assert (await found.client.exchange("GET /")).body == b"ok"
@@ -179,7 +179,7 @@ async def test_an_authorizer_over_tls(proxy: InProcessProxy) -> None:
         (b"\x08\x01\x1a\x06\x0a\x01\n\x12\x01x", "malformed answer"),
     ],
 )
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_that_hangs_or_babbles(
     proxy: InProcessProxy, contract: str, message: bytes | None, reason: str
 ) -> None:
@@ -207,7 +207,7 @@ async def test_an_authorizer_that_hangs_or_babbles(
             await asked.until_reset()
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_destination_that_is_missing_or_speaks_no_http2(proxy: InProcessProxy) -> None:
     async with StagedBackend() as upstream:
         for others, reason in (([], "UNAVAILABLE"), ([destination("authorizer", upstream.port)], "INTERNAL")):
@@ -225,7 +225,7 @@ async def test_a_destination_that_is_missing_or_speaks_no_http2(proxy: InProcess
 # -- envoy.service.auth.v3 --------------------------------------------------------------------------------------------
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_an_authorizer_made_for_envoy_is_told(proxy: InProcessProxy) -> None:
     async with protected(proxy, "envoy", {}, includeBody=True) as found:
         peer_port = found.client.writer.get_extra_info("sockname")[1]
@@ -267,7 +267,7 @@ async def test_what_an_authorizer_made_for_envoy_is_told(proxy: InProcessProxy) 
         }
 
 
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_made_for_envoy_may_be_told_less(proxy: InProcessProxy) -> None:
     check = {"forwardHeaders": ["Cookie"], "injectHeaders": [{"key": "X-Tenant", "value": "t"}]}
     async with protected(proxy, "envoy", {}, onCheck=check) as found:
@@ -277,7 +277,7 @@ async def test_an_authorizer_made_for_envoy_may_be_told_less(proxy: InProcessPro
         assert http.body == ""
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_envoys_contract_allows(proxy: InProcessProxy) -> None:
     said = {
         "headers": [
@@ -319,7 +319,7 @@ async def test_what_envoys_contract_allows(proxy: InProcessProxy) -> None:
         assert "authorization" not in forwarded.names
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
     decisions: list[dict[str, Any]] = [
         {"status": {"code": 7}},
@@ -352,7 +352,7 @@ async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
         assert found.upstream.requests == []
 
 
-@on_each_loop
+@on_our_loop
 async def test_calls_of_grpc_that_are_denied_get_a_status(proxy: InProcessProxy) -> None:
     async with protected(proxy, "vrata", {"denied_status": 401, "denied_body": b"who?"}) as found:
         response = await found.client.exchange("POST /a.B/C", *CALL, body=MESSAGE)

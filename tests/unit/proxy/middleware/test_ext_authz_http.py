@@ -16,7 +16,8 @@ from tests.support.conditions import eventually_async
 from tests.support.faulty_backend import DeadPorts
 from tests.support.gateway import Document, destination, forward, route
 from tests.support.grpc_answers import CALL, MESSAGE
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_metrics import InProcessMetrics
+from tests.support.in_process_proxy import InProcessProxy, on_each_loop, on_our_loop
 from tests.support.raw_http import Response
 from tests.support.retries import Answer, close, in_turn, reset, respond, silence
 from tests.support.staged_backend import ReceivedRequest, Script, StagedBackend, StagedConnection, answer_ok
@@ -44,13 +45,14 @@ def middleware(**settings: Any) -> Document:
 
 
 async def protect(
-    proxy: InProcessProxy, upstream: int, authorizer: int, options: Document | None = None, **settings: Any
+    proxy: InProcessProxy, upstream: int, authorizer: int, listeners: list[Document] | None = None, **settings: Any
 ) -> None:
     """Ask whoever listens on *authorizer* about each request to *upstream*."""
     report = await proxy.apply(
         route("all", forward=forward("upstream"), middlewareIds=["m"]),
-        destinations=[destination("upstream", upstream), destination("authorizer", authorizer, **(options or {}))],
+        destinations=[destination("upstream", upstream), destination("authorizer", authorizer)],
         middlewares=[middleware(**settings)],
+        listeners=listeners,
     )
     assert not report.problems
 
@@ -73,7 +75,7 @@ def denial(response: Response) -> tuple[int, str]:
     return response.status, members["error"]
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_the_authorizer_is_told(proxy: InProcessProxy) -> None:
     check = {
         "forwardHeaders": ["Authorization", "X-Many", "X-Absent", "X-Forwarded-Host", "Content-Length", "X-Client"],
@@ -119,7 +121,7 @@ async def test_what_the_authorizer_is_told(proxy: InProcessProxy) -> None:
         assert forwarded.all("cookie") == ["secret"]
 
 
-@on_each_loop
+@on_our_loop
 async def test_with_the_body_the_authorizer_sees_all_of_it_and_its_type(proxy: InProcessProxy) -> None:
     async with protected(proxy, includeBody=True, maxBodyBytes=100_000) as found:
         content = bytes(range(256)) * 300
@@ -137,7 +139,7 @@ async def test_with_the_body_the_authorizer_sees_all_of_it_and_its_type(proxy: I
         assert found.upstream.requests[1].trailers == (b"X-Trailer: t",)
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_client_that_waits_for_leave_is_asked_for_its_body(proxy: InProcessProxy) -> None:
     async with protected(proxy, includeBody=True) as found:
         found.client.send(request("POST /", "Content-Length: 5", "Expect: 100-continue"))
@@ -150,7 +152,7 @@ async def test_a_client_that_waits_for_leave_is_asked_for_its_body(proxy: InProc
 
 @pytest.mark.parametrize("is_declared", [True, False])
 @pytest.mark.parametrize("fails_open", [True, False])
-@on_each_loop
+@on_our_loop
 async def test_a_body_that_is_too_long_is_no_way_past(
     proxy: InProcessProxy, is_declared: bool, fails_open: bool
 ) -> None:
@@ -164,7 +166,7 @@ async def test_a_body_that_is_too_long_is_no_way_past(
         assert len(found.authorizer.requests) == len(found.upstream.requests) == 1
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_is_allowed_may_get_fields_of_the_answer_and_keeps_none_of_its_own_copies(
     proxy: InProcessProxy,
 ) -> None:
@@ -190,7 +192,7 @@ async def test_what_is_allowed_may_get_fields_of_the_answer_and_keeps_none_of_it
         assert found.upstream.requests[1].names & {"x-user", "x-auth-anything"} == set()
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_pattern_for_everything_takes_what_the_answer_has(proxy: InProcessProxy) -> None:
     fields = ("X-User: bob", "Date: today", "Content-Type: text/plain", "Content-Language: en", "Server: x")
     async with protected(proxy, respond(200, b"yes", *fields), onAllow={"copyToUpstream": ["*"]}) as found:
@@ -201,7 +203,7 @@ async def test_a_pattern_for_everything_takes_what_the_answer_has(proxy: InProce
         assert forwarded.names & {"date", "server", "content-language"} == set()
 
 
-@on_each_loop
+@on_our_loop
 async def test_what_is_denied_gets_the_answer(proxy: InProcessProxy) -> None:
     fields = (
         "Location: /login",
@@ -252,7 +254,7 @@ UNREACHABLE = (403, "ext_authz: authz service unreachable")
         pytest.param(respond(999), id="no status"),
     ],
 )
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_that_fails(proxy: InProcessProxy, answer: Answer) -> None:
     async with protected(proxy, answer, answer, decisionTimeout="100ms") as found:
         assert denial(await found.client.exchange("POST /", body=b"content")) == UNREACHABLE
@@ -262,7 +264,7 @@ async def test_an_authorizer_that_fails(proxy: InProcessProxy, answer: Answer) -
         assert found.upstream.requests[0].body == b"content"
 
 
-@on_each_loop
+@on_our_loop
 async def test_an_authorizer_that_is_not_there(proxy: InProcessProxy) -> None:
     async with StagedBackend() as upstream:
         with DeadPorts() as dead:
@@ -307,7 +309,7 @@ async def test_a_body_waits_for_the_decision_and_only_so_much_of_it_is_held(prox
         assert found.upstream.requests[0].body == content
 
 
-@on_each_loop
+@on_our_loop
 async def test_a_denial_does_not_wait_for_the_body(proxy: InProcessProxy) -> None:
     async with protected(proxy, respond(403, b"no")) as found:
         found.client.send(request("POST /", "Content-Length: 10"))
@@ -315,7 +317,7 @@ async def test_a_denial_does_not_wait_for_the_body(proxy: InProcessProxy) -> Non
         assert (response.status, response.body) == (403, b"no")
 
 
-@on_each_loop
+@on_our_loop
 async def test_calls_of_grpc_get_a_status(proxy: InProcessProxy) -> None:
     answers = [respond(403, b"no"), respond(401), respond(429, b"slowly"), babble]
     async with protected(proxy, *answers) as found:
@@ -330,3 +332,60 @@ async def test_calls_of_grpc_get_a_status(proxy: InProcessProxy) -> None:
             ("14", "denied by the authorizer"),
             ("7", "ext_authz: authz service unreachable"),
         ]
+
+
+@on_our_loop
+async def test_a_denial_ends_a_request_whose_body_was_not_read(proxy: InProcessProxy) -> None:
+    released = asyncio.Event()
+
+    async def deny(connection: StagedConnection, found: ReceivedRequest) -> None:
+        await connection.read_body(found)
+        await released.wait()
+        connection.respond(b"no", status=403)
+
+    async with protected(proxy, deny) as found:
+        content = bytes(8_000_000)
+        found.client.send(request("POST /", f"Content-Length: {len(content)}") + content)
+        await eventually_async(lambda: found.authorizer.requests, 5, what="the authorizer is asked")
+        released.set()
+        assert (await found.client.read_response()).body == b"no"
+        assert await found.client.ending() in ("closed", "reset")
+        assert found.upstream.requests == []
+
+
+@on_our_loop
+async def test_an_upgrade_is_decided_about_as_well(proxy: InProcessProxy) -> None:
+    async def tunnel(connection: StagedConnection) -> None:
+        await connection.read_head()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        connection.send(b"echo " + await connection.reader.readexactly(5))
+
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x")
+    async with protected(proxy, respond(200, b"", "X-User: bob"), respond(403), script=tunnel, **COPIES_USER) as found:
+        found.client.send(request("GET /", *upgrade, "X-User: me"))
+        assert (await found.client.read_response(interim=True)).status == 101
+        found.client.send(b"hello")
+        assert await found.client.read_exactly(10) == b"echo hello"
+        assert found.upstream.requests[0].all("x-user") == ["bob"]
+        assert (await (await proxy.connect()).exchange("GET /", *upgrade)).status == 403
+        assert len(found.upstream.requests) == 1
+
+
+COPIES_USER = {"onAllow": {"copyToUpstream": ["X-User"]}}
+
+
+@on_our_loop
+async def test_decisions_are_counted(proxy: InProcessProxy) -> None:
+    async with StagedBackend(in_turn(respond(200), respond(401), silence)) as authorizer, StagedBackend() as upstream:
+        await protect(
+            proxy, upstream.port, authorizer.port, listeners=[proxy.listener(metrics={})], decisionTimeout="100ms"
+        )
+        client = await proxy.connect()
+        assert [(await client.exchange("GET /")).status for _ in range(3)] == [200, 401, 403]
+        scraped = await InProcessMetrics(proxy).scrape()
+        labels = {"middleware": "authz", "type": "extAuthz"}
+        assert scraped("vrata_middleware_passed_total", **labels) == 1
+        for status in ("401", "403"):
+            assert scraped("vrata_middleware_rejections_total", **labels, status_code=status) == 1
+        assert scraped("vrata_middleware_duration_seconds_count", **labels) == 3
+        assert scraped("vrata_middleware_duration_seconds_sum", **labels) >= 0.1
