@@ -199,20 +199,33 @@ def _host_and_port(authority: str) -> tuple[str, int]:
 def _put(message: MessageWriter, number: int, attributes: Mapping[str, Value]) -> None:
     """Write *attributes* into the repeated field *number* of *message*."""
     for key, value in attributes.items():
-        pair = MessageWriter()
-        pair.text(1, key)
-        pair.message(2, _any(value))
-        message.message(number, pair.finished())
+        text = _keys.get(key)
+        if text is None:
+            text = _keys[key] = _length_and(1, key.encode("ascii"))
+        message.message(number, text + _length_and(2, _any(value)))
+
+
+_keys: Final[dict[str, bytes]] = {}
+"""Keys of attributes, which are few, as fields of a pair: most of what a span consists of is the same each time."""
 
 
 def _any(value: Value) -> bytes:
     """One of several kinds of values, of which a zero is written as well."""
     if isinstance(value, str):
-        text = _utf8(value).encode("utf-8")
-        return varint(tag(1, LENGTH)) + varint(len(text)) + text
+        return _length_and(1, value.encode("utf-8", "replace"))
     if isinstance(value, int):
-        return varint(tag(3, VARINT)) + varint(value & _MASK64)
-    return varint(tag(4, FIXED64)) + struct.pack("<d", value)
+        return _INT + varint(value & _MASK64)
+    return _DOUBLE + _pack_double(value)
+
+
+def _length_and(number: int, content: bytes) -> bytes:
+    """Return a field of bytes; *number* is a small one."""
+    return bytes((number << 3 | LENGTH,)) + varint(len(content)) + content
+
+
+_INT: Final = varint(tag(3, VARINT))
+_DOUBLE: Final = varint(tag(4, FIXED64))
+_pack_double: Final = struct.Struct("<d").pack
 
 
 def _utf8(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import perf_counter_ns, time_ns
+from time import perf_counter_ns
 from typing import Final, Protocol
 
 from vrata.policy.trace_context import in_head
@@ -201,5 +201,8 @@ class RequestTrace:
         if len(self.attempts) >= MAX_EVENTS:
             self.attempts_left_out += 1
             return
-        seconds = (perf_counter_ns() - self._attempt_began) / 1e9
-        self.attempts.append(Attempt(time_ns(), self.destination, endpoint, outcome, seconds))
+        now = perf_counter_ns()
+        seconds = (now - self._attempt_began) / 1e9
+        # By the clock that the span's end is told by: two clocks could have it happen after that.
+        at = self.beginning.at + now - self._began if self.beginning is not None else 0
+        self.attempts.append(Attempt(at, self.destination, endpoint, outcome, seconds))

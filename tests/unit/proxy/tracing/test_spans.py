@@ -98,7 +98,7 @@ async def test_the_span_of_a_forwarded_request(proxy: InProcessProxy) -> None:
                 "vrata.attempt.outcome": "status 200",
             },
         )
-        assert span.start_time_unix_nano < event.time_unix_nano < span.end_time_unix_nano
+        assert span.start_time_unix_nano < event.time_unix_nano <= span.end_time_unix_nano
         ((resource, scope),) = collector.scopes
         of = attributes(resource.attributes)
         assert (of["service.name"], of["service.version"]) == ("shop", __version__)
