@@ -8,6 +8,7 @@ whether the choice was right at any time in between.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.simulation.backends import may_be_incomplete
@@ -342,14 +343,14 @@ class Referee:
             (each.outliers, len(each.endpoints)) for each in found if each is not None and each.outliers is not None
         ]
 
-    def check_recovered(self) -> None:
-        """All endpoints have been well for a while: nothing stands against any."""
+    def not_recovered(self) -> Iterator[str]:
+        """What still stands against endpoints. When all have been well for a while it is nothing."""
         last = self._history[-1]
         for destination in last.configuration.destinations:
             standing = last.standings.get(destination.id, UNKNOWN)
             for identifier, found in standing.endpoints.items():
                 if not found.is_available:
-                    self.violation(f"{identifier} of {destination.id} has not come back: {found}")
+                    yield f"{identifier} of {destination.id} has not come back: {found}"
 
     # -- circuit breakers ---------------------------------------------------------------------------------------------
 
@@ -492,13 +493,13 @@ class Referee:
     longest = 6.0
     """Seconds for which a request that was let in under other settings may go on."""
 
-    def check_quiet(self) -> None:
-        """Nothing is under way any more."""
+    def unrest(self) -> Iterator[str]:
+        """What is under way. When everybody is done it is nothing."""
         for destination_id, history in self._breakers.items():
             if history[-1].state == "halfOpen":
-                self.violation(f"the breaker of {destination_id} is stuck half-open")
+                yield f"the breaker of {destination_id} is stuck half-open"
         for endpoint, count in self.open_connections.items():
-            self.violation(f"{count} connections to {endpoint} are left")
+            yield f"{count} connections to {endpoint} are left"
 
     def _check_home(self, asked: Asked, destination: Destination, usable: frozenset[str], endpoint: str) -> None:
         """The same key leads to the same endpoint while nothing has changed; on every worker, and also later again."""

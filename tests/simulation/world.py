@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +34,8 @@ LONGEST = 6.0
 USERS = 20
 MOMENT = 0.00001
 """Seconds in which what has happened has come to rest."""
+IDLE = 4.0
+"""Seconds after which what is idle is closed."""
 TICK = 0.1
 """Seconds between two looks at who waits."""
 _QUIET_LEVELS = frozenset({"debug", "info", "warning"})
@@ -112,6 +114,7 @@ class World:
         self._standings: dict[str, Standing] = {}
         self._watching: Watching | None = None
         self._ports = count(1024)
+        self._look_again(0.37 * TICK)
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
@@ -137,8 +140,6 @@ class World:
         for request in scenario.requests:
             loop.call_at(START + request.at, self._ask, request)
             loop.call_at(START + request.at + MOMENT, self._look)
-        for tick in range(round((scenario.seconds + LONGEST) / TICK)):
-            loop.call_at(START + (tick + 0.37) * TICK, self._look)
         await asyncio.sleep(scenario.seconds)
         await self._calm_down()
 
@@ -163,6 +164,14 @@ class World:
 
     def _start(self, work: Any) -> None:
         self._tasks.start(work, name="world")
+
+    def _look_again(self, at: float) -> None:
+        """Look every :data:`TICK` from then on, until the world has come to rest."""
+        self._next_look = self._loop.call_at(START + at, self._look_and_go_on, at)
+
+    def _look_and_go_on(self, at: float) -> None:
+        self._look()
+        self._look_again(at + TICK)
 
     def _look(self) -> None:
         """Check what holds at moments in which nothing happens."""
@@ -261,26 +270,30 @@ class World:
         referee = self.referee
         for backend in self._backends.values():
             backend.behave(GOOD)
-        await asyncio.sleep(LONGEST)
+        begin = self._loop.time()
+        await self._until(lambda: all(asked.end for asked in referee.asked.values()), begin + LONGEST)
         for asked in referee.asked.values():
             if not asked.end:
                 referee.violation(f"n{asked.request.number} has no end")
         for connections in self._connections.values():
             for connection in connections:
                 connection.close()
-        await asyncio.sleep(4)  # what is idle is closed by then
+        await self._until(lambda: not any(self._unrest()), begin + LONGEST + IDLE)
+        self._next_look.cancel()
+        for complaint in self._unrest():
+            referee.violation(complaint)
         if self._watching is not None:
-            referee.check_recovered()
             self._watching.stop()
             await asyncio.sleep(0.5)
-        self._check_quiet()
+            for complaint in self._unrest():
+                referee.violation(complaint)
         self._loop.network.give_up_closed()
         for plane in self._planes:
             await plane.drain(0)
         for backend in self._backends.values():
             for upstream in list(backend.connections):
                 upstream.close()
-        await asyncio.sleep(1)
+        await self._until(lambda: not self._loop.timers, begin + LONGEST + IDLE + 1)
         if repr(self._tasks) != "<TaskSupervisor 0 running>":
             referee.violation(f"tasks are left: {self._tasks._tasks}")
         if self._loop.timers:
@@ -292,17 +305,24 @@ class World:
             if counts._counts or counts._common:
                 referee.violation(f"something is counted: {counts._counts} {counts._common}")
 
-    def _check_quiet(self) -> None:
-        referee = self.referee
+    async def _until(self, is_so: Callable[[], bool], deadline: float) -> None:
+        """Let time pass until it is so, and no longer than to the *deadline*."""
+        while not is_so() and self._loop.time() < deadline:  # noqa: ASYNC110 - nobody tells that it is so
+            await asyncio.sleep(TICK)
+
+    def _unrest(self) -> Iterator[str]:
+        """What is under way, idle, or judged badly."""
+        if self._watching is not None:
+            yield from self.referee.not_recovered()
         for plane in self._planes:
             status = plane.status()
             if (status.connections, status.in_flight) != (0, 0):
-                referee.violation(f"something is under way: {status}")
+                yield f"something is under way: {status}"
             registry = plane._registry
             for pool in registry._pools.values():
                 if pool.in_flight:
-                    referee.violation(f"{pool!r} is in use")
+                    yield f"{pool!r} is in use"
             for number in registry.counts._counts.values():
                 if number.total:
-                    referee.violation(f"{number!r} is not zero")
-        referee.check_quiet()
+                    yield f"{number!r} is not zero"
+        yield from self.referee.unrest()
