@@ -7,8 +7,8 @@ VENV ?= .venv
 RUN_ARGS ?= --demo
 # Arguments for pytest, for example TEST_ARGS="tests/unit -x".
 TEST_ARGS ?=
-# How tests are spread over processes. They mostly wait for other processes, so two are good for any machine.
-SPREAD ?= -n 2 --dist worksteal
+# How tests are spread over processes. A quarter of their time they wait, so three keep two cores busy.
+SPREAD ?= -n 3 --dist worksteal
 # Arguments for the comparison, for example BENCH_ARGS="--workloads get-128b --proxies vrata,nginx".
 BENCH_ARGS ?=
 # Arguments for the comparison with clients of HTTP/2, for example HTTP2_ARGS="--quick" or "--workloads grpc-unary".
@@ -31,6 +31,9 @@ INSTALLED := pyproject.toml setup.py hot-modules.txt $(shell cat hot-modules.txt
 WITH := $(shell .ci/has-header nghttp2/nghttp2.h && echo -nghttp2)
 RUN_STAMP := $(VENV)/.vrata-run$(WITH)
 TEST_STAMP := $(VENV)/.vrata-test$(WITH)
+
+# Tests start Python hundreds of times: where it may not keep what it has compiled, each start compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
