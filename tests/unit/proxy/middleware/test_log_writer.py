@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -84,7 +83,7 @@ def test_who_writes_to_the_same_path_shares_a_writer_and_it_ends_with_the_last(p
         assert writer is not None
         writer.write(b"last words\n", None)
         del writer
-        await eventually_async(lambda: not gc.collect() and not threads_of(path), what="the thread has ended")
+        await eventually_async(lambda: not threads_of(path), what="the thread has ended")
         assert content(path) == b"last words\n"
         assert await writers.flush(1)
         assert repr(writers) == "<LogWriters []>"
