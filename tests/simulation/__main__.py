@@ -26,13 +26,35 @@ def main() -> int:
     parser.add_argument("--first", type=int, help="run the seeds from this one on instead")
     parser.add_argument("--runs", type=int, default=1 << 62, help="end after so many")
     parser.add_argument("--digests", action="store_true", help="print a digest of each transcript")
-    parser.add_argument("--mutation", default="", help="put this bug into the proxy, and end when it is found")
+    parser.add_argument(
+        "--mutation", nargs="+", default=[], help="put this bug into the proxy, and end when it is found"
+    )
     arguments = parser.parse_args()
     if arguments.mutation:
-        os.environ["VRATA_INTERPRETED"] = "1"  # what is compiled cannot be changed
-        from tests.simulation.mutations import MUTATIONS
+        return with_bugs(arguments)
+    return simulate(arguments)
 
-        MUTATIONS[arguments.mutation]()
+
+def with_bugs(arguments: argparse.Namespace) -> int:
+    """Run with each bug by itself, in a child process that has it; the highest exit code."""
+    os.environ["VRATA_INTERPRETED"] = "1"  # what is compiled cannot be changed
+    from tests.simulation.mutations import MUTATIONS
+
+    codes = []
+    for name in arguments.mutation:
+        print(f"with {name}:", flush=True)
+        child = os.fork()
+        if not child:
+            MUTATIONS[name]()
+            code = simulate(arguments)
+            sys.stdout.flush()
+            os._exit(code)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    return max(codes)
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """Run as the arguments say; the exit code."""
     from tests.simulation.scenario import scenario
     from tests.simulation.world import run
 
