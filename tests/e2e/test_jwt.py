@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import grpc
+
 from tests.support import tls_upstream
 from tests.support.conditions import eventually
 from tests.support.gateway import Gateway, destination, forward, listener, route
+from tests.support.grpc_client import Client, channel, failure, http2_destination
+from tests.support.interop_service import InteropServer
 from tests.support.jwks_server import JwksServer
 from tests.support.raw_http import Connection, Response
 from tests.support.recording_backend import RecordingBackend
@@ -57,3 +61,27 @@ def test_tokens_before_a_gateway(gateway: Gateway, port: int, backend: Recording
         finally:
             for client in clients:
                 client.close()
+
+
+def test_tokens_before_a_service_of_grpc(
+    gateway: Gateway, port: int, interop_servers: dict[bool, InteropServer]
+) -> None:
+    server = interop_servers[False]
+    settings = {"issuer": ISSUER, "jwksInline": jwks(NEW.jwk).decode(), "assertClaims": ["claims.sub == 'ann'"]}
+    gateway.configure(
+        listeners=[listener(port, http2=True)],
+        destinations=[http2_destination(server.port)],
+        routes=[route("calls", {"grpc": True}, forward=forward("backend")) | {"middlewareIds": ["tokens"]}],
+        middlewares=[{"id": "tokens", "name": "tokens", "type": "jwt", "jwt": settings}],
+    )
+    with channel(port) as opened:
+        client = Client(opened, server)
+
+        def call(**claims: Any) -> Any:
+            token = NEW.token(live_claims(**claims)).decode()
+            return client.unary(method="EmptyCall", metadata=(("authorization", f"Bearer {token}"),))
+
+        assert call()[1].code() is grpc.StatusCode.OK
+        assert failure(lambda: client.unary(method="EmptyCall")) == ("UNAUTHENTICATED", "missing authorization token")
+        assert failure(lambda: call(iss="other")) == ("UNAUTHENTICATED", "token validation failed")
+        assert failure(lambda: call(sub="bob")) == ("PERMISSION_DENIED", "claim assertion failed")
