@@ -7,9 +7,11 @@ and has exemplars, and in that it marks the end.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
+from time import perf_counter
 from typing import Literal, NamedTuple
 
 from vrata.observability.metrics import Histogram
@@ -18,6 +20,9 @@ PROMETHEUS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 """Content-Type of the Prometheus text format."""
 OPENMETRICS_TYPE = b"application/openmetrics-text; version=1.0.0; charset=utf-8"
 """Content-Type of OpenMetrics."""
+
+SLICE = 0.01
+"""Seconds of work between two turns of the event loop."""
 
 _TOTAL = "_total"
 _INFO = "_info"
@@ -94,6 +99,18 @@ def lines(families: Iterable[tuple[Family, Iterator[str]]], *, openmetrics: bool
             yield sample
     if openmetrics:
         yield "# EOF\n"
+
+
+async def text(families: Iterable[tuple[Family, Iterator[str]]], *, openmetrics: bool) -> bytes:
+    """Return the whole text, in UTF-8. It is made in slices, between which the event loop does other things."""
+    pieces: list[str] = []
+    deadline = perf_counter() + SLICE
+    for piece in lines(families, openmetrics=openmetrics):
+        pieces.append(piece)
+        if perf_counter() >= deadline:
+            await asyncio.sleep(0)
+            deadline = perf_counter() + SLICE
+    return "".join(pieces).encode("utf-8", "replace")
 
 
 def escaped(value: str) -> str:

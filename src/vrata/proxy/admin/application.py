@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
-from time import perf_counter
 from typing import Any, Final, TypeAlias
 
 from vrata.observability import exposition
@@ -22,8 +20,6 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Answer: TypeAlias = tuple[int, bytes, bytes]
 """Status, Content-Type and content."""
 
-SLICE: Final = 0.01
-"""Seconds of work between two turns of the event loop."""
 JSON_TYPE: Final = b"application/json"
 
 
@@ -79,14 +75,7 @@ class AdminApplication:
     async def _metrics(self, *, openmetrics: bool) -> Answer:
         families = [*await self._processes.samples()]
         families += configuration_figures.samples(self._supervisor, self._stream)
-        pieces: list[str] = []
-        deadline = perf_counter() + SLICE
-        for piece in exposition.lines(families, openmetrics=openmetrics):
-            pieces.append(piece)
-            if perf_counter() >= deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + SLICE
-        text = "".join(pieces).encode("utf-8", "replace")
+        text = await exposition.text(families, openmetrics=openmetrics)
         return 200, OPENMETRICS_TYPE if openmetrics else PROMETHEUS_TYPE, text
 
 

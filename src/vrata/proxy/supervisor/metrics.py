@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import Final, Protocol
 
 import structlog
@@ -22,8 +21,6 @@ from vrata.proxy.metrics.totals import Totals
 
 PATIENCE: Final = 1.0
 """Seconds that a scrape waits for workers to hand over; what one that hangs has counted is shown as last known."""
-SLICE: Final = 0.01
-"""Seconds of work between two turns of the event loop."""
 
 _log = structlog.get_logger("vrata.proxy.metrics")
 
@@ -162,14 +159,7 @@ class MetricsCollector:
     async def _text(self, destinations: Sequence[DestinationStatus], key: ListenerKey, openmetrics: bool) -> bytes:
         totals = self._totals.listener(key)
         samples = families.samples(totals, destinations, exemplars=openmetrics) if totals is not None else ()
-        pieces: list[str] = []
-        deadline = perf_counter() + SLICE
-        for piece in exposition.lines(samples, openmetrics=openmetrics):
-            pieces.append(piece)
-            if perf_counter() >= deadline:
-                await asyncio.sleep(0)
-                deadline = perf_counter() + SLICE
-        return "".join(pieces).encode("utf-8", "replace")
+        return await exposition.text(samples, openmetrics=openmetrics)
 
 
 def _answer(worker: MeteredWorker, scrape: int, text: bytes) -> None:
