@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.conditions import eventually_async
+from tests.support.in_process_metrics import InProcessMetrics
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.ports import free_port
@@ -30,7 +31,7 @@ async def fleet(port: int, backend: int, size: int = 2, **settings: Any) -> Asyn
             proxy = InProcessProxy(sessions=RedisSettings("127.0.0.1", port))
             proxies.append(proxy)
             limit = middleware("limit", "rateLimit", requestsPerSecond=0.01, store="redis", **settings)
-            await pass_through(proxy, backend, [limit])
+            await pass_through(proxy, backend, [limit], listener={"metrics": {}})
         yield proxies
     finally:
         for proxy in proxies:
@@ -108,6 +109,10 @@ async def test_without_redis_nothing_may_pass(proxy: InProcessProxy) -> None:
         call = await client.exchange("POST /a.B/C", "Content-Type: application/grpc")
         assert (call.status, call["grpc-status"]) == (200, "14")
         assert not backend.requests
+        scraped = await InProcessMetrics(limited).scrape()
+        counted = {"middleware": "limit", "type": "rateLimit"}
+        assert scraped("vrata_middleware_errors_total", **counted) == 3
+        assert scraped("vrata_middleware_rejections_total", **counted, status_code="503") == 3
 
 
 @on_each_loop
