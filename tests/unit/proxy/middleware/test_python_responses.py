@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -424,3 +426,58 @@ async def test_streams_of_one_connection(scene: PythonScene) -> None:
         client.reset(waiting)
         await cancelled.wait()
         assert (await client.request("POST", "/yes", b"d")).content == b"D!"
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("path", ["/through", "/no", "/instead", "/late"])
+def test_nothing_is_left_for_the_garbage_collector(later: bool, path: str) -> None:
+    class Mark:
+        pass
+
+    marks: list[weakref.ref[Mark]] = []
+
+    def on_request(request: Request) -> Response | None:
+        mark = request.state["mark"] = Mark()
+        marks.append(weakref.ref(mark))
+        return Response(403) if request.path == "/no" else None
+
+    def on_response(request: Request, response: Response) -> Response | None:
+        return Response(404) if request.path == "/instead" else None
+
+    class Marking(Middleware):
+        def on_request(self, request: Request) -> Response | None:
+            return on_request(request)
+
+        def on_response(self, request: Request, response: Response) -> Response | None:
+            return on_response(request, response)
+
+    class MarkingLater(Middleware):
+        async def on_request(self, request: Request) -> Response | None:
+            return on_request(request)
+
+        async def on_response(self, request: Request, response: Response) -> Response | None:
+            await asyncio.sleep(0)
+            return on_response(request, response)
+
+    async def script(connection: StagedConnection) -> None:
+        while True:
+            late = (await connection.read_request()).target in ("/late", "/instead")
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+            await connection.flush()
+            if late:
+                await asyncio.sleep(0.02)
+            connection.send(b"cd")
+
+    @python_scene
+    async def scenario(scene: PythonScene) -> None:
+        scene.backend.script = script
+        client = await scene.apply(MarkingLater if later else Marking)
+        await client.exchange(f"GET {path}")
+        (mark,) = marks
+        await eventually_async(lambda: mark() is None, timeout=3, what="what belongs to the request is gone")
+
+    gc.disable()
+    try:
+        scenario()
+    finally:
+        gc.enable()

@@ -28,7 +28,7 @@ class AsyncCall:
     ) -> None:
         self._user = user
         self._limit = limit
-        self._on_answer = on_answer
+        self._on_answer: Answered | None = on_answer
         self._request = request
         self._response = response
         self._is_over = False
@@ -49,9 +49,10 @@ class AsyncCall:
 
     def cancel(self) -> None:
         """Nobody wants the answer any more."""
+        task = self._task
         self._end()
-        if self._task is not None:
-            self._task.cancel()
+        if task is not None:
+            task.cancel()
 
     async def _run(self) -> None:
         user, request, response = self._user, self._request, self._response
@@ -72,16 +73,21 @@ class AsyncCall:
 
     def _on_timeout(self) -> None:
         self._user.took_too_long(self._method, self._limit)
-        if self._task is not None:
-            self._task.cancel()
+        task = self._task
+        if task is not None:
+            task.cancel()
         self._answer(CallFailed(self._user.name))
 
     def _answer(self, answer: Response | CallFailed | None) -> None:
+        on_answer = self._on_answer
+        assert on_answer is not None
         self._end()
-        self._on_answer(answer)
+        on_answer(answer)
 
     def _end(self) -> None:
         self._is_over = True
+        # Each of these leads back to this: nothing of a request is to wait for the garbage collector.
+        self._on_answer = self._task = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -111,6 +111,8 @@ class UserRelay(RelayedRequest):
         """The response goes on."""
         phase = self._phase
         if phase is _Phase.PASSING:
+            if end:
+                self._part()
             self.outer.send_content(content, end, trailers)
         elif phase is _Phase.ASKING:
             self._take(content, end, trailers)
@@ -122,6 +124,8 @@ class UserRelay(RelayedRequest):
                 self._collected()
         else:
             self._end = end
+            if end:
+                self._part()
 
     def relay_failure(self, failure: Failure) -> None:
         """There will be no more of the response."""
@@ -138,9 +142,8 @@ class UserRelay(RelayedRequest):
             self._take(response.body, True, b"")
             self._collected()
             return
-        if self._call is not None:
-            self._call.cancel()
         self._settled(_Phase.OVER)
+        self._part()
         self.outer.fail(failure)
 
     def _take(self, content: bytes, end: bool, trailers: bytes) -> None:
@@ -229,6 +232,8 @@ class UserRelay(RelayedRequest):
         self._settled(_Phase.PASSING)
         content = b"".join(self._content)
         self._content.clear()
+        if self._end:
+            self._part()
         self.outer.start_response(head, content, self._end, self._trailers)
         if self._end:
             return
@@ -240,7 +245,9 @@ class UserRelay(RelayedRequest):
     def _replace(self, response: LocalResponse) -> None:
         self._settled(_Phase.OVER)
         self._content.clear()
-        if not self._end:
+        if self._end:
+            self._part()
+        else:
             # Not at once: the inside is just telling us of its response.
             asyncio.get_running_loop().call_soon(self._abandon)
         self.outer.respond(response)
@@ -250,22 +257,30 @@ class UserRelay(RelayedRequest):
         if not self._end:
             self._end = True
             super().on_client_gone()
+            self._part()
+
+    def _part(self) -> None:
+        """The inside has nothing more to say: no request waits for the garbage collector, which this would lead to."""
+        if self._head is not None:  # a tunnel may still be open to the other side
+            self.handler = None
 
     def _settled(self, phase: _Phase) -> None:
         """The class has nothing to do with it any more."""
         if self._phase is not _Phase.PASSING and self._phase is not _Phase.OVER:
             self._stage.user.left()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
         self._phase = phase
 
     # -- the client, meanwhile ----------------------------------------------------------------------------------------
 
     def on_client_gone(self) -> None:
         """Nobody wants a response."""
-        if self._call is not None:
-            self._call.cancel()
         self._settled(_Phase.OVER)
         self._end = True
         super().on_client_gone()
+        self.handler = None
 
     def pause_response(self) -> None:
         """The client does not keep up."""
