@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, RequestHandler
+from vrata.wire.http1.errors import MalformedMessage
 
 MAX_HELD = 65536
 """Bytes of a body that are read while its request waits, and what is read at once beyond them."""
@@ -73,6 +74,9 @@ class Holding(RequestHandler):
         self.forget()
         try:
             self.go_on(content, self._end)
+        except MalformedMessage:
+            # What middlewares have added to the head was too much for it.
+            self.request.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             _log.exception("request handling failed", request=repr(self.request))
             self.request.fail(Failure(FailureClass.INTERNAL))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import structlog
+
 from vrata.proxy.contracts import ResponseObserver
 from vrata.wire.http1.head import ResponseHead
+
+_log = structlog.get_logger("vrata.proxy")
 
 
 class Observers:
@@ -27,7 +31,10 @@ class Observers:
             return head
         self._has_begun = True
         for index in range(len(self._observers) - 1, -1, -1):
-            head = self._observers[index].on_response(head)
+            try:
+                head = self._observers[index].on_response(head)
+            except Exception:  # noqa: BLE001 - a fault of ours must not keep a response from the client
+                _log.exception("observing a response failed", observer=repr(self._observers[index]))
         return head
 
     def sent(self, size: int) -> None:
@@ -40,4 +47,7 @@ class Observers:
             return
         self._is_over = True
         for index in range(len(self._observers) - 1, -1, -1):
-            self._observers[index].on_response_end(self._size, complete)
+            try:
+                self._observers[index].on_response_end(self._size, complete)
+            except Exception:  # noqa: BLE001 - nor the connection from its next request
+                _log.exception("observing the end of a response failed", observer=repr(self._observers[index]))

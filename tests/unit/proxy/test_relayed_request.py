@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.downstream_client import GET, POST, DownstreamClient, HandledRequest, local, response_head
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
@@ -114,3 +115,28 @@ def test_an_edited_head_is_everybodys() -> None:
     for request in (scene.request, outermost):
         assert (request.header("x-a"), request.header("x-b")) == (None, "2")
     assert b"x-b: 2\r\n" in scene.request.upstream_head(b"/", b"a")
+
+
+class Faulty(Observer):
+    """Fails whenever it is asked."""
+
+    def on_response(self, head: ResponseHead) -> ResponseHead:
+        raise RuntimeError("begun")
+
+    def on_response_end(self, size: int, complete: bool) -> None:
+        raise RuntimeError("ended")
+
+
+def test_an_observer_that_fails_keeps_nothing_from_anybody() -> None:
+    scene = Scene(GET % b"", relays=0)
+    scene.client.last.request.observed_by(Faulty(b"faulty"))
+    last = Observer(b"last")
+    scene.client.last.request.observed_by(last)
+    with capture_logs() as logs:
+        scene.request.respond(local(b"mine"))
+        scene.client.loop.settle()
+    assert scene.answer() == (b"HTTP/1.1 200 OK", [b"last", b"0"], b"mine")
+    assert scene.ends() == {last.end} == {(4, True)}
+    assert [entry["log_level"] for entry in logs] == ["error", "error"]
+    scene.client.send(GET % b"next")
+    assert scene.client.targets[1:] == [b"/next"]
