@@ -268,10 +268,13 @@ class ClientRequest(RequestView, Protocol):
         """The head that goes to the upstream, with *target* and *authority* in it."""
         ...
 
-    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:
+    def edit(
+        self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH, query: bytes | None = None
+    ) -> None:
         """From now on the head is without the fields *removed*, with the lines *added*, and for content of *length*.
 
-        See :func:`vrata.wire.http1.editing.edited_request`, and the errors raised there.
+        With a *query* its target has that one. See :func:`vrata.wire.http1.editing.edited_request`, and the errors
+        raised there.
         """
         ...
 

@@ -120,8 +120,10 @@ class RelayedRequest(ClientRequest, RequestHandler):
     def seen(self, body: SeenBody) -> None:  # noqa: D102
         self.outer.seen(body)
 
-    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:  # noqa: D102
-        self.outer.edit(removed, added, length)
+    def edit(  # noqa: D102
+        self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH, query: bytes | None = None
+    ) -> None:
+        self.outer.edit(removed, added, length, query)
 
     def session(self, cookie: SessionCookie, starts: bool = True) -> bytes:  # noqa: D102
         return self.outer.session(cookie, starts)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vrata.wire.envoy_headers import HeaderOption, read_option
-from vrata.wire.protobuf import LENGTH, VARINT, MessageWriter, read_fields
+from vrata.wire.protobuf import LENGTH, VARINT, MessageWriter, read_fields, read_pair
 
 CHECK: Final = b"/envoy.service.auth.v3.Authorization/Check"
 """The method that is called."""
@@ -105,7 +105,8 @@ class CheckResponse:
         "headers",
         "headers_to_remove",
         "http_status",
-        "query_parameters",
+        "query_to_remove",
+        "query_to_set",
         "response_headers",
     )
 
@@ -121,8 +122,9 @@ class CheckResponse:
         """Allowed: for the request. Denied: of the answer."""
         self.headers_to_remove: list[str] = []
         self.response_headers: list[HeaderOption] = []
-        self.query_parameters = False
-        """It wants to change the query."""
+        self.query_to_set: list[tuple[str, str]] = []
+        """Parameters of the query, by name and value."""
+        self.query_to_remove: list[str] = []
 
     def __repr__(self) -> str:
         return f"<CheckResponse {self.code}>"
@@ -179,8 +181,10 @@ def _read_ok(response: CheckResponse, message: bytes) -> None:
             response.headers_to_remove.append(field.text)
         elif field.tag == _RESPONSE_HEADERS:
             response.response_headers.append(read_option(field.content))
-        elif field.tag == _QUERY_TO_SET or field.tag == _QUERY_TO_REMOVE:
-            response.query_parameters = True
+        elif field.tag == _QUERY_TO_SET:
+            response.query_to_set.append(read_pair(field.content))
+        elif field.tag == _QUERY_TO_REMOVE:
+            response.query_to_remove.append(field.text)
 
 
 def _read_denied(response: CheckResponse, message: bytes) -> None:

@@ -127,7 +127,7 @@ def described(option: Any) -> tuple[str, bytes, int]:
     body=TEXT,
     options=OPTIONS,
     removed=st.lists(TEXT, max_size=3),
-    sets_query=st.booleans(),
+    query=PAIRS,
 )
 def test_a_check_response_of_envoy_is_what_protoc_writes(
     code: int,
@@ -136,7 +136,7 @@ def test_a_check_response_of_envoy_is_what_protoc_writes(
     body: str,
     options: list[dict[str, Any]],
     removed: list[str],
-    sets_query: bool,
+    query: list[tuple[str, str]],
 ) -> None:
     theirs = message_class(ENVOY_RESPONSE)(status={"code": code, "message": "why"})
     headers: list[dict[str, Any]] = [
@@ -144,8 +144,10 @@ def test_a_check_response_of_envoy_is_what_protoc_writes(
     ]
     if kind == "ok_response":
         said: dict[str, Any] = {"headers": headers, "headers_to_remove": removed, "response_headers_to_add": headers}
-        if sets_query:
-            said["query_parameters_to_set"] = [{"key": "a", "value": "b"}]
+        said |= {
+            "query_parameters_to_set": [{"key": a, "value": b} for a, b in query],
+            "query_parameters_to_remove": removed,
+        }
         theirs = message_class(ENVOY_RESPONSE)(status={"code": code}, ok_response=said)
     elif kind:
         theirs = message_class(ENVOY_RESPONSE)(
@@ -158,7 +160,7 @@ def test_a_check_response_of_envoy_is_what_protoc_writes(
     if kind == "ok_response":
         assert ours.headers_to_remove == removed
         assert [(each.name, each.value, each.action) for each in ours.response_headers] == expected
-        assert ours.query_parameters == sets_query
+        assert (ours.query_to_set, ours.query_to_remove) == (query, removed)
     elif kind:
         assert (ours.http_status, ours.body) == (status, body.encode())
         assert ours.has_failed == (kind == "error_response")

@@ -254,9 +254,11 @@ class DownstreamRequest(ClientRequest):
         trace = self.trace
         return emitted if trace is None else trace.in_head(emitted)
 
-    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH) -> None:
+    def edit(
+        self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH, query: bytes | None = None
+    ) -> None:
         """From now on the head is another one."""
-        self._head = edited_request(self._head, removed, added, length)
+        self._head = edited_request(self._head, removed, added, length, query)
 
     def observed_by(self, observer: ResponseObserver) -> None:
         """Let *observer* see the final response."""

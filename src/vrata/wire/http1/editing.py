@@ -18,20 +18,26 @@ UNKNOWN_LENGTH: Final = -1
 _REQUEST_ID: Final = b"x-request-id"
 
 
-def edited_request(head: RequestHead, removed: tuple[bytes, ...], added: bytes, length: int) -> RequestHead:
+def edited_request(
+    head: RequestHead, removed: tuple[bytes, ...], added: bytes, length: int, query: bytes | None = None
+) -> RequestHead:
     """*head* without the fields called *removed* (lower case) and with the lines *added*, each with its CRLF.
 
     A name is removed in its spellings with underscores as well, which some backends take for the same. What frames the
     message, is for this hop alone, or claims something of the client's connection stays as it is. *length* is that of
-    the content that takes the place of the present one, :data:`UNKNOWN_LENGTH` or :data:`SAME_LENGTH`. Raises
+    the content that takes the place of the present one, :data:`UNKNOWN_LENGTH` or :data:`SAME_LENGTH`. The target gets
+    another *query*, or none if that is empty, unless it is None. Raises
     :class:`~vrata.wire.http1.errors.MalformedMessage` for *added* lines that are none, and for too many of them.
     """
     # The identifier is the same from now on, whether somebody has seen it already or not.
     identity = b"" if _REQUEST_ID in removed else b"x-request-id: %s\r\n" % head.request_id
     authority = head.authority
+    target = head.target
+    if query is not None and target.startswith(b"/"):
+        target = head.raw_path + b"?" + query if query else head.raw_path
     text = b"%s %s HTTP/1.%d\r\n%s%s%s%s%s\r\n" % (
         head.method,
-        head.target,
+        target,
         head.minor,
         b"host: %s\r\n" % authority if authority or head.minor else b"",
         head.kept_lines((*_normalised(removed), _REQUEST_ID), length != SAME_LENGTH),

@@ -18,15 +18,23 @@ ALL: Final = HeaderRules()
 class Allow:
     """The request goes on."""
 
-    __slots__ = ("added", "removed", "response")
+    __slots__ = ("added", "query", "removed", "response")
 
-    def __init__(self, removed: tuple[bytes, ...], added: bytes, response: HeaderMutation | None = None) -> None:
+    def __init__(
+        self,
+        removed: tuple[bytes, ...],
+        added: bytes,
+        response: HeaderMutation | None = None,
+        query: bytes | None = None,
+    ) -> None:
         self.removed = removed
         """Names, in lower case, of the fields that the request loses."""
         self.added = added
         """Lines that it gets, each with its CRLF."""
         self.response = response
         """What is to become of the fields of its response."""
+        self.query = query
+        """What its target gets for a query; None = what it has."""
 
     def __repr__(self) -> str:
         return f"<Allow without {list(self.removed)}>"

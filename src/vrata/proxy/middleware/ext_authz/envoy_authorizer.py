@@ -25,6 +25,7 @@ from vrata.proxy.middleware.ext_authz.told_fields import texts_of
 from vrata.wire import envoy_headers
 from vrata.wire.envoy_authorization import CHECK, CheckResponse, HttpRequest, Peer, decode_response, encode_request
 from vrata.wire.envoy_headers import HeaderOption
+from vrata.wire.http1.query import edited_query
 
 _ACTIONS: Final = {
     envoy_headers.APPEND: APPEND,
@@ -76,9 +77,6 @@ class EnvoyAuthorizer(GrpcAuthorizer):
 
 def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
     """Raises InvalidMutation."""
-    if response.query_parameters:
-        # To let the request go on with the query that the authorizer has not allowed would be worse than to stop it.
-        return NoDecision("grpc check failed: unsupported change of the query", "query_parameters_to_set or _to_remove")
     removals = {name.lower().encode("utf-8") for name in response.headers_to_remove}
     present = {line[: line.index(b":")].lower() for line in request.head.passed}
     done = settled(HeaderMutation((), tuple(_edits(response.headers, removals))), ALL, present)
@@ -87,7 +85,10 @@ def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
     if response.response_headers:
         of_response = HeaderMutation((), tuple(_edits(response.response_headers, ())))
         settled(of_response, ALL, ())  # it is acted on when there is a response, and must be acceptable now
-    return Allow(tuple(done.removed), done.added, of_response)
+    query = None
+    if response.query_to_set or response.query_to_remove:
+        query = edited_query(request.head.query, response.query_to_set, response.query_to_remove)
+    return Allow(tuple(done.removed), done.added, of_response, query)
 
 
 def _edits(options: Sequence[HeaderOption], without: Collection[bytes]) -> list[FieldEdit]:

@@ -19,6 +19,7 @@ from vrata.wire.http1.status import has_no_body
 from vrata.wire.protobuf import MalformedProtobuf
 
 FORBIDDEN: Final = 403
+MALFORMED: Final = "grpc check failed: malformed answer"
 
 
 def denial(status: int, body: bytes, edits: list[FieldEdit]) -> Deny:
@@ -82,4 +83,4 @@ class GrpcAuthorizer(Authorizer):
         try:
             return self.decision(request, answer.message)
         except (MalformedProtobuf, InvalidMutation) as error:
-            return NoDecision("grpc check failed: malformed answer", str(error))
+            return NoDecision(MALFORMED, str(error))

@@ -22,10 +22,12 @@ from vrata.proxy.middleware.ext_authz.decision import (
     ResponseEdit,
 )
 from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
-from vrata.proxy.middleware.ext_authz.http_authorizer import HttpAuthorizer
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import MALFORMED
+from vrata.proxy.middleware.ext_authz.http_authorizer import UNREACHABLE, HttpAuthorizer
 from vrata.proxy.middleware.ext_authz.vrata_authorizer import VrataAuthorizer
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
+from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.errors import MalformedMessage
 
 FAILED: Final = 403
@@ -63,7 +65,7 @@ def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
 class ExtAuthzStage(Stage):
     """Asks about every request, and acts on what is decided."""
 
-    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer")
+    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "unusable")
 
     def __init__(self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer) -> None:
         super().__init__(place, inner)
@@ -71,6 +73,8 @@ class ExtAuthzStage(Stage):
         self._fails_open = settings.failure_mode_allow
         self._includes_body = settings.include_body
         self._max_body = settings.max_body_bytes
+        self.unusable = UNREACHABLE if settings.mode == "http" else MALFORMED
+        """What is said of an answer that cannot be acted on."""
 
     def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
         """Take *request* over."""
@@ -150,11 +154,11 @@ class Check(Holding):
 
     def _edited(self, allowed: Allow) -> Decision:
         """Change the request as it was *allowed*; what cannot be changed that way is not allowed."""
-        if allowed.removed or allowed.added:
+        if allowed.removed or allowed.added or allowed.query is not None:
             try:
-                self.request.edit(allowed.removed, allowed.added)
+                self.request.edit(allowed.removed, allowed.added, SAME_LENGTH, allowed.query)
             except MalformedMessage as error:
-                return NoDecision("authz service unreachable", error.reason)
+                return NoDecision(self._stage.unusable, error.reason)
         if allowed.response is not None:
             self.request.observed_by(ResponseEdit(allowed.response))
         return allowed

@@ -1,0 +1,80 @@
+"""Questions to authorizers that no client over a socket brings about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from tests.support.authorizer_messages import message_class
+from tests.support.callouts import services
+from tests.support.downstream_client import DownstreamClient
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
+from tests.support.request_message import accepted, message
+from vrata.expressions import PeerCertificate
+from vrata.model.middleware.ext_authz import ExtAuthz
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.listener.hop import Hop
+from vrata.proxy.listener.request import DownstreamRequest
+from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
+from vrata.proxy.middleware.ext_authz.stage import ExtAuthzStage
+from vrata.proxy.middleware.stage import Place
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Implements ``PeerCertificate``."""
+
+    uris: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    subject: str = "CN=me"
+    serial: str = "1"
+
+
+SETTINGS = ExtAuthz.model_validate({"destinationId": "d", "mode": "grpc", "contract": "envoy"})
+
+
+@on_our_loop
+async def test_envoys_principal_is_the_first_name_of_the_certificate(proxy: InProcessProxy) -> None:
+    authorizer = EnvoyAuthorizer(SETTINGS, services(proxy))
+    for certificate, principal in (
+        (Certificate(("spiffe://a/b", "spiffe://c"), ("a.test",)), "spiffe://a/b"),
+        (Certificate((), ("a.test", "b.test")), "a.test"),
+        (Certificate(), "CN=me"),
+        (None, ""),
+    ):
+        shown: PeerCertificate | None = certificate
+        hop = Hop(b"2001:db8::1", b"https", "[::1]:8443", None, b"", shown, 4711)
+        request = DownstreamRequest(StandIn(hop), accepted(message(line=b"GET / HTTP/1.1")))
+        question = authorizer.question(request, b"")
+        attributes = message_class("envoy.service.auth.v3.CheckRequest").FromString(question).attributes
+        assert attributes.source.principal == principal
+        peers = [each.address.socket_address for each in (attributes.source, attributes.destination)]
+        assert [(peer.address, peer.port_value) for peer in peers] == [("2001:db8::1", 4711), ("::1", 8443)]
+        assert attributes.request.http.scheme == "https"
+
+
+class Speechless:
+    """An authorizer that fails to make a question."""
+
+    def ask(self, request: ClientRequest, body: bytes, decide: Any) -> Any:
+        raise RuntimeError("no words")
+
+
+class Inside:
+    """What is inside of the stage."""
+
+    def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+        raise AssertionError("nobody has allowed that")
+
+
+def test_where_no_question_can_be_made_nobody_gets_past() -> None:
+    stage = ExtAuthzStage(Place("m", "m", "m"), Inside(), SETTINGS, Speechless())
+    client = DownstreamClient(answer=lambda request: stage.run(request, None, b"", True))
+    with capture_logs() as entries:
+        client.send(message(line=b"GET / HTTP/1.1"))
+    assert client.transport.sent.startswith(b"HTTP/1.1 403 ")
+    assert client.transport.sent.endswith(b'{"error":"ext_authz: failed to create check request"}')
+    assert "no check could be made" in [entry["event"] for entry in entries]
