@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from vrata import __version__
 from vrata.net.deadlines import NEVER, DeadlineSweeper, Watched
 from vrata.policy.jwt.key_set import NO_KEYS, InvalidKeySet, KeySet, read_key_set
 from vrata.policy.jwt.refresh import RefreshSchedule
@@ -20,7 +21,9 @@ MOST_WAITING: Final = 1000
 LARGEST_KEY_SET: Final = 1 << 20
 """Bytes."""
 
-_FIELDS: Final = b"accept: application/jwk-set+json, application/json\r\n"
+_ACCEPTED: Final = b"accept: application/jwk-set+json, application/json\r\n"
+# Servers on the Internet that tell robots from clients often refuse who does not say what it is.
+_FIELDS: Final = _ACCEPTED + b"user-agent: vrata/%s\r\n" % __version__.encode("ascii")
 _PATIENCE: Final = 60.0
 """Seconds that a plan may take to come into force: the destination is not known before."""
 _RELEASED_AT_ONCE: Final = 8

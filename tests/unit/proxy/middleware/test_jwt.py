@@ -21,6 +21,7 @@ from tests.support.raw_http import Connection, Response, fetch
 from tests.support.recording_backend import RecordingBackend
 from tests.support.threaded_proxy import ThreadedProxy
 from tests.support.tokens import ALGORITHMS, ISSUER, NOW, Issuer, claims, jwks, live_claims, raw_token
+from vrata import __version__
 from vrata.model import Middleware
 from vrata.policy.jwt.refusal import Fault, TokenRefused
 from vrata.policy.jwt.token import LONGEST_TOKEN
@@ -309,6 +310,7 @@ def test_keys_are_there_before_the_first_request(setting: Setting) -> None:
         (asked,) = server.requests
         assert (asked.method, asked.target) == ("GET", "/keys?set=1")
         assert asked.all("host") == [f"127.0.0.1:{server.port}"]
+        assert asked.all("user-agent") == [f"vrata/{__version__}"]
 
 
 def test_a_request_waits_for_the_first_keys(setting: Setting) -> None:
