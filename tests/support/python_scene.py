@@ -32,19 +32,28 @@ class PythonScene:
 
     async def apply(self, cls: type[Middleware], action: Document | None = None, **members: Any) -> StreamClient:
         """Serve with *cls* in front of the backend, or of another *action*; *members* are the middleware's settings."""
-        setattr(self._module, cls.__name__, cls)
-        report = await self.apply_settings({"class": f"mine:{cls.__name__}", **members}, action)
+        report = await self.apply_settings({"class": self.name(cls), **members}, action)
         assert not report.problems
         return await self.proxy.connect()
 
-    async def apply_settings(self, settings: Document, action: Document | None = None) -> ApplyReport:
-        """Serve with a middleware of these *settings*."""
-        route = {"id": "r", "name": "r", "match": {}, **(action or {"forward": forward("b")}), "middlewareIds": ["p"]}
+    def name(self, cls: type[Middleware]) -> str:
+        """What settings call *cls* from now on."""
+        setattr(self._module, cls.__name__, cls)
+        return f"mine:{cls.__name__}"
+
+    async def apply_settings(self, settings: Document, action: Document | None = None, *inner: Document) -> ApplyReport:
+        """Serve with a middleware of these *settings*, and more of them further inside."""
+        middlewares = [
+            {"id": f"p{number}", "name": "mine" if not number else f"inner {number}", "type": "python", "python": each}
+            for number, each in enumerate((settings, *inner))
+        ]
+        ids = [each["id"] for each in middlewares]
+        route = {"id": "r", "name": "r", "match": {}, **(action or {"forward": forward("b")}), "middlewareIds": ids}
         return await self.proxy.apply(
             route,
             listeners=[self.proxy.listener(metrics={}, http2=True)],
             destinations=[destination("b", self.backend.port)],
-            middlewares=[{"id": "p", "name": "mine", "type": "python", "python": settings}],
+            middlewares=middlewares,
         )
 
     def logged(self) -> list[tuple[str, str]]:

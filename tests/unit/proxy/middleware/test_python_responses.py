@@ -378,6 +378,53 @@ async def test_calls_of_grpc_end_with_a_status(scene: PythonScene) -> None:
     assert (response.status, response["grpc-status"]) == (200, "14")
 
 
+@pytest.mark.parametrize("outer_later", [False, True])
+@pytest.mark.parametrize("inner_later", [False, True])
+def test_one_inside_of_another(outer_later: bool, inner_later: bool) -> None:
+    class Tracing(Middleware):
+        """Writes its name behind those of others."""
+
+        def on_request(self, request: Request) -> Response | None:
+            request.headers["Trace"] = request.headers.get("trace", "") + self.settings["name"]
+            return Response(418) if request.path == f"/{self.settings['name']}" else None
+
+        def on_response(self, request: Request, response: Response) -> None:
+            response.headers["Trace"] = response.headers.get("trace", "") + self.settings["name"]
+            response.body += self.settings["name"].encode()
+
+    class TracingLater(Tracing):
+        async def on_request(self, request: Request) -> Response | None:  # type: ignore[override]
+            await asyncio.sleep(0)
+            return super().on_request(request)
+
+        async def on_response(self, request: Request, response: Response) -> None:  # type: ignore[override]
+            await asyncio.sleep(0)
+            super().on_response(request, response)
+
+    @python_scene
+    async def scenario(scene: PythonScene) -> None:
+        outer, inner = (
+            {
+                "class": scene.name(TracingLater if later else Tracing),
+                "settings": {"name": name},
+                "responseBody": "buffered",
+            }
+            for name, later in (("a", outer_later), ("b", inner_later))
+        )
+        report = await scene.apply_settings(outer, None, inner)
+        assert not report.problems
+        client = await scene.proxy.connect()
+        response = await client.exchange("GET /")
+        assert (response["trace"], response.body) == ("ba", b"okba")
+        assert scene.backend.requests[0].all("trace") == ["ab"]
+        response = await client.exchange("GET /b")
+        assert (response.status, response["trace"], response.body) == (418, "a", b"a")
+        response = await client.exchange("GET /a")
+        assert (response.status, "trace" in response) == (418, False)
+
+    scenario()
+
+
 @python_scene
 async def test_streams_of_one_connection(scene: PythonScene) -> None:
     asked, cancelled = asyncio.Event(), asyncio.Event()
