@@ -83,7 +83,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "extAuthz": lambda settings, resources: ExtAuthzInstance(settings, resources.services),
     "extProc": lambda settings, resources: ExtProcInstance(settings, resources.services),
     "python": lambda settings, resources: PythonInstance(
-        settings, resources.python_modules, resources.tasks, resources.closings
+        settings, resources.python_modules, resources.tasks, resources.sweeper, resources.closings
     ),
 }
 """By type. Whatever is not here cannot work, and fails closed."""

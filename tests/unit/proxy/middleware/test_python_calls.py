@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from tests.support.conditions import eventually_async
 from vrata.middleware import Middleware, Request, Response
+from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python.call import AsyncCall
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
@@ -169,6 +170,12 @@ class TestPlainMethods:
         assert entries[1]["passed_over"] == 1
 
 
+def running_sweeper() -> DeadlineSweeper:
+    sweeper = DeadlineSweeper(asyncio.get_running_loop())
+    sweeper.start()
+    return sweeper
+
+
 class Scene:
     """One call of the ``async`` ``on_request``, which does *do*."""
 
@@ -176,7 +183,7 @@ class Scene:
         self.tasks = TaskSupervisor()
         self.answers: list[Answer] = []
         self.call = AsyncCall(of(DoingLater, do=do), limit, self.answers.append, Request())
-        self.call.start(self.tasks)
+        self.call.start(self.tasks, running_sweeper())
 
     async def answer(self) -> Answer:
         await eventually_async(lambda: bool(self.answers), 5, what="an answer")
@@ -312,7 +319,9 @@ class TestAsyncMethods:
 
         async def scenario() -> None:
             answers: list[Answer] = []
-            AsyncCall(of(Marking), 5.0, answers.append, Request(), Response(200)).start(TaskSupervisor())
+            AsyncCall(of(Marking), 5.0, answers.append, Request(), Response(200)).start(
+                TaskSupervisor(), running_sweeper()
+            )
             await eventually_async(lambda: bool(answers), 5, what="an answer")
             assert cast("Response", answers[0]).status == 201
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from vrata.middleware import Request, Response
+from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
 
@@ -21,7 +22,7 @@ class AsyncCall:
     after :meth:`cancel`. With a *response* the method is ``on_response``.
     """
 
-    __slots__ = ("_is_over", "_limit", "_on_answer", "_request", "_response", "_task", "_timer", "_user")
+    __slots__ = ("_is_over", "_limit", "_on_answer", "_request", "_response", "_sweeper", "_task", "_user", "deadline")
 
     def __init__(
         self, user: UserObject, limit: float, on_answer: Answered, request: Request, response: Response | None = None
@@ -33,7 +34,8 @@ class AsyncCall:
         self._response = response
         self._is_over = False
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._sweeper: DeadlineSweeper | None = None
+        self.deadline = NEVER
 
     def __repr__(self) -> str:
         return f"<AsyncCall of {self._method} of {self._user!r}>"
@@ -42,9 +44,11 @@ class AsyncCall:
     def _method(self) -> str:
         return "on_request" if self._response is None else "on_response"
 
-    def start(self, tasks: TaskSupervisor) -> None:
-        """Run it as one of *tasks*."""
-        self._timer = asyncio.get_running_loop().call_later(self._limit, self._on_timeout)
+    def start(self, tasks: TaskSupervisor, sweeper: DeadlineSweeper) -> None:
+        """Run it as one of *tasks*; *sweeper* tells when its time is over."""
+        self._sweeper = sweeper
+        self.deadline = asyncio.get_running_loop().time() + self._limit
+        sweeper.watch(self)
         self._task = tasks.start(self._run(), name=f"{self._method} of {self._user.name}")
 
     def cancel(self) -> None:
@@ -71,7 +75,8 @@ class AsyncCall:
         if not self._is_over:
             self._answer(answer)
 
-    def _on_timeout(self) -> None:
+    def expire(self) -> None:
+        """Its time is over."""
         self._user.took_too_long(self._method, self._limit)
         task = self._task
         if task is not None:
@@ -88,6 +93,6 @@ class AsyncCall:
         self._is_over = True
         # Each of these leads back to this: nothing of a request is to wait for the garbage collector.
         self._on_answer = self._task = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self._sweeper is not None:
+            self._sweeper.forget(self)
+            self._sweeper = None

@@ -6,6 +6,7 @@ import asyncio
 import copy
 
 from vrata.model.middleware.python import Python
+from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python.modules import PythonModules
 from vrata.proxy.middleware.python.stage import PythonStage
@@ -20,11 +21,17 @@ class PythonInstance:
     """
 
     def __init__(
-        self, settings: Python, modules: PythonModules, tasks: TaskSupervisor, closings: set[asyncio.Task[None]]
+        self,
+        settings: Python,
+        modules: PythonModules,
+        tasks: TaskSupervisor,
+        sweeper: DeadlineSweeper,
+        closings: set[asyncio.Task[None]],
     ) -> None:
-        """Its methods run as *tasks*; *closings* has those that release what objects hold."""
+        """Its methods run as *tasks*, in the time of *sweeper*; *closings* are those that release what objects hold."""
         self._settings = settings
         self._tasks = tasks
+        self._sweeper = sweeper
         self._closings = closings
         self._user = UserObject(
             settings.class_name, modules.find(settings.class_name), copy.deepcopy(settings.settings)
@@ -36,7 +43,7 @@ class PythonInstance:
     def stage(self, place: Place, inner: Inner) -> Inner:
         """The stage at *place*."""
         self._user.name = place.name
-        return PythonStage(place, inner, self._user, self._settings, self._tasks)
+        return PythonStage(place, inner, self._user, self._settings, self._tasks, self._sweeper)
 
     def close(self) -> None:
         """No plan uses it any more: close the object after the last request."""

@@ -10,6 +10,7 @@ import structlog
 
 from vrata.middleware import Request, Response
 from vrata.model.middleware.python import Python
+from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse
 from vrata.proxy.middleware.python.call import AsyncCall
@@ -28,6 +29,7 @@ class BelongsToAClass(Protocol):
     user: UserObject
     settings: Python
     tasks: TaskSupervisor
+    sweeper: DeadlineSweeper
 
     def count_failure(self, request: ClientRequest) -> None:
         """The class has failed with *request*."""
@@ -181,7 +183,7 @@ class UserRelay(RelayedRequest):
                 self._inside_is_paused = True
                 super().pause_response()
             self._call = AsyncCall(stage.user, stage.settings.timeout.seconds, self._on_answer, self._view, shown)
-            self._call.start(stage.tasks)
+            self._call.start(stage.tasks, stage.sweeper)
             return
         found: Response | CallFailed | None
         try:

@@ -9,6 +9,7 @@ import structlog
 
 from vrata.middleware import Request, Response
 from vrata.model.middleware.python import Python
+from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.holding import BodyCollection, Holding
@@ -25,13 +26,22 @@ _log = structlog.get_logger("vrata.proxy.middleware")
 class PythonStage(Stage):
     """Asks the class about requests, and has it shown their responses."""
 
-    __slots__ = ("_body_limit", "settings", "tasks", "user")
+    __slots__ = ("_body_limit", "settings", "sweeper", "tasks", "user")
 
-    def __init__(self, place: Place, inner: Inner, user: UserObject, settings: Python, tasks: TaskSupervisor) -> None:
+    def __init__(
+        self,
+        place: Place,
+        inner: Inner,
+        user: UserObject,
+        settings: Python,
+        tasks: TaskSupervisor,
+        sweeper: DeadlineSweeper,
+    ) -> None:
         super().__init__(place, inner)
         self.user = user
         self.settings = settings
         self.tasks = tasks
+        self.sweeper = sweeper
         reads_body = user.on_request is not None and settings.request_body == "buffered"
         self._body_limit = settings.max_body_bytes if reads_body else -1
 
@@ -141,7 +151,7 @@ class _Awaiting(Holding):
         """Ask, and wait."""
         self._stage.user.entered()
         self.hold()
-        self._call.start(self._stage.tasks)
+        self._call.start(self._stage.tasks, self._stage.sweeper)
 
     def _on_answer(self, found: Response | CallFailed | None) -> None:
         self._stage.user.left()
