@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.trace import get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from vrata.policy.trace_context import TraceContext, in_head, is_chosen, is_state, parent_line, read_parent
 
@@ -142,3 +144,23 @@ def test_lines_of_a_head_are_replaced() -> None:
     assert in_head(HEAD, b"", keeps_state=False) == HEAD.replace(b"TRACESTATE:y\r\n", b"")
     bare = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
     assert in_head(bare, LINE, keeps_state=False) == bare[:-2] + LINE + b"\r\n"
+
+
+_parents = st.builds(
+    "-".join,
+    st.tuples(
+        st.sampled_from(["00", "01", "cc", "ff", "0", "0A"]),
+        st.sampled_from([TRACE, TRACE.upper(), "0" * 32, TRACE[1:], TRACE + "0", "g" * 32]),
+        st.sampled_from([SPAN, SPAN.upper(), "0" * 16, SPAN[1:], SPAN + "0"]),
+        st.sampled_from(["00", "01", "ff", "0", "0g", "01-", "01-more", "01.more"]),
+    ),
+)
+
+
+@given(_parents)
+def test_what_is_read_is_what_the_library_of_opentelemetry_reads(text: str) -> None:
+    found = get_current_span(TraceContextTextMapPropagator().extract({"traceparent": text})).get_span_context()
+    expected = None
+    if found.is_valid:
+        expected = TraceContext(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled)
+    assert read_parent([text.encode()]) == expected
