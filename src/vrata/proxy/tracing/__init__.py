@@ -2,5 +2,5 @@
 
 A *tracer* belongs to a listener and decides which requests are recorded; a *trace* is what is known of one request, and
 its span once it is over; an *exporter* brings spans by OTLP over HTTP to a destination. Where a listener has no
-``tracing``, nothing of this is even imported but the class of the trace, and every request has None in its place.
+``tracing``, every request has None in the place of its trace.
 """

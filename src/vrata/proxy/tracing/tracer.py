@@ -10,7 +10,7 @@ from vrata.model.listener import Tracing
 from vrata.policy.trace_context import is_chosen, is_state, parent_line, read_parent
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.tracing.exporter import SpanExporter
-from vrata.proxy.tracing.trace import Beginning, RequestTrace, SpanSink
+from vrata.proxy.tracing.trace import Beginning, RequestTrace
 from vrata.wire.http1.head import RequestHead
 
 MAX_TEXT: Final = 256
@@ -33,7 +33,7 @@ class TracedRequest(Protocol):
     def observed_by(self, observer: RequestTrace) -> None: ...  # noqa: D102
 
 
-class Tracer(SpanSink):
+class Tracer:
     """What one listener's ``tracing`` says, ready for use."""
 
     def __init__(
