@@ -149,6 +149,11 @@ class Callout(AttemptOwner, Watched):
             admission.end()
         return True
 
+    def _traced(self, head: bytes) -> bytes:
+        """*head*, which is about to be sent, with the context of the trace in which it is, if that is recorded."""
+        trace = self._request.trace
+        return head if trace is None or not trace.is_recorded else trace.in_head(head)
+
     def _judge(self, status: int) -> None:
         """The attempt has come to *status*, which counts for the endpoint and the destination."""
         self._record(status)

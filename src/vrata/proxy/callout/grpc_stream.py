@@ -211,7 +211,7 @@ class GrpcStream(Callout):
         lines = (self._method_path, destination.authority, timeout, self._fields)
         kept = self._kept
         assert kept is not None
-        exchange.start(_HEAD % lines, b"".join(kept), self._is_complete, chunked=True, fresh=fresh)
+        exchange.start(self._traced(_HEAD % lines), b"".join(kept), self._is_complete, chunked=True, fresh=fresh)
 
     def _is_repeatable(self) -> bool:
         return self._kept is not None

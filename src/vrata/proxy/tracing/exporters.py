@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable
+from weakref import WeakSet
 
 from vrata.model.listener import Tracing
 from vrata.observability.tasks import TaskSupervisor
@@ -20,6 +21,8 @@ class SpanExporters:
         self._services = services
         self._tasks = tasks
         self._exporters: dict[Hashable, SpanExporter] = {}
+        # With those that no plan names any more, for as long as they have something to send or may get it.
+        self._alive: WeakSet[SpanExporter] = WeakSet()
 
     def __repr__(self) -> str:
         return f"<SpanExporters {list(self._exporters.values())}>"
@@ -30,6 +33,7 @@ class SpanExporters:
         exporter = self._exporters.get(key)
         if exporter is None:
             exporter = self._exporters[key] = SpanExporter(tracing, self._services, self._tasks)
+            self._alive.add(exporter)
         return exporter
 
     def keep_only(self, used: Iterable[SpanExporter]) -> None:
@@ -40,4 +44,4 @@ class SpanExporters:
     async def flush(self, timeout: float) -> None:
         """The worker ends: have everything sent within *timeout* seconds, or what it gets in any case."""
         limit = min(max(timeout, LEAST_DRAIN), DRAIN)
-        await asyncio.gather(*(exporter.flush(limit) for exporter in self._exporters.values()))
+        await asyncio.gather(*(exporter.flush(limit) for exporter in list(self._alive)))

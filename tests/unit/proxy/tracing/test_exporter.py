@@ -189,6 +189,20 @@ async def test_what_waits_is_sent_though_another_collector_is_configured(proxy: 
 
 
 @on_each_loop
+async def test_the_end_of_a_worker_does_not_wait_for_batches_either(proxy: InProcessProxy) -> None:
+    async with OtlpCollector() as collector, OtlpCollector() as other:
+        await traced(proxy, collector.port)
+        await ask(proxy, 2)
+        tracing = {"destinationId": "other"}
+        known = [destination("collector", collector.port), destination("other", other.port)]
+        await proxy.apply(says("x"), listeners=[proxy.listener(tracing=tracing)], destinations=known)
+        await ask(proxy, 1)
+        assert (collector.batches, other.batches) == ([], [])
+        assert await proxy.data_plane.drain(5)
+        assert (len(collector.spans), len(other.spans)) == (2, 1)
+
+
+@on_each_loop
 async def test_a_worker_ends_though_its_collector_does_not_answer(proxy: InProcessProxy) -> None:
     async def never(connection: StagedConnection, number: int) -> None:
         await connection.gone()

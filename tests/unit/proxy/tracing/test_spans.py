@@ -281,6 +281,26 @@ async def test_mirrors_belong_to_the_same_trace(proxy: InProcessProxy) -> None:
 
 
 @on_each_loop
+async def test_what_middlewares_ask_of_others_belongs_to_the_trace(proxy: InProcessProxy) -> None:
+    async with OtlpCollector() as collector, StagedBackend() as authorizer:
+        settings = {"destinationId": "authz", "onCheck": {"forwardHeaders": ["traceparent"]}}
+        guard = {"id": "authz", "name": "authz", "type": "extAuthz", "extAuthz": settings}
+        guarded = {**says("all"), "middlewareIds": ["authz"]}
+        known = [destination("authz", authorizer.port), destination("collector", collector.port)]
+        listener = proxy.listener(tracing={"destinationId": "collector"})
+        await proxy.apply(guarded, listeners=[listener], destinations=known, middlewares=[guard])
+        client = await proxy.connect()
+        assert (await client.exchange("GET /", SAMPLED)).body == b"all"
+        (span,) = await collector.collected()
+        assert authorizer.requests[0].all("traceparent") == [f"00-{TRACE}-{span.span_id.hex()}-01"]
+        # What nobody records is passed on as it came, and only where it is wanted.
+        assert (await client.exchange("GET /", UNSAMPLED)).body == b"all"
+        assert [f"traceparent: {value}" for value in authorizer.requests[1].all("traceparent")] == [UNSAMPLED]
+        # Nor does the request that brings the spans belong to any trace.
+        assert collector.requests[0].all("traceparent") == []
+
+
+@on_each_loop
 async def test_examples_of_durations_lead_to_traces(proxy: InProcessProxy) -> None:
     async with OtlpCollector() as collector, StagedBackend() as backend:
         everything = route("all", forward=forward("b"))
