@@ -15,6 +15,8 @@ BENCH_ARGS ?=
 HTTP2_ARGS ?=
 # Arguments for the comparison with failing backends, for example FAULTS_ARGS="--faults kill,hang --proxies vrata".
 FAULTS_ARGS ?=
+# Arguments for the costs of middlewares, for example MIDDLEWARES_ARGS="--quick" or "--only jwt ext".
+MIDDLEWARES_ARGS ?=
 # Arguments for the soak with faults, for example SOAK_ARGS="--seconds 60".
 SOAK_ARGS ?=
 # Arguments for the measurement of memory, for example MEMORY_ARGS="--mebibytes 128".
@@ -36,7 +38,7 @@ TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections bench-middlewares soak soak-faults memory fuzz simulate scale clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -106,6 +108,9 @@ bench-rate-limit: $(RUN_STAMP) ## rate limits: whether they are exact with 1, 2 
 
 bench-protections: $(RUN_STAMP) ## what all protections of a destination cost per request
 	$(BIN)/python -m bench.protections
+
+bench-middlewares: apt-packages $(TEST_STAMP) ## what each middleware, metrics and tracing cost per request; writes bench/results
+	$(BIN)/python -m bench.middlewares $(MIDDLEWARES_ARGS)
 
 bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 minutes
 	$(BIN)/python -m bench.comparison --quick $(BENCH_ARGS)

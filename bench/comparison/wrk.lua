@@ -1,5 +1,5 @@
 -- wrk's side of bench/comparison/wrk.py. Arguments: the file with the paths, the method, the size of the body in
--- bytes, and "reconnect" or "keep-alive".
+-- bytes, "reconnect" or "keep-alive", and the file with the header lines that requests have in turn, which may be empty.
 
 local requests = {}
 local turn = 0
@@ -12,8 +12,18 @@ function init(args)
     if args[4] == "reconnect" then
         wrk.headers["Connection"] = "close"
     end
+    local fields = {}
+    for line in io.lines(args[5]) do
+        fields[#fields + 1] = line
+    end
     for path in io.lines(args[1]) do
-        requests[#requests + 1] = wrk.format(nil, path)
+        for at = 1, math.max(#fields, 1) do
+            if fields[at] then
+                local name, value = string.match(fields[at], "^([^:]+): (.*)$")
+                wrk.headers[name] = value
+            end
+            requests[#requests + 1] = wrk.format(nil, path)
+        end
     end
     if #requests == 1 then
         wrk.path = string.match(requests[1], "^%S+ (%S+)")

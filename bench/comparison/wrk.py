@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.comparison.cores import running_on
@@ -16,8 +17,13 @@ _COUNTED = re.compile(r"^COUNTED (.*)$", re.MULTILINE)
 _FAILURES = ("connect", "read", "write", "status", "timeout")
 
 
-def run(workload: Workload, port: int, seconds: int, directory: Path, core: int) -> Load:
-    """Send *workload* to *port* for *seconds* from *core*. Raises ``RuntimeError`` when wrk does not do it."""
+def run(workload: Workload, port: int, seconds: int, directory: Path, core: int, fields: Sequence[str] = ()) -> Load:
+    """Send *workload* to *port* for *seconds* from *core*. Raises ``RuntimeError`` when wrk does not do it.
+
+    Each request has one of the *fields* (``Name: value``), in turn.
+    """
+    lines = directory / f"{workload.name}.fields"
+    lines.write_text("".join(f"{field}\n" for field in fields))
     paths = directory / f"{workload.name}.paths"
     paths.write_text("".join(f"{path}\n" for path in workload.paths()))
     # Three fields, as curl would send: a request with Host alone would flatter whoever copies headers one by one.
@@ -28,7 +34,7 @@ def run(workload: Workload, port: int, seconds: int, directory: Path, core: int)
         *("--header", "User-Agent: bench", "--header", "Accept: */*"),
         f"{workload.site.scheme}://127.0.0.1:{port}/",
         *("--", str(paths), workload.method, str(workload.body_bytes)),
-        "reconnect" if workload.reconnect else "keep-alive",
+        *("reconnect" if workload.reconnect else "keep-alive", str(lines)),
     ]
     with running_on(core):
         done = subprocess.run(

@@ -29,7 +29,8 @@ class Vrata(Proxy):
         said = output_of(sys.executable, "-m", "vrata", "--version").splitlines()
         if not said or not said[0].startswith("vrata "):
             raise UnavailableError(f"vrata --version says {said}")
-        return f"{said[0].split()[1]} ({said[-1].removeprefix('data path ')})"
+        data_path = next((line for line in said if line.startswith("data path ")), "data path unknown")
+        return f"{said[0].split()[1]} ({data_path.removeprefix('data path ')})"
 
     @property
     def gateway(self) -> Gateway:
