@@ -349,9 +349,10 @@ async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
             "denied_response": {
                 "status": {"code": 401},
                 "body": "who?",
-                "headers": [option("WWW-Authenticate", "Basic"), option("Content-Type", "text/plain")],
+                "headers": [option("WWW-Authenticate", "Basic"), option("Content-Type", "text/html")],
             },
         },
+        {"status": {"code": 7}, "denied_response": {"body": "no"}},
         {"status": {"code": 7}, "ok_response": {"headers": [option("X-User", "bob")]}},
         {"status": {"code": 7}, "error_response": {"status": {"code": 500}}},
     ]
@@ -360,6 +361,9 @@ async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
         assert (response.status, response.body) == (403, b"")
         response = await found.client.exchange("GET /")
         assert (response.status, response.body, response["www-authenticate"]) == (401, b"who?", "Basic")
+        assert response["content-type"] == "text/html"
+        response = await found.client.exchange("GET /")
+        assert (response.status, response.body, response["content-type"]) == (403, b"no", "text/plain")
         assert (await found.client.exchange("GET /")).status == 403
         assert denial(await found.client.exchange("GET /")) == (
             403,

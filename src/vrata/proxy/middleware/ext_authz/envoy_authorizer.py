@@ -33,6 +33,8 @@ _ACTIONS: Final = {
     envoy_headers.OVERWRITE: REPLACE,
     envoy_headers.OVERWRITE_IF_EXISTS: REPLACE_IF_PRESENT,
 }
+_PLAIN: Final = FieldEdit(b"content-type", b"text/plain", ADD_IF_ABSENT)
+"""What Envoy says of a body that the authorizer says nothing of."""
 
 
 class EnvoyAuthorizer(GrpcAuthorizer):
@@ -72,7 +74,10 @@ class EnvoyAuthorizer(GrpcAuthorizer):
             return _allowed(request, response)
         if response.has_failed:
             return NoDecision("grpc check failed: the authorizer has failed", "error_response")
-        return denial(response.http_status, response.body, _edits(response.headers, ()))
+        edits = _edits(response.headers, ())
+        if response.body:
+            edits.append(_PLAIN)
+        return denial(response.http_status, response.body, edits)
 
 
 def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
