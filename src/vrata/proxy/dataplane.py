@@ -22,6 +22,7 @@ from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass
 from vrata.proxy.listener.listener import Listener
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.meters import UNMATCHED
+from vrata.proxy.metrics import handover
 from vrata.proxy.metrics.handover import Line
 from vrata.proxy.metrics.scrape import ExpositionSource, ScrapeAction
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
@@ -210,6 +211,8 @@ class DataPlane:
         """Give, bit by bit, what was counted since the last time."""
         for listener in (*self._listeners.values(), *self._closing):
             listener.count()
+        status = self.status()
+        yield handover.worker(status.connections, status.in_flight)
         yield from self._registry.take_metrics()
 
     def answer_scrapes_from(self, source: ExpositionSource) -> None:

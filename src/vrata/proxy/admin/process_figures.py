@@ -30,6 +30,12 @@ STARTS: Final = Family(
 DEATHS: Final = Family(
     "vrata_worker_deaths_total", "counter", _PROCESS, "Worker processes that ended though nobody had asked them to."
 )
+CONNECTIONS: Final = Family(
+    "vrata_worker_connections", "gauge", _PROCESS, "Open connections of clients, as of the last five seconds."
+)
+REQUESTS: Final = Family(
+    "vrata_worker_inflight_requests", "gauge", _PROCESS, "Requests of clients being answered, as of the same moment."
+)
 CPU: Final = Family(
     "vrata_process_cpu_seconds_total", "counter", _PROCESS, "CPU time in user and system mode, of predecessors too."
 )
@@ -52,6 +58,8 @@ FAMILIES: Final = (
     SLOTS,
     STARTS,
     DEATHS,
+    CONNECTIONS,
+    REQUESTS,
     CPU,
     RESIDENT,
     DESCRIPTORS,
@@ -101,6 +109,9 @@ class ProcessFigures:
         yield SLOTS, iter([SLOTS.sample((), len(self._slots))])
         yield STARTS, (STARTS.sample((worker_label(index),), slot.starts) for index, slot in enumerate(self._slots))
         yield DEATHS, (DEATHS.sample((worker_label(index),), slot.deaths) for index, slot in enumerate(self._slots))
+        carried = [(worker_label(index), *slot.carried()) for index, slot in enumerate(self._slots)]
+        yield CONNECTIONS, (CONNECTIONS.sample((name,), connections) for name, connections, _ in carried)
+        yield REQUESTS, (REQUESTS.sample((name,), requests) for name, _, requests in carried)
         self._add_cpu(usages)
         yield CPU, (CPU.sample((name,), round(seconds, 3)) for name, seconds in self._cpu_seconds.items())
         yield RESIDENT, _sums(RESIDENT, ((name, usage.resident_bytes) for name, _, usage in usages))

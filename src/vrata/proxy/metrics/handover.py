@@ -1,8 +1,8 @@
 """Hand-overs: what a worker has counted since its last one, as the bytes that its supervisor gets.
 
-One JSON array per line: what endpoints carry, by destination, then a listener, then its series. Counts are increments
-and are zero in the worker afterwards; what a worker just knows (in flight, connected, failures in a row) is stated as
-it is.
+One JSON array per line: what the worker carries, what endpoints carry, by destination, then a listener, then its
+series. Counts are increments and are zero in the worker afterwards; what a worker just knows (in flight, connected,
+failures in a row) is stated as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from vrata.proxy.metrics.loads import EndpointLoads
 from vrata.proxy.response_meter import ResponseMeter
 
 LOAD: Final = "load"
+WORKER: Final = "worker"
 LISTENER: Final = "listener"
 ROUTE: Final = "route"
 DESTINATION: Final = "destination"
@@ -37,6 +38,11 @@ Line: TypeAlias = tuple[bytes, bool]
 def load(destination_id: str, endpoints: EndpointLoads) -> Line:
     """Return what the endpoints of a destination carry."""
     return _line(LOAD, destination_id, endpoints), False
+
+
+def worker(connections: int, in_flight: int) -> Line:
+    """Return what the worker itself carries: connections of clients, and their requests."""
+    return _line(WORKER, connections, in_flight), False
 
 
 def take(meters: ListenerMeters) -> Iterator[Line]:

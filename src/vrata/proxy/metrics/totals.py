@@ -67,6 +67,8 @@ class Totals:
         self._expected: MetricsScope | None = None
         self._accepted = self._scope
         self.loads = Loads()
+        self.carried: dict[object, tuple[int, int]] = {}
+        """By worker: connections of clients and their requests, as it last said."""
 
     def __repr__(self) -> str:
         return f"<Totals of {list(self._listeners)}>"
@@ -109,6 +111,9 @@ class Totals:
             dimension, *fields = json.loads(line)
             if dimension == handover.LOAD:
                 destination_id, loads[destination_id] = fields
+            elif dimension == handover.WORKER:
+                connections, in_flight = fields
+                self.carried[worker] = connections, in_flight
             else:
                 reader.read(dimension, fields)
         self.loads.put(worker, loads)
@@ -116,6 +121,7 @@ class Totals:
     def forget(self, worker: object) -> None:
         """*worker* has ended."""
         self.loads.forget(worker)
+        self.carried.pop(worker, None)
         for totals in self._listeners.values():
             totals.forget(worker)
 

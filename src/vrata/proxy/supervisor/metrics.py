@@ -71,6 +71,10 @@ class MetricsCollector:
         """What endpoints carry."""
         return self._totals.loads
 
+    def carried_by(self, worker: MeteredWorker) -> tuple[int, int]:
+        """Return the connections of clients and the requests of *worker*, as it last said."""
+        return self._totals.carried.get(worker, (0, 0))
+
     # what is to be counted
 
     def expect(self, scope: MetricsScope) -> None:

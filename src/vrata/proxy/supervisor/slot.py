@@ -103,6 +103,11 @@ class WorkerSlot:
         draining = sorted(self._draining, key=lambda worker: worker.pid)
         return [worker.status() for worker in dict.fromkeys((*self.workers, *draining))]
 
+    def carried(self) -> tuple[int, int]:
+        """Return the connections of clients and the requests that its processes carry, up to five seconds ago."""
+        carried = [self._metrics.carried_by(worker) for worker in {*self.workers, *self._draining}]
+        return sum(connections for connections, _ in carried), sum(requests for _, requests in carried)
+
     def is_stopping(self) -> bool:
         """Whether workers that end are not replaced any more."""
         return self._is_stopping

@@ -40,6 +40,9 @@ class Slot:
         self.pids = pids
         self.starts = self.deaths = 0
 
+    def carried(self) -> tuple[int, int]:
+        return 0, 0
+
     def statuses(self) -> list[WorkerStatus]:
         return [WorkerStatus(0, pid, WorkerState.SERVING) for pid in self.pids]
 
