@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.proto_files import message_class
@@ -46,6 +46,7 @@ def read(**fields: Any) -> Answer | Refusal | None:
     return CONTRACT.decode(made("ProcessingResponse", **fields).SerializeToString())
 
 
+@settings(max_examples=40)
 @given(fields=st.lists(st.tuples(st.text(min_size=1).map(str.encode), st.binary())), end=st.booleans())
 def test_that_the_library_reads_the_headers_that_are_shown(fields: list[tuple[bytes, bytes]], end: bool) -> None:
     headers = [{"key": name.decode(), "raw_value": value} for name, value in [(b":path", b"/"), *fields]]
@@ -64,6 +65,7 @@ def test_that_the_first_message_says_which_bodies_are_shown() -> None:
     assert found == expected
 
 
+@settings(max_examples=40)
 @given(body=st.binary(), end=st.booleans())
 def test_that_the_library_reads_the_bodies_that_are_shown(body: bytes, end: bool) -> None:
     found = shown(Phase.REQUEST_BODY, body=body, end=end)
@@ -214,6 +216,7 @@ def test_that_headers_that_cannot_be_set_are_refused(option: dict[str, Any], rea
         read(request_headers={"response": {"header_mutation": {"set_headers": [option]}}})
 
 
+@settings(max_examples=40)
 @given(st.binary())
 def test_that_any_bytes_are_an_answer_or_refused(message: bytes) -> None:
     try:

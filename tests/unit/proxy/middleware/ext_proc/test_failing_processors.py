@@ -39,7 +39,6 @@ Kind = type[Processor]
 EACH = pytest.mark.parametrize("kind", PROCESSORS)
 BOTH = {"requestBody": "buffered", "responseBody": "buffered"}
 ALL = ["requestHeaders", "requestBody", "responseHeaders", "responseBody"]
-QUICK: dict[str, Any] = {"phaseTimeout": "200ms"}
 
 
 def failed(response: Response, status: int = 500) -> None:
@@ -59,20 +58,27 @@ async def exchanged(proxy: InProcessProxy) -> Response:
     return response
 
 
-@EACH
-@pytest.mark.parametrize("reply", [HANG, DIE, b"garbage"])
-@pytest.mark.parametrize("phase", ALL)
+WAYS: list[tuple[Kind, Reply, str, str]] = [
+    *((kind, reply, phase, "5s") for kind in PROCESSORS for reply in (DIE, b"garbage") for phase in ALL),
+    *((kind, HANG, "requestHeaders", "200ms") for kind in PROCESSORS),
+    *((kind, HANG, "responseBody", "500ms") for kind in (VrataProcessor, HttpProcessor)),
+]
+"""To fail: who, how, in which phase, and what each answer may take."""
+
+
+@pytest.mark.parametrize(("kind", "reply", "phase", "timeout"), WAYS)
 @on_our_loop
 async def test_a_processor_that_fails_in_some_phase(
-    proxy: InProcessProxy, kind: Kind, reply: Reply, phase: str
+    proxy: InProcessProxy, kind: Kind, reply: Reply, phase: str, timeout: str
 ) -> None:
     with RecordingBackend() as backend, kind(misbehave(phase, reply)) as found:
-        await process(proxy, found, backend.port, phases=BOTH, statusOnError=503, **QUICK)
+        await process(proxy, found, backend.port, phases=BOTH, statusOnError=503, phaseTimeout=timeout)
         failed(await exchanged(proxy), 503)
         assert len(backend.requests) == phase.startswith("response")
         until_there = ALL[: ALL.index(phase) + 1]
         assert list(dict.fromkeys(found.phases)) == until_there
-        await process(proxy, found, backend.port, phases=BOTH, override={"allowOnError": True}, **QUICK)
+        override = {"allowOnError": True}
+        await process(proxy, found, backend.port, phases=BOTH, override=override, phaseTimeout=timeout)
         response = await exchanged(proxy)
         assert (response.status, json.loads(response.body)["bodySize"]) == (200, 5)
         assert list(dict.fromkeys(found.phases)) == until_there  # nothing is shown after a failure
@@ -243,9 +249,9 @@ async def test_that_each_answer_has_its_time(proxy: InProcessProxy) -> None:
     """Four phases may take four times as long as one."""
 
     def script(seen: Seen) -> Reply:
-        found.pause.wait(0.15)
+        found.pause.wait(0.2)
         return Do()
 
     with RecordingBackend() as backend, VrataProcessor(script) as found:
-        await process(proxy, found, backend.port, phases=BOTH, phaseTimeout="400ms")
+        await process(proxy, found, backend.port, phases=BOTH, phaseTimeout="700ms")
         assert (await exchanged(proxy)).status == 200

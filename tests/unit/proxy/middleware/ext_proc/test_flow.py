@@ -40,7 +40,7 @@ class Outside:
     """The client's request, its connection, what is inside of the middleware, and the way to the processor."""
 
     meters = claims = trace = None
-    body_pending, is_counted = True, False
+    body_pending, is_counted, is_full = True, False, False
     scheme, request_id, trailers = "http", "1", b""
 
     def __init__(self) -> None:
@@ -135,15 +135,16 @@ class Run:
         }
         stated = ExtProc.model_validate({"destinationId": "d", "allowOnError": True, "phases": phases})
         self.way = way
-        self.outside: Any = Outside()
+        self.outside = outside = Outside()
+        parties: Any = outside  # of everybody's protocol what is used here
         self.contents = deque(contents)
         self.replaces = replaces
         self.taken = 0
-        self.transaction = Transaction(self.outside, place_settings(stated, None), self.outside, None, 0.0)
+        self.transaction = Transaction(parties, place_settings(stated, None), parties, None, 0.0)
         if way == "request":
-            self.transaction.begin(self.outside, b"", not contents)
+            self.transaction.begin(parties, b"", not contents)
         else:
-            self.transaction.begin(self.outside, b"", True)
+            self.transaction.begin(parties, b"", True)
             head = parse_response_head(ANSWER)
             assert head is not None
             self.transaction.start_response(head, b"", not contents)

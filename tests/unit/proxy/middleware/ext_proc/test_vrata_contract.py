@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.proto_files import message_class
@@ -30,6 +30,7 @@ def read(**fields: Any) -> Answer | Refusal | None:
 
 
 @pytest.mark.parametrize("phase", [Phase.REQUEST_HEADERS, Phase.RESPONSE_HEADERS])
+@settings(max_examples=40)
 @given(pairs=st.lists(st.tuples(st.text(), st.text())), end=st.booleans(), observed=st.booleans())
 def test_that_the_library_reads_the_headers_that_are_shown(
     phase: Phase, pairs: list[tuple[str, str]], end: bool, observed: bool
@@ -44,6 +45,7 @@ def test_that_the_library_reads_the_headers_that_are_shown(
 
 
 @pytest.mark.parametrize("phase", [Phase.REQUEST_BODY, Phase.RESPONSE_BODY])
+@settings(max_examples=40)
 @given(body=st.binary(), end=st.booleans())
 def test_that_the_library_reads_the_bodies_that_are_shown(phase: Phase, body: bytes, end: bool) -> None:
     message = CONTRACT.encode(Shown(phase, body=body, end=end), None)
@@ -132,6 +134,7 @@ def test_that_what_is_no_answer_is_refused(message: bytes, reason: str) -> None:
         CONTRACT.decode(message)
 
 
+@settings(max_examples=40)
 @given(st.binary())
 def test_that_any_bytes_are_an_answer_or_refused(message: bytes) -> None:
     try:
