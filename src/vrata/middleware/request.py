@@ -141,7 +141,7 @@ class Request:
             raise ValueError("the request has gone on: its body cannot be changed any more")
         if not isinstance(body, bytes):
             raise TypeError(f"the body must be bytes, not {type(body).__name__}")
-        self._body = body
+        self._body = bytes(body)
         self._has_new_body = True
 
     @property

@@ -103,4 +103,4 @@ def _checked_body(body: bytes | str) -> bytes:
         return body.encode("utf-8")
     if not isinstance(body, bytes):
         raise TypeError(f"the body must be bytes or str, not {type(body).__name__}")
-    return body
+    return bytes(body)  # nothing that inherits from it

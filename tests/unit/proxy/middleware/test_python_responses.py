@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.support.client_request import client_request
 from tests.support.conditions import eventually_async
 from tests.support.gateway import forward
 from tests.support.http2_requester import Http2Requester
@@ -16,6 +18,13 @@ from tests.support.python_scene import PythonScene, python_scene
 from tests.support.staged_backend import StagedConnection, answer_ok
 from tests.support.stream_client import request
 from vrata.middleware import Middleware, Request, Response
+from vrata.model.middleware import Python
+from vrata.net.deadlines import DeadlineSweeper
+from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.python.instance import PythonInstance
+from vrata.proxy.middleware.python.modules import PythonModules
+from vrata.proxy.middleware.stage import Place
 
 
 async def half(connection: StagedConnection) -> None:
@@ -423,6 +432,36 @@ def test_one_inside_of_another(outer_later: bool, inner_later: bool) -> None:
         assert (response.status, "trace" in response) == (418, False)
 
     scenario()
+
+
+def test_what_cannot_go_on_inside_is_not_waited_for() -> None:
+    class Broken:
+        def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
+            raise RuntimeError("inside")
+
+    class Looking(Middleware):
+        def on_response(self, request: Request, response: Response) -> None:
+            raise AssertionError
+
+    async def scenario() -> None:
+        tasks, closings = TaskSupervisor(), set[asyncio.Task[None]]()
+        module = ModuleType("mine")
+        vars(module)["Looking"] = Looking
+        instance = PythonInstance(
+            Python.model_validate({"class": "mine:Looking"}),
+            PythonModules({"mine": module}, {}, has_directories=True),
+            tasks,
+            DeadlineSweeper(asyncio.get_running_loop()),
+            closings,
+        )
+        stage = instance.stage(Place("p", "p", "p"), Broken())
+        with pytest.raises(RuntimeError, match="inside"):
+            stage.run(client_request(), None, b"", True)
+        instance.close()
+        assert closings  # at once
+        await asyncio.wait(closings)
+
+    asyncio.run(scenario())
 
 
 @python_scene

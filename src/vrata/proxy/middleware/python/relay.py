@@ -261,6 +261,11 @@ class UserRelay(RelayedRequest):
             super().on_client_gone()
             self._part()
 
+    def forget(self) -> None:
+        """There will be no response by way of this."""
+        self._settled(_Phase.OVER)
+        self.handler = None
+
     def _part(self) -> None:
         """The inside has nothing more to say: no request waits for the garbage collector, which this would lead to."""
         if self._head is not None:  # a tunnel may still be open to the other side

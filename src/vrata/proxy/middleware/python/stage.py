@@ -110,8 +110,13 @@ class PythonStage(Stage):
                 view = None
         if view is None or self.user.on_response is None:
             self.pass_on(request, match, content, end, began)
-        else:
-            self.pass_on(UserRelay(request, view, self), match, content, end, began)
+            return
+        relay = UserRelay(request, view, self)
+        try:
+            self.pass_on(relay, match, content, end, began)
+        except Exception:
+            relay.forget()  # whoever catches this answers the request itself
+            raise
 
     def count_failure(self, request: ClientRequest) -> None:
         """The class has failed with *request*."""
