@@ -17,7 +17,6 @@ class Reported(BaseModel):
         strict=True,
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=True,
         hide_input_in_errors=True,
         allow_inf_nan=False,
         str_max_length=1 << 20,

@@ -29,7 +29,6 @@ class Part(BaseModel):
         alias_generator=to_camel,
         allow_inf_nan=False,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
         # Any limit makes pydantic decode the text, and so refuse lone surrogates, which nothing downstream can encode.
         str_max_length=_LONGEST_TEXT,
     )

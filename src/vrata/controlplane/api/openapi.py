@@ -7,14 +7,19 @@ adds the schemas.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from vrata.controlplane.api.member_texts import member_texts
 from vrata.controlplane.proxies import Acknowledgement, DestinationEndpoints, ListenerStatus, ProxyStatus
+from vrata.controlplane.reported import Reported
 from vrata.model import KINDS, Entity
+from vrata.model.part import Part
 from vrata.model.question import Question
 
 PREFIX = "/api/v1"
@@ -139,8 +144,11 @@ def _schemas() -> dict[str, Any]:
     )
     _, questions = models_json_schema([(Question, "validation")], ref_template=_TEMPLATE)
     schemas = {**entities["$defs"], **proxies["$defs"], **questions["$defs"], **_own_schemas()}
-    for schema in schemas.values():
+    models = {model.__name__: model for base in (Part, Reported) for model in _derived(base)}
+    for name, schema in schemas.items():
         _drop_titles(schema)
+        if name in models:
+            _describe(schema, models[name])
     return dict(sorted(schemas.items()))
 
 
@@ -149,6 +157,19 @@ def _drop_titles(schema: dict[str, Any]) -> None:
     schema.pop("title", None)
     for member in schema.get("properties", {}).values():
         member.pop("title", None)
+
+
+def _derived(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _derived(model)
+
+
+def _describe(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    members = schema.get("properties", {})
+    for name, text in member_texts(model).items():
+        if name in members:
+            members[name].setdefault("description", text)
 
 
 def _own_schemas() -> dict[str, Any]:
