@@ -334,7 +334,7 @@ settings: dict[str, Documents] = {
         allowModeOverride=flags,
     ),
     "rateLimit": an_object(
-        requestsPerSecond=st.floats(-1, 1e6) | st.integers(-1, 100),
+        requestsPerSecond=st.floats(-1, 0) | st.floats(0.01, 1e6) | st.integers(-1, 100),
         burst=st.integers(-1, 100),
         trustedProxies=some(networks),
         key=st.one_of(
