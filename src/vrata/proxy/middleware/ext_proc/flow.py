@@ -120,6 +120,10 @@ class Flow:
         """Change the head, which has not gone on yet. Raises :class:`MalformedMessage`."""
         raise NotImplementedError
 
+    def length(self) -> int:
+        """Bytes of the content, as far as its head says that; else -1."""
+        raise NotImplementedError
+
     def trailers(self) -> bytes:
         """The trailer lines, each with its CRLF; known with the end."""
         raise NotImplementedError
@@ -269,6 +273,9 @@ class Flow:
                 self._out(b"", False, UNKNOWN_LENGTH)
         else:
             self._state = _GATHERING
+            if mode == BUFFERED and self.length() > self._owner.settings.max_body:
+                self.too_large()
+                return
             if not self._size:
                 self.invite()
             self._gather()

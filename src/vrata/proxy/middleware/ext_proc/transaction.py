@@ -363,6 +363,9 @@ class _RequestFlow(Flow):
     def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
         self._transaction.outer.edit(removed, added, length)
 
+    def length(self) -> int:
+        return self._transaction.head.content_length
+
     def trailers(self) -> bytes:
         return self._transaction.trailers
 
@@ -451,6 +454,9 @@ class _ResponseFlow(Flow):
 
     def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
         self._head = edited_response(self._head, removed, added, length)
+
+    def length(self) -> int:
+        return self._head.content_length
 
     def trailers(self) -> bytes:
         return self._lines

@@ -222,6 +222,13 @@ async def test_that_buffered_bodies_are_bounded(proxy: InProcessProxy, kind: Kin
         response = await client.exchange("POST /", body=b"q" * 11)
         assert (response.status, json.loads(response.body)) == (413, {"error": "request body too large"})
         assert len(backend.requests) == 1
+        # Who says beforehand how much it is to be need not send it.
+        client = await proxy.connect()
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.read_response(interim=True)).status == 413
+        client = await proxy.connect()
+        client.send(CHUNKED + b"b\r\n12345678901\r\n0\r\n\r\n")
+        assert (await client.read_response()).status == 413
         await process(proxy, found, backend.port, phases={"responseBody": "buffered", **limit}, statusOnError=502)
         client = await proxy.connect()
         response = await client.exchange("GET /")
