@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -11,7 +10,6 @@ from tests.support.conditions import eventually
 from tests.support.exposition import Scraped
 from tests.support.gateway import Gateway, destination, forward, listener, route
 from tests.support.otlp_collector import attributes
-from tests.support.ports import free_port
 from tests.support.raw_http import Connection
 from tests.support.recording_backend import RecordingBackend
 
@@ -23,12 +21,11 @@ def serving(gateway: Gateway) -> set[int]:
     return {worker["pid"] for worker in proxy["workers"] if worker["state"] == "serving"}
 
 
-def test_no_span_is_lost_when_workers_are_replaced(tmp_path: Path, backend: RecordingBackend) -> None:
-    port = free_port()
-    with RecordingBackend("collector") as collector, Gateway(tmp_path) as gateway:
+def test_no_span_is_lost_when_workers_are_replaced(gateway: Gateway, port: int, backend: RecordingBackend) -> None:
+    with RecordingBackend("collector") as collector:
         # The collector's key is a secret.
-        gateway.call("POST", "/secrets", {"id": "key", "name": "key", "value": "k-1"})
-        headers = [{"name": "x-key", "value": "{{secret:value:key}}"}]
+        gateway.call("POST", "/secrets", {"id": "collector-key", "name": "key of the collector", "value": "k-1"})
+        headers = [{"name": "x-key", "value": "{{secret:value:collector-key}}"}]
         tracing = {"destinationId": "collector", "serviceName": "shop", "headers": headers}
         gateway.configure(
             listeners=[listener(port, tracing=tracing, metrics={})],
