@@ -31,7 +31,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
         self.is_counted = outer.is_counted
         self.claims = outer.claims
         self.handler: RequestHandler | None = None
-        """What is inside listens with this."""
+        """What is inside listens with this, until its response has ended. It knows this as well: nothing of a request is
+        left to the garbage collector."""
         self.has_response = False
         """The final response has begun inside."""
         self._observers: Observers | None = None
@@ -165,6 +166,7 @@ class RelayedRequest(ClientRequest, RequestHandler):
         if not self.has_response:
             self.respond(self.outer.failed_with(failure))
             return
+        self.handler = None
         self.response_over(complete=False)
         self.relay_failure(failure)
 
@@ -174,6 +176,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
     def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response begins inside."""
         self.has_response = True
+        if end:
+            self.handler = None
         observers = self._observers
         if observers is not None:
             head = observers.begun(head)
@@ -185,6 +189,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
 
     def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response goes on inside."""
+        if end:
+            self.handler = None
         observers = self._observers
         if observers is not None:
             observers.sent(len(content))
@@ -242,8 +248,9 @@ class RelayedRequest(ClientRequest, RequestHandler):
     def on_client_gone(self) -> None:
         """The client went away."""
         self.response_over(complete=False)
-        if self.handler is not None:
-            self.handler.on_client_gone()
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_client_gone()
 
     def pause_response(self) -> None:
         """The client does not keep up."""
