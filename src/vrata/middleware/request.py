@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from vrata.middleware.headers import Headers, HeaderValues
@@ -30,6 +31,7 @@ class Request:
         "_headers",
         "_host",
         "_method",
+        "_own_claims",
         "_path",
         "_query",
         "_request_id",
@@ -59,6 +61,7 @@ class Request:
         self._host = host
         self._request_id = request_id
         self._claims = claims
+        self._own_claims: dict[str, Any] | None = None
         self._body = body
         self._path: str | None = None
         self._query: Query | None = None
@@ -123,8 +126,14 @@ class Request:
 
     @property
     def claims(self) -> Mapping[str, Any] | None:
-        """The claims of the token that a ``jwt`` middleware before this one has verified; None when there was none."""
-        return self._claims
+        """The claims of the token that a ``jwt`` middleware before this one has verified; None when there was none.
+
+        A copy that is this middleware's own.
+        """
+        if self._claims is not None and self._own_claims is None:
+            # The gateway keeps them for other requests with the same token, which no change of a user's is to reach.
+            self._own_claims = deepcopy(dict(self._claims))
+        return self._own_claims
 
     @property
     def body(self) -> bytes:

@@ -129,6 +129,14 @@ class TestRequest:
         request.state["seen"] = True
         assert request.state == {"seen": True}
 
+    def test_claims_are_a_copy_of_its_own(self) -> None:
+        claims = {"sub": "ada", "roles": ["reader"]}
+        request = Request(claims=claims)
+        assert request.claims is not None
+        request.claims["roles"].append("admin")
+        assert request.claims["roles"] == ["reader", "admin"]
+        assert claims["roles"] == ["reader"]
+
     @pytest.mark.parametrize("name", ["method", "target", "path", "host", "client_ip", "claims", "headers", "anything"])
     def test_what_cannot_be_changed_says_so(self, name: str) -> None:
         with pytest.raises(AttributeError):

@@ -259,7 +259,6 @@ class UserRelay(RelayedRequest):
         if not self._end:
             self._end = True
             super().on_client_gone()
-            self._part()
 
     def forget(self) -> None:
         """There will be no response by way of this."""
@@ -287,7 +286,6 @@ class UserRelay(RelayedRequest):
         self._settled(_Phase.OVER)
         self._end = True
         super().on_client_gone()
-        self.handler = None
 
     def pause_response(self) -> None:
         """The client does not keep up."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
 from vrata.middleware import Headers, Request, Response
@@ -23,7 +22,6 @@ TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_stat
 def view_of(request: ClientRequest, body: bytes | None) -> Request:
     """*request* as the user sees it; *body* is None where it was not asked for."""
     head = request.head
-    claims = request.claims
     return Request(
         request.method,
         head.target.decode("ascii"),
@@ -32,7 +30,7 @@ def view_of(request: ClientRequest, body: bytes | None) -> Request:
         scheme=request.scheme,
         host=request.host,
         request_id=request.request_id,
-        claims=MappingProxyType(claims) if claims is not None else None,
+        claims=request.claims,
         body=body,
     )
 
