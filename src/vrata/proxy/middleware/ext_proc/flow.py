@@ -299,12 +299,12 @@ class Flow:
 
     def _replace(self, content: bytes) -> None:
         """*content* takes the place of the whole body."""
-        self.replaced(content)
         self._held.clear()
         self._size = 0
         if self._end:
             self._conclude(content)
             return
+        self.replaced(content)
         self._end = True
         self._state = _OVER
         self._out(content, True, len(content))
@@ -331,6 +331,8 @@ class Flow:
 
     def _conclude(self, content: bytes) -> None:
         """*content*, of which something has been replaced, is all or the rest of it."""
+        if not self._has_started:
+            self.replaced(content)
         if self._shows_trailers():
             self._out(content, False, UNKNOWN_LENGTH)
             self._show_trailers()

@@ -159,6 +159,31 @@ async def test_that_the_last_answer_lets_the_rest_pass(proxy: InProcessProxy, ki
 
 @EACH
 @on_our_loop
+async def test_that_transactions_at_the_same_time_do_not_mix(proxy: InProcessProxy, kind: Kind) -> None:
+    async def answer(connection: StagedConnection) -> None:
+        while True:
+            request = await connection.read_request()
+            connection.respond(request.target.encode() + request.body)
+
+    async def exchange(number: int) -> bytes:
+        client = await proxy.connect()
+        content = b"%d " % number * 5000
+        client.send(b"POST /%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" % number)
+        for at in range(0, len(content), 3000):
+            client.send(chunk(content[at : at + 3000]))
+            await asyncio.sleep(0)
+        client.send(chunk(b""))
+        return (await client.read_response()).body
+
+    async with StagedBackend(answer) as backend:
+        with kind(lambda seen: Do(body=seen.body.replace(b" ", b"-")) if seen.body else Do()) as found:
+            await process(proxy, found, backend.port, phases=STREAMED)
+            bodies = await asyncio.gather(*(exchange(number) for number in range(12)))
+            assert bodies == [b"/%d" % number + b"%d-" % number * 5000 for number in range(12)]
+
+
+@EACH
+@on_our_loop
 async def test_ten_mebibytes_both_ways(proxy: InProcessProxy, kind: Kind) -> None:
     if kind is not VrataProcessor:
         size = SIZE // 5  # the rest is the same
