@@ -57,9 +57,9 @@ class OtlpCollector(StagedBackend):
         return self.spans
 
 
-def attributes(pairs: object) -> dict[str, str | int | float]:
+def attributes(pairs: object) -> dict[str, str | int | float | bool]:
     """Return attributes as a mapping."""
-    found: dict[str, str | int | float] = {}
+    found: dict[str, str | int | float | bool] = {}
     for pair in pairs:  # type: ignore[attr-defined]
         assert isinstance(pair, KeyValue)
         assert pair.key not in found
@@ -67,8 +67,8 @@ def attributes(pairs: object) -> dict[str, str | int | float]:
     return found
 
 
-def _value(value: AnyValue) -> str | int | float:
+def _value(value: AnyValue) -> str | int | float | bool:
     kind = value.WhichOneof("value")
-    assert kind in ("string_value", "int_value", "double_value"), kind
-    found: str | int | float = getattr(value, kind)
+    assert kind in ("string_value", "bool_value", "int_value", "double_value"), kind
+    found: str | int | float | bool = getattr(value, kind)
     return found

@@ -26,12 +26,14 @@ _SERVER: Final = 2
 """The kind of a span that answers a request from elsewhere."""
 _ERROR: Final = 2
 """The status of a span that says that something went wrong."""
+_SWITCHING_PROTOCOLS: Final = 101
+"""The status of a tunnel, which has no end that could be missed."""
 _IS_SAMPLED: Final = 0x01
 _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
 _MASK64: Final = (1 << 64) - 1
 
-Value = str | int | float
+Value = str | int | float | bool
 
 
 class ExportRequest:
@@ -159,6 +161,8 @@ def _attributes(trace: RequestTrace, beginning: Beginning) -> dict[str, Value]:
     found = {name: value for name, value in stated.items() if value}
     if port:
         found["server.port"] = port
+    if not trace.is_complete and trace.status != _SWITCHING_PROTOCOLS:
+        found["vrata.incomplete"] = True
     if trace.status:
         found["http.response.status_code"] = trace.status
         found["http.response.body.size"] = trace.size
@@ -170,22 +174,16 @@ def _is_known(method: str) -> bool:
 
 
 def _failure(trace: RequestTrace) -> str:
-    """Why the span is one of an error; empty if it is none. What a client does wrong is none of a server."""
+    """Why the span is one of an error; empty if it is none. What a client does wrong or leaves is none of a server."""
     if trace.error and (trace.status >= 500 or not trace.is_complete):
         return trace.error
-    if trace.status >= 500:
-        return f"status {trace.status}"
-    if trace.is_complete:
-        return ""
-    return "the response was cut" if trace.status else "the client left before a response"
+    return f"status {trace.status}" if trace.status >= 500 else ""
 
 
 def _error_type(trace: RequestTrace) -> str:
     if trace.error:
         return trace.error
-    if trace.status >= 500:
-        return str(trace.status)
-    return "" if trace.is_complete else "incomplete"
+    return str(trace.status) if trace.status >= 500 else ""
 
 
 def _host_and_port(authority: str) -> tuple[str, int]:
@@ -213,6 +211,8 @@ def _any(value: Value) -> bytes:
     """One of several kinds of values, of which a zero is written as well."""
     if isinstance(value, str):
         return _length_and(1, value.encode("utf-8", "replace"))
+    if isinstance(value, bool):
+        return _TRUE if value else _FALSE
     if isinstance(value, int):
         return _INT + varint(value & _MASK64)
     return _DOUBLE + _pack_double(value)
@@ -223,6 +223,8 @@ def _length_and(number: int, content: bytes) -> bytes:
     return bytes((number << 3 | LENGTH,)) + varint(len(content)) + content
 
 
+_TRUE: Final = varint(tag(2, VARINT)) + b"\x01"
+_FALSE: Final = varint(tag(2, VARINT)) + b"\x00"
 _INT: Final = varint(tag(3, VARINT))
 _DOUBLE: Final = varint(tag(4, FIXED64))
 _pack_double: Final = struct.Struct("<d").pack

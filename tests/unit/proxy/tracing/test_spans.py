@@ -179,18 +179,48 @@ async def test_a_client_that_leaves_and_a_response_that_is_cut(proxy: InProcessP
         await eventually_async(lambda: len(backend.requests) == 1, what="the request is at the backend")
         client.reset()
         (left,) = await collector.collected()
-        assert (left.status.code, left.status.message) == (
-            Status.STATUS_CODE_ERROR,
-            "the client left before a response",
-        )
-        assert "http.response.status_code" not in attributes(left.attributes)
+        # That is no error of ours.
+        assert left.status.code == Status.STATUS_CODE_UNSET
+        told = attributes(left.attributes)
+        assert told["vrata.incomplete"] is True
+        assert told.keys().isdisjoint({"http.response.status_code", "error.type"})
+        assert attributes(left.events[0].attributes)["vrata.attempt.outcome"] == "cut"
         client = await proxy.connect()
         client.send(b"GET /cut HTTP/1.1\r\nHost: a\r\n\r\n")
         await client.gone()
         _, cut = await collector.collected(2)
-        assert cut.status.code == Status.STATUS_CODE_ERROR
-        assert attributes(cut.attributes)["http.response.status_code"] == 200
-        assert attributes(cut.attributes)["error.type"] == "connection_reset"
+        assert (cut.status.code, cut.status.message) == (Status.STATUS_CODE_ERROR, "connection_reset")
+        told = attributes(cut.attributes)
+        assert (told["http.response.status_code"], told["error.type"], told["vrata.incomplete"]) == (
+            200,
+            "connection_reset",
+            True,
+        )
+
+
+@on_each_loop
+async def test_a_tunnel_is_one_span(proxy: InProcessProxy) -> None:
+    async def switch(connection: StagedConnection) -> None:
+        await connection.read_head()
+        connection.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        connection.send(await connection.reader.readexactly(4))
+        await connection.gone()
+
+    async with OtlpCollector() as collector, StagedBackend(switch) as backend:
+        everything = route("all", forward=forward("b"))
+        await traced(proxy, collector, everything, destinations=[destination("b", backend.port)])
+        client = await proxy.connect()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        assert (await client.read_response(interim=True)).status == 101
+        client.send(b"ping")
+        assert await client.read_exactly(4) == b"ping"
+        assert collector.batches == []
+        client.close()
+        (span,) = await collector.collected()
+        told = attributes(span.attributes)
+        assert (told["http.response.status_code"], span.status.code) == (101, Status.STATUS_CODE_UNSET)
+        assert told.keys().isdisjoint({"vrata.incomplete", "error.type"})
+        assert backend.requests[0].all("traceparent") == [f"00-{span.trace_id.hex()}-{span.span_id.hex()}-01"]
 
 
 @on_each_loop
