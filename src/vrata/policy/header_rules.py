@@ -63,6 +63,11 @@ class HeaderRules:
     def __repr__(self) -> str:
         return f"<HeaderRules allow {self._allowed!r} deny {self._denied!r}>"
 
+    @property
+    def allow_all(self) -> bool:
+        """True when there is no name that is not allowed."""
+        return self._allows_all and not self._denied
+
     def allow(self, name: bytes) -> bool:
         """True when *name* (lower case) is allowed."""
         return (self._allows_all or self._allowed.match(name)) and not self._denied.match(name)

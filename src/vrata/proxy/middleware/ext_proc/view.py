@@ -30,8 +30,14 @@ def shown_request(request: ClientRequest, rules: HeaderRules, end: bool, *, obse
         (b":authority", head.authority),
         (b":scheme", request.scheme.encode("ascii")),
     )
-    fields = [field for field in fields_of(head.lines) if field[0] not in _UNSEEN and rules.allow(field[0])]
-    if rules.allow(b"x-request-id"):
+    allows_all = rules.allow_all
+    fields: list[tuple[bytes, bytes]] = []
+    for line in head.lines:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name not in _UNSEEN and (allows_all or rules.allow(name)):
+            fields.append((name, value.strip(b" \t")))
+    if allows_all or rules.allow(b"x-request-id"):
         fields.append((b"x-request-id", request.request_id.encode("ascii")))
     return Shown(Phase.REQUEST_HEADERS, pseudo, tuple(fields), end=end, observed=observed)
 

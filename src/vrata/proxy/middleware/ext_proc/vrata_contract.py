@@ -16,7 +16,7 @@ from vrata.proxy.middleware.ext_proc.message import (
     as_text,
     checked_status,
 )
-from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, read_pair, tag
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, read_pair, tag, varint
 
 METHOD: Final = b"/extproc.v1.Processor/Process"
 
@@ -56,7 +56,7 @@ class VrataContract(Contract):
         part = MessageWriter()
         if shown.phase is Phase.REQUEST_HEADERS or shown.phase is Phase.RESPONSE_HEADERS:
             for name, value in shown.fields + shown.pseudo:
-                part.entry(1, as_text(name), as_text(value))
+                part.message(1, _pair(name, value))
         else:
             part.content(1, shown.body)
         part.integer(2, shown.end)
@@ -71,6 +71,13 @@ class VrataContract(Contract):
             return _read(message)
         except MalformedProtobuf as error:
             raise MalformedAnswer(str(error)) from None
+
+
+def _pair(name: bytes, value: bytes) -> bytes:
+    """A ``HeaderPair``, written by hand since there are so many."""
+    if not value.isascii():
+        value = as_text(value).encode()
+    return b"\x0a%s%s\x12%s%s" % (varint(len(name)), name, varint(len(value)), value)
 
 
 def _read(message: bytes) -> Answer | Refusal:
