@@ -71,6 +71,14 @@ class Stage:
             request.trace.rejected(self.place.name)
         request.respond(rejection.of(request))
 
+    def count_failure(self, request: ClientRequest) -> None:
+        """The middleware itself, or whom it asks, has failed with *request*; what becomes of that is told beside."""
+        meters = request.meters
+        if meters is not None:
+            meter = meters.middleware(self.place.meter_key)
+            if meter is not None:
+                meter.failed()
+
 
 class SyncStage(Stage):
     """A stage that decides at once, and never asks for the body."""

@@ -389,3 +389,5 @@ async def test_decisions_are_counted(proxy: InProcessProxy) -> None:
             assert scraped("vrata_middleware_rejections_total", **labels, status_code=status) == 1
         assert scraped("vrata_middleware_duration_seconds_count", **labels) == 3
         assert scraped("vrata_middleware_duration_seconds_sum", **labels) >= 0.1
+        # The last one was decided by nobody.
+        assert scraped("vrata_middleware_errors_total", **labels) == 1

@@ -94,8 +94,9 @@ class ExtAuthzStage(Stage):
         else:
             Check(self, request, match, content, end).start(content)
 
-    def fails(self, failure: NoDecision) -> Rejection | None:
-        """What a request is answered without a decision; None when it goes on all the same."""
+    def fails(self, request: ClientRequest, failure: NoDecision) -> Rejection | None:
+        """What *request* is answered without a decision; None when it goes on all the same."""
+        self.count_failure(request)
         _log.info("no authorization", middleware=self.place.name, reason=failure.reason, detail=failure.detail)
         return None if self._fails_open else Rejection.error(FAILED, f"ext_authz: {failure.reason}")
 
@@ -143,7 +144,7 @@ class Check(Holding):
         if isinstance(decision, Deny):
             rejection: Rejection | None = decision.rejection
         elif isinstance(decision, NoDecision):
-            rejection = self._stage.fails(decision)
+            rejection = self._stage.fails(self.request, decision)
         else:
             rejection = None
         if rejection is None:

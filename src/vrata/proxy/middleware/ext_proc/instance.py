@@ -70,13 +70,8 @@ class ProcessingStage(Stage, TransactionStage):
 
     def failed(self, request: ClientRequest, reason: str) -> None:
         """The processor has failed."""
-        place = self.place
-        _log.info("external processor failed", middleware=place.middleware_id, reason=reason)
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(place.meter_key)
-            if meter is not None:
-                meter.failed()
+        _log.info("external processor failed", middleware=self.place.middleware_id, reason=reason)
+        self.count_failure(request)
 
 
 class ObservingStage(Stage):

@@ -118,14 +118,6 @@ class PythonStage(Stage):
             relay.forget()  # whoever catches this answers the request itself
             raise
 
-    def count_failure(self, request: ClientRequest) -> None:
-        """The class has failed with *request*."""
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.failed()
-
 
 class _Awaiting(Holding):
     """One request while an ``async`` method makes up its mind."""

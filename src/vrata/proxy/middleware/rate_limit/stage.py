@@ -97,11 +97,7 @@ class FleetStage(LocalStage):
         self, request: ClientRequest, match: Any, content: bytes, end: bool, value: bytes, began: float
     ) -> None:
         """The store does not say."""
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.failed()
+        self.count_failure(request)
         if self._on_failure == "local":
             super().decide(request, match, content, end, value, began)
         elif self._on_failure == "allow":
