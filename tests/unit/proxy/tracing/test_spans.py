@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from typing import Any
@@ -11,10 +12,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
+from tests.support.guide import DOCUMENTATION
 from tests.support.held_response import says
 from tests.support.http2_requester import Http2Requester
 from tests.support.in_process_metrics import InProcessMetrics
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_each_loop, on_our_loop
 from tests.support.otlp_collector import OtlpCollector, attributes
 from tests.support.ports import free_port
 from tests.support.retries import in_turn, respond
@@ -346,3 +348,17 @@ async def test_examples_of_durations_lead_to_traces(proxy: InProcessProxy) -> No
         # A scrape is no request to be told of.
         await eventually_async(lambda: len(collector.spans) == 1, what="one span")
         assert shown("vrata_trace_spans_total", outcome="exported") == 1
+
+
+@on_our_loop
+async def test_the_example_of_the_guide(proxy: InProcessProxy) -> None:
+    page = (DOCUMENTATION / "docs" / "guide" / "tracing.md").read_text(encoding="utf-8")
+    traces, web = (json.loads(text) for text in re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    async with OtlpCollector() as collector:
+        listener = proxy.listener(**{key: value for key, value in web.items() if key not in ("id", "name", "port")})
+        await proxy.apply(says("x"), listeners=[listener], destinations=[{**traces, "port": collector.port}])
+        client = await proxy.connect()
+        assert (await client.exchange("GET /", SAMPLED)).status == 200
+        await collector.collected()
+        ((resource, _),) = collector.scopes
+        assert attributes(resource.attributes)["service.name"] == "edge"
