@@ -31,8 +31,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
         self.is_counted = outer.is_counted
         self.claims = outer.claims
         self.handler: RequestHandler | None = None
-        """What is inside listens with this, until its response has ended. It knows this as well: nothing of a request is
-        left to the garbage collector."""
+        """What is inside listens with this, until its response has ended. It knows this as well, and nothing of a
+        request is to be left to the garbage collector."""
         self.has_response = False
         """The final response has begun inside."""
         self._observers: Observers | None = None
