@@ -299,14 +299,14 @@ cdef class ResponseHead(_Head):
     @property
     def is_event_stream(self):
         cdef Field* field = self.find(b"content-type")
-        if field == NULL or field.code == DROP:
+        if field == NULL or field.code == NOMINATED:
             return False
         return media_type.names_event_stream(self.value(field))
 
     @property
     def is_grpc(self):
         cdef Field* field = self.find(b"content-type")
-        return field != NULL and field.code != DROP and self.names_grpc(field)
+        return field != NULL and field.code != NOMINATED and self.names_grpc(field)
 
     def values(self, bytes name):
         return self.values_of(name, True)
@@ -385,7 +385,7 @@ cdef class ResponseHead(_Head):
         if nominated is not None and b"server" in nominated:
             for i in range(self.count):
                 if self.fields[i].code == SERVER:
-                    self.fields[i].code = DROP
+                    self.fields[i].code = NOMINATED
         return 0
 
 

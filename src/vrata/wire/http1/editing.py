@@ -24,7 +24,8 @@ def edited_request(
     """*head* without the fields called *removed* (lower case) and with the lines *added*, each with its CRLF.
 
     A name is removed in its spellings with underscores as well, which some backends take for the same. What frames the
-    message, is for this hop alone, or claims something of the client's connection stays as it is. *length* is that of
+    message, or claims something of the client's connection, stays as it is. So does what is said of this hop; but what
+    Connection nominates goes here, since it would take out of the head what is added. *length* is that of
     the content that takes the place of the present one, :data:`UNKNOWN_LENGTH` or :data:`SAME_LENGTH`. The target gets
     another *query*, or none if that is empty, unless it is None. Raises
     :class:`~vrata.wire.http1.errors.MalformedMessage` for *added* lines that are none, and for too many of them.
@@ -35,12 +36,13 @@ def edited_request(
     target = head.target
     if query is not None and target.startswith(b"/"):
         target = head.raw_path + b"?" + query if query else head.raw_path
-    text = b"%s %s HTTP/1.%d\r\n%s%s%s%s%s\r\n" % (
+    text = b"%s %s HTTP/1.%d\r\n%s%s%s%s%s%s\r\n" % (
         head.method,
         target,
         head.minor,
         b"host: %s\r\n" % authority if authority or head.minor else b"",
         head.kept_lines((*_normalised(removed), _REQUEST_ID), length != SAME_LENGTH),
+        _hop_lines(head),
         identity,
         _framing(length),
         added,
@@ -67,6 +69,23 @@ def edited_response(
     edited = parse_response_head(text, len(text))
     assert edited is not None
     return edited
+
+
+def _hop_lines(head: RequestHead) -> bytes:
+    """What *head* says of this hop, in as few words."""
+    options: list[bytes] = []
+    if not head.keep_alive and head.minor:
+        options.append(b"close")
+    elif head.keep_alive and not head.minor:
+        options.append(b"keep-alive")
+    if head.upgrade:
+        options.append(b"upgrade")
+    lines = b"connection: %s\r\n" % b", ".join(options) if options else b""
+    if head.upgrade:
+        lines += b"upgrade: websocket\r\n"
+    if head.accepts_trailers:
+        lines += b"te: trailers\r\n"
+    return lines
 
 
 def _framing(length: int) -> bytes:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 from vrata.wire.http1.fields import (
+    CONNECTION,
     CONTENT_LENGTH,
     DATE,
     HOST,
     PASS,
     REQUEST_ID,
     SERVER,
+    TE,
     TRANSFER_ENCODING,
+    UPGRADE,
     FieldTable,
 )
+from vrata.wire.http1.hop_fields import read_connection
 
+_REWRITTEN: Final = frozenset((HOST, CONNECTION, UPGRADE, TE))
 _REMOVABLE: Final = frozenset((PASS, DATE, SERVER, REQUEST_ID))
 _FRAMING: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING))
 
@@ -22,16 +27,19 @@ _FRAMING: Final = frozenset((CONTENT_LENGTH, TRANSFER_ENCODING))
 def kept_lines(lines: list[bytes], table: FieldTable, names: tuple[bytes, ...], reframed: bool) -> bytes:
     """Those of *lines* that stay, each with its CRLF: neither Host nor, when the message is *reframed*, its framing.
 
+    Connection goes, with what it nominates and what is for this hop alone with it: it would take out what is added.
     Fields called one of *names* (lower case, with hyphens), in their spellings with underscores as well, go as long as
-    they are neither for this hop alone nor claims of the proxy's own, by *table*.
+    they are no claims of the proxy's own, by *table*.
     """
+    fields = [(line, line[: line.index(b":")]) for line in lines]
+    connection = [line[len(name) + 1 :].strip(b" \t") for line, name in fields if table[name] == CONNECTION]
+    nominated = read_connection(connection, 1)[1] if connection else set()
     kept: list[bytes] = []
-    for line in lines:
-        name = line[: line.index(b":")]
+    for line, name in fields:
         field = table[name]
-        if field == HOST or (reframed and field in _FRAMING):
+        if field in _REWRITTEN or (reframed and field in _FRAMING):
             continue
-        if names and field in _REMOVABLE and name.lower().replace(b"_", b"-") in names:
+        if field in _REMOVABLE and (name.lower() in nominated or name.lower().replace(b"_", b"-") in names):
             continue
         kept.append(line + b"\r\n")
     return b"".join(kept)

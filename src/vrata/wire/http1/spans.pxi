@@ -17,6 +17,7 @@ cdef enum:
     UPGRADE = 10
     TE = 11
     REQUEST_ID = 12
+    NOMINATED = 13  # end-to-end by its name, and taken out by Connection
 
 cdef enum:
     MOST_FIELDS = 100
@@ -369,7 +370,7 @@ cdef class _Head:
             if field.code == PASS or field.code == DATE:
                 name = self.raw[field.start : field.name_end].lower()
                 if name in nominated:
-                    field.code = DROP
+                    field.code = NOMINATED
         return nominated
 
     cdef char* put_passed(self, char* out) noexcept:
@@ -434,7 +435,7 @@ cdef class _Head:
         try:
             for i in range(self.count):
                 field = &self.fields[i]
-                if field.code == HOST or (
+                if field.code in (HOST, CONNECTION, UPGRADE, TE, NOMINATED) or (
                     reframed and (field.code == CONTENT_LENGTH or field.code == TRANSFER_ENCODING)
                 ):
                     continue
