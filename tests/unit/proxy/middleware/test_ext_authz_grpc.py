@@ -149,6 +149,20 @@ async def test_what_our_contract_allows_and_denies(proxy: InProcessProxy) -> Non
         assert len(found.upstream.requests) == 1
 
 
+@pytest.mark.parametrize("contract", ["vrata", "envoy"])
+@on_our_loop
+async def test_what_is_the_authorizers_to_say_is_no_clients(proxy: InProcessProxy, contract: str) -> None:
+    said = {"headers": [option("X-Auth-User", "bob", append_action=1)]}
+    allowed: list[dict[str, Any]] = [{}, {"ok_response": said}]
+    if contract == "vrata":
+        allowed = [{"allowed": True}, {"allowed": True, "headers": pairs(("X-Auth-User", "bob"))}]
+    async with protected(proxy, contract, *allowed, onAllow={"copyToUpstream": ["X_Auth-*"]}) as found:
+        for _ in allowed:
+            await found.client.exchange("GET /", "X-Auth-User: root", "X_AUTH_ROLE: admin", "X-Other: o")
+        got = [{name: each.all(name) for name in each.names if "auth" in name} for each in found.upstream.requests]
+        assert got == [{}, {"x-auth-user": ["bob"]}]
+
+
 def fail(context: Any) -> dict[str, Any]:
     context.abort(grpc.StatusCode.INTERNAL, "database at 10.0.0.1 is down")
     raise AssertionError

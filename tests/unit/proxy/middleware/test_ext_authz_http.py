@@ -193,6 +193,24 @@ async def test_what_is_allowed_may_get_fields_of_the_answer_and_keeps_none_of_it
 
 
 @on_our_loop
+async def test_what_connection_nominates_is_deleted_for_what_is_inside_as_well(proxy: InProcessProxy) -> None:
+    rules = [{"cel": "request.headers['x-auth-role'] == 'admin'", "action": "allow"}]
+    inside = {"id": "i", "name": "i", "type": "inlineAuthz", "inlineAuthz": {"rules": rules, "defaultAction": "deny"}}
+    async with protected(proxy) as found:
+        await proxy.apply(
+            route("all", forward=forward("upstream"), middlewareIds=["m", "i"]),
+            destinations=[
+                destination("upstream", found.upstream.port),
+                destination("authorizer", found.authorizer.port),
+            ],
+            middlewares=[middleware(onAllow={"copyToUpstream": ["X-Auth-*"]}), inside],
+        )
+        response = await found.client.exchange("GET /", "Connection: x-auth-role", "X-Auth-Role: admin")
+        assert response.status == 403
+        assert (len(found.authorizer.requests), found.upstream.requests) == (1, [])
+
+
+@on_our_loop
 async def test_a_pattern_for_everything_takes_what_the_answer_has(proxy: InProcessProxy) -> None:
     fields = ("X-User: bob", "Date: today", "Content-Type: text/plain", "Content-Language: en", "Server: x")
     async with protected(proxy, respond(200, b"yes", *fields), onAllow={"copyToUpstream": ["*"]}) as found:

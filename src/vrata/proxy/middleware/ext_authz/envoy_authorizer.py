@@ -19,6 +19,7 @@ from vrata.policy.header_mutation import (
 )
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Decision, NoDecision
 from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer, denial
 from vrata.proxy.middleware.ext_authz.told_fields import texts_of
@@ -40,11 +41,12 @@ _PLAIN: Final = FieldEdit(b"content-type", b"text/plain", ADD_IF_ABSENT)
 class EnvoyAuthorizer(GrpcAuthorizer):
     """Asks one service as Envoy does."""
 
-    __slots__ = ("_includes_body",)
+    __slots__ = ("_copied", "_includes_body")
 
     def __init__(self, settings: ExtAuthz, services: Services) -> None:
         super().__init__(settings, services, CHECK, tells_all=True)
         self._includes_body = settings.include_body
+        self._copied = CopiedFields(settings.on_allow.copy_to_upstream)
 
     def question(self, request: ClientRequest, body: bytes) -> bytes:
         """The ``CheckRequest``."""
@@ -71,7 +73,7 @@ class EnvoyAuthorizer(GrpcAuthorizer):
         """What a ``CheckResponse`` says."""
         response = decode_response(message)
         if response.code == grpc_status.OK:
-            return _allowed(request, response)
+            return _allowed(request, response, self._copied)
         if response.has_failed:
             return NoDecision("grpc check failed: the authorizer has failed", "error_response")
         edits = _edits(response.headers, ())
@@ -80,10 +82,10 @@ class EnvoyAuthorizer(GrpcAuthorizer):
         return denial(response.http_status, response.body, edits)
 
 
-def _allowed(request: ClientRequest, response: CheckResponse) -> Decision:
+def _allowed(request: ClientRequest, response: CheckResponse, copied: CopiedFields) -> Decision:
     """Raises InvalidMutation."""
     removals = {name.lower().encode("utf-8") for name in response.headers_to_remove}
-    present = {line[: line.index(b":")].lower() for line in request.head.passed}
+    present = {line[: line.index(b":")].lower() for line in request.head.passed} - copied.sent(request.head)
     done = settled(HeaderMutation((), tuple(_edits(response.headers, removals))), ALL, present)
     done.removed |= settled(HeaderMutation(tuple(removals), ()), ALL, present).removed
     of_response = None

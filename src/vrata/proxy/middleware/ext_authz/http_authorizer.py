@@ -11,6 +11,7 @@ from vrata.policy.header_rules import HeaderPatterns, is_untouchable
 from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import Allow, Asking, Authorizer, Decide, Decision, Deny, NoDecision
 from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
 from vrata.proxy.middleware.rejection import Rejection
@@ -30,14 +31,13 @@ class HttpAuthorizer(Authorizer):
     """Asks one service by HTTP."""
 
     __slots__ = (
-        "_copies_all",
+        "_copied",
         "_destination_id",
         "_includes_body",
         "_limit",
         "_services",
         "_target",
         "_to_client",
-        "_to_upstream",
         "_told",
     )
 
@@ -49,9 +49,7 @@ class HttpAuthorizer(Authorizer):
         self._includes_body = settings.include_body
         check = settings.on_check
         self._told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=False)
-        to_upstream = settings.on_allow.copy_to_upstream
-        self._copies_all = "*" in to_upstream
-        self._to_upstream = HeaderPatterns(_normalised(pattern) for pattern in to_upstream if pattern != "*")
+        self._copied = CopiedFields(settings.on_allow.copy_to_upstream)
         self._to_client = HeaderPatterns(settings.on_deny.copy_to_client)
 
     def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
@@ -73,31 +71,27 @@ class HttpAuthorizer(Authorizer):
             lines_of(self._told.of(request, own)),
             body,
             self._limit,
-            partial(self._answered, request, decide),
+            partial(self._answered, decide),
             request=request,
         )
 
-    def _answered(self, request: ClientRequest, decide: Decide, outcome: Answer | CalloutFailure) -> None:
-        decide(self._decision(request, outcome))
+    def _answered(self, decide: Decide, outcome: Answer | CalloutFailure) -> None:
+        decide(self._decision(outcome))
 
-    def _decision(self, request: ClientRequest, outcome: Answer | CalloutFailure) -> Decision:
+    def _decision(self, outcome: Answer | CalloutFailure) -> Decision:
         if isinstance(outcome, CalloutFailure):
             return NoDecision(UNREACHABLE, outcome.reason)
         status = outcome.status
         if 200 <= status < 300:
-            return self._allowed(request, outcome.head.passed)
+            return self._allowed(outcome.head.passed)
         if status > _LAST_STATUS:
             return NoDecision(UNREACHABLE, f"an answer with status {status}")
         lines = [line + b"\r\n" for line in outcome.head.passed if self._goes_to_client(line)]
         body = b"" if has_no_body(status) else outcome.body
         return Deny(Rejection(status, body, b"".join(lines), "denied by the authorizer"))
 
-    def _allowed(self, request: ClientRequest, answered: Sequence[bytes]) -> Decision:
+    def _allowed(self, answered: Sequence[bytes]) -> Decision:
         removed: set[bytes] = set()
-        for line in request.head.passed:
-            name = line[: line.index(b":")].lower()
-            if self._to_upstream.match(name.replace(b"_", b"-")):
-                removed.add(name)
         added: list[bytes] = []
         for line in answered:
             name = line[: line.index(b":")].lower()
@@ -107,18 +101,13 @@ class HttpAuthorizer(Authorizer):
         return Allow(tuple(removed), b"".join(added))
 
     def _goes_to_upstream(self, name: bytes) -> bool:
-        if self._to_upstream.match(name.replace(b"_", b"-")):
+        if self._copied.match(name):
             return True
         # What describes the answer's own content must be asked for by name.
-        return self._copies_all and not name.startswith(b"content-") and name != b"date"
+        return self._copied.all_of_answer and not name.startswith(b"content-") and name != b"date"
 
     def _goes_to_client(self, line: bytes) -> bool:
         name = line[: line.index(b":")].lower()
         if name not in _ALWAYS_TO_CLIENT and not self._to_client.match(name):
             return False
         return is_settable_in_responses(name.decode("ascii"))
-
-
-def _normalised(pattern: str) -> str:
-    """*pattern* as it meets names whose underscores are hyphens: some backends take them for the same."""
-    return pattern.lower().replace("_", "-")

@@ -12,6 +12,7 @@ from vrata.policy import grpc_status
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.holding import BodyCollection, Holding
+from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import (
     Allow,
     Asking,
@@ -65,11 +66,12 @@ def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
 class ExtAuthzStage(Stage):
     """Asks about every request, and acts on what is decided."""
 
-    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "unusable")
+    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "copied", "unusable")
 
     def __init__(self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer) -> None:
         super().__init__(place, inner)
         self.authorizer = authorizer
+        self.copied = CopiedFields(settings.on_allow.copy_to_upstream)
         self._fails_open = settings.failure_mode_allow
         self._includes_body = settings.include_body
         self._max_body = settings.max_body_bytes
@@ -155,9 +157,10 @@ class Check(Holding):
 
     def _edited(self, allowed: Allow) -> Decision:
         """Change the request as it was *allowed*; what cannot be changed that way is not allowed."""
-        if allowed.removed or allowed.added or allowed.query is not None:
+        removed = (*allowed.removed, *self._stage.copied.sent(self.request.head))
+        if removed or allowed.added or allowed.query is not None:
             try:
-                self.request.edit(allowed.removed, allowed.added, SAME_LENGTH, allowed.query)
+                self.request.edit(removed, allowed.added, SAME_LENGTH, allowed.query)
             except MalformedMessage as error:
                 return NoDecision(self._stage.unusable, error.reason)
         if allowed.response is not None:
