@@ -283,6 +283,21 @@ async def test_an_authorizer_that_fails(proxy: InProcessProxy, answer: Answer) -
 
 
 @on_our_loop
+async def test_nobody_keeps_the_authorizers_fields_where_failures_let_requests_in(proxy: InProcessProxy) -> None:
+    settings = {"failureModeAllow": True, "onAllow": {"copyToUpstream": ["X-Auth-*"]}}
+    many = [f"f{number}: 1" for number in range(97)]
+    async with protected(
+        proxy, respond(200, b"", "X-Auth-User: bob", "X-Auth-Role: guest"), close, close, **settings
+    ) as found:
+        answer = denial(await found.client.exchange("GET /", "X-Auth-Role: admin", *many))
+        assert answer == (431, "ext_authz: too many request headers")
+        assert found.upstream.requests == []
+        await found.client.exchange("GET /", "X-Auth-Role: admin", "X-Other: o")
+        (forwarded,) = found.upstream.requests
+        assert (forwarded.all("x-auth-role"), forwarded.all("x-other")) == ([], ["o"])
+
+
+@on_our_loop
 async def test_an_authorizer_that_is_not_there(proxy: InProcessProxy) -> None:
     async with StagedBackend() as upstream:
         with DeadPorts() as dead:

@@ -10,7 +10,7 @@ import structlog
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy import grpc_status
 from vrata.proxy.callout.services import Services
-from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.holding import BodyCollection, Holding
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import (
@@ -32,6 +32,8 @@ from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.errors import MalformedMessage
 
 FAILED: Final = 403
+UNCHANGED: Final = Allow((), b"")
+TOO_MANY: Final = Rejection.error(431, "ext_authz: too many request headers", code=grpc_status.RESOURCE_EXHAUSTED)
 TOO_LARGE: Final = Rejection.error(413, "ext_authz: request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
 _log = structlog.get_logger("vrata.proxy.middleware")
@@ -98,9 +100,14 @@ class ExtAuthzStage(Stage):
 
     def fails(self, request: ClientRequest, failure: NoDecision) -> Rejection | None:
         """What *request* is answered without a decision; None when it goes on all the same."""
+        rejection = self.denies(request, failure)
+        return None if self._fails_open else rejection
+
+    def denies(self, request: ClientRequest, failure: NoDecision) -> Rejection:
+        """What *request* is answered where a failure lets nobody in."""
         self.count_failure(request)
         _log.info("no authorization", middleware=self.place.name, reason=failure.reason, detail=failure.detail)
-        return None if self._fails_open else Rejection.error(FAILED, f"ext_authz: {failure.reason}")
+        return Rejection.error(FAILED, f"ext_authz: {failure.reason}")
 
 
 class Check(Holding):
@@ -141,28 +148,37 @@ class Check(Holding):
         self._asking = None
         if self.is_over:
             return
-        if isinstance(decision, Allow):
-            decision = self._edited(decision)
-        if isinstance(decision, Deny):
-            rejection: Rejection | None = decision.rejection
-        elif isinstance(decision, NoDecision):
-            rejection = self._stage.fails(self.request, decision)
-        else:
-            rejection = None
-        if rejection is None:
-            self.release()
-        else:
+        try:
+            rejection = self._rejection(decision)
+            if rejection is None:
+                self.release()
+            else:
+                self.forget()
+                self._stage.reject(self.request, rejection, self._began)
+        except Exception:  # noqa: BLE001 - nobody else would ever answer the request
+            _log.exception("a decision could not be acted on", request=repr(self.request))
             self.forget()
-            self._stage.reject(self.request, rejection, self._began)
+            self.request.fail(Failure(FailureClass.INTERNAL))
 
-    def _edited(self, allowed: Allow) -> Decision:
-        """Change the request as it was *allowed*; what cannot be changed that way is not allowed."""
-        removed = (*allowed.removed, *self._stage.copied.sent(self.request.head))
-        if removed or allowed.added or allowed.query is not None:
+    def _rejection(self, decision: Decision) -> Rejection | None:
+        """What the request is answered; None when it goes on, changed as it was decided."""
+        if isinstance(decision, Deny):
+            return decision.rejection
+        if isinstance(decision, NoDecision):
+            rejection = self._stage.fails(self.request, decision)
+            if rejection is not None:
+                return rejection
+            decision = UNCHANGED
+        removed = (*decision.removed, *self._stage.copied.sent(self.request.head))
+        if removed or decision.added or decision.query is not None:
             try:
-                self.request.edit(removed, allowed.added, SAME_LENGTH, allowed.query)
+                self.request.edit(removed, decision.added, SAME_LENGTH, decision.query)
             except MalformedMessage as error:
-                return NoDecision(self._stage.unusable, error.reason)
-        if allowed.response is not None:
-            self.request.observed_by(ResponseEdit(allowed.response))
-        return allowed
+                # However failures are to be taken: clients choose how much they send, and so would choose to keep
+                # what they say of themselves.
+                if error.status == TOO_MANY.status:
+                    return TOO_MANY
+                return self._stage.denies(self.request, NoDecision(self._stage.unusable, error.reason))
+        if decision.response is not None:
+            self.request.observed_by(ResponseEdit(decision.response))
+        return None
