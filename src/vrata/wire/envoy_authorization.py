@@ -105,6 +105,7 @@ class CheckResponse:
         "headers",
         "headers_to_remove",
         "http_status",
+        "is_denial",
         "query_to_remove",
         "query_to_set",
         "response_headers",
@@ -115,6 +116,8 @@ class CheckResponse:
         """Of ``google.rpc.Status``: 0 allows the request."""
         self.has_failed = False
         """It says that it could not decide (``error_response``)."""
+        self.is_denial = False
+        """It says what the answer to the client is (``denied_response``), whatever its code."""
         self.http_status = 0
         """Of the answer to the client when the request is denied; 0 = none is said."""
         self.body = b""
@@ -169,6 +172,7 @@ def decode_response(message: bytes) -> CheckResponse:
         _read_ok(response, said)
     elif kind:
         response.has_failed = kind == _ERROR
+        response.is_denial = kind == _DENIED
         _read_denied(response, said)
     return response
 

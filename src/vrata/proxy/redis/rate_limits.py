@@ -7,6 +7,7 @@ is full again, and the key goes at that moment. Redis takes a token in one step,
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -16,6 +17,7 @@ from vrata.proxy.redis.client import Call, RedisClient, Script
 from vrata.proxy.redis.settings import RedisSettings
 
 _BEGINNING: Final = b"vrata:ratelimit:"
+_NUMBERS: Final = re.compile(rb"([01]) (\d{1,18}) (\d{1,18})")
 _PROBE: Final = (b"GET", _BEGINNING)
 """No bucket has this key."""
 
@@ -113,9 +115,10 @@ class _Reading:
         self._answer = answer
 
     def read(self, text: bytes | None) -> None:
-        if not text:
+        numbers = _NUMBERS.fullmatch(text) if text else None
+        if numbers is None:
             self._answer(None)
             return
-        taken, microseconds, nanoseconds = map(int, text.split())
+        taken, microseconds, nanoseconds = map(int, numbers.groups())
         missing = microseconds * 1000 + nanoseconds
         self._answer(missing if taken else -missing)

@@ -37,6 +37,7 @@ class Setup:
     client: StreamClient
     asked: queue.Queue[Any]
     """The ``CheckRequest`` messages."""
+    authorizer_port: int
 
 
 Decide = Callable[[Any], dict[str, Any]]
@@ -80,7 +81,7 @@ async def protected(
                 middlewares=[middleware(mode="grpc", contract=contract, **settings)],
             )
             assert not report.problems
-            yield Setup(proxy, upstream, await proxy.connect(), asked)
+            yield Setup(proxy, upstream, await proxy.connect(), asked, authorizer.port)
             assert services(proxy).under_way == 0
 
 
@@ -161,6 +162,29 @@ async def test_what_is_the_authorizers_to_say_is_no_clients(proxy: InProcessProx
             await found.client.exchange("GET /", "X-Auth-User: root", "X_AUTH_ROLE: admin", "X-Other: o")
         got = [{name: each.all(name) for name in each.names if "auth" in name} for each in found.upstream.requests]
         assert got == [{}, {"x-auth-user": ["bob"]}]
+
+
+@on_our_loop
+async def test_denials_that_are_no_answer(proxy: InProcessProxy) -> None:
+    decisions: list[dict[str, Any]] = [
+        {"denied_status": 401, "headers": pairs((":\u00e9", "b"), ("\u00e9", "b"), (":status", "200"))},
+        {"denied_status": 401, "headers": pairs(*((f"h{number}", "b") for number in range(120)))},
+        {"denied_status": 401, "headers": pairs(*((f"h{number}", "b" * 8000) for number in range(20)))},
+    ]
+    async with protected(proxy, "vrata", *decisions) as found:
+        # Somebody outside sees each answer, and has it read again.
+        cors = {"id": "c", "name": "c", "type": "cors", "cors": {"allowOrigins": [{"value": "https://a.test"}]}}
+        ports = {"upstream": found.upstream.port, "authorizer": found.authorizer_port}
+        await proxy.apply(
+            route("all", forward=forward("upstream"), middlewareIds=["c", "m"]),
+            destinations=[destination(name, port, http2=name != "upstream") for name, port in ports.items()],
+            middlewares=[middleware(mode="grpc"), cors],
+        )
+        response = await found.client.exchange("GET /")
+        assert (response.status, response.body) == (401, b"")
+        for _ in range(2):
+            answer = denial(await found.client.exchange("GET /"))
+            assert answer == (403, "ext_authz: grpc check failed: malformed answer")
 
 
 def fail(context: Any) -> dict[str, Any]:
@@ -369,6 +393,9 @@ async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
         {"status": {"code": 7}, "denied_response": {"body": "no"}},
         {"status": {"code": 7}, "ok_response": {"headers": [option("X-User", "bob")]}},
         {"status": {"code": 7}, "error_response": {"status": {"code": 500}}},
+        # Of these the status says nothing, which would be OK.
+        {"error_response": {}},
+        {"denied_response": {"status": {"code": 401}, "headers": [option("X-Why", "so")]}},
     ]
     async with protected(proxy, "envoy", *decisions) as found:
         response = await found.client.exchange("GET /")
@@ -379,10 +406,13 @@ async def test_what_envoys_contract_denies(proxy: InProcessProxy) -> None:
         response = await found.client.exchange("GET /")
         assert (response.status, response.body, response["content-type"]) == (403, b"no", "text/plain")
         assert (await found.client.exchange("GET /")).status == 403
-        assert denial(await found.client.exchange("GET /")) == (
-            403,
-            "ext_authz: grpc check failed: the authorizer has failed",
-        )
+        for _ in range(2):
+            assert denial(await found.client.exchange("GET /")) == (
+                403,
+                "ext_authz: grpc check failed: the authorizer has failed",
+            )
+        response = await found.client.exchange("GET /")
+        assert (response.status, response["x-why"]) == (401, "so")
         assert found.upstream.requests == []
 
 

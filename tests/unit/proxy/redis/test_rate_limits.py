@@ -20,7 +20,7 @@ from tests.support.redis_server import RedisServer
 from vrata.net.event_loop import new_event_loop
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.token_bucket import SECOND, TokenBucket
-from vrata.proxy.redis.rate_limits import TAKE, RedisLimit, RedisRateLimits
+from vrata.proxy.redis.rate_limits import TAKE, RedisLimit, RedisRateLimits, _Reading
 from vrata.proxy.redis.settings import RedisSettings
 
 Scenario = Callable[[Callable[[], RedisRateLimits]], Coroutine[Any, Any, None]]
@@ -201,6 +201,13 @@ def test_what_is_no_bucket_is_no_answer(server: RedisServer) -> None:
 
     with asking(server) as client:
         assert run(server.port, scenario) == ["rate limit store has refused"]
+
+
+@pytest.mark.parametrize("text", [None, b"", b"OK", b"1 2", b"1 2 3 4", b"1 -2 3", b"1 " + b"9" * 5000 + b" 3"])
+def test_what_no_script_of_ours_says_is_no_answer(text: bytes | None) -> None:
+    answers: list[int | None] = []
+    _Reading(answers.append).read(text)
+    assert answers == [None]
 
 
 def test_a_redis_that_is_not_there() -> None:

@@ -7,12 +7,14 @@ from typing import Final, Protocol, TypeAlias
 
 from vrata.policy.header_mutation import HeaderMutation, settled
 from vrata.policy.header_rules import HeaderRules
-from vrata.proxy.contracts import ClientRequest, ResponseObserver
+from vrata.proxy.contracts import ClientRequest, LocalResponse, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.wire.http1.editing import SAME_LENGTH, edited_response
+from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
 
 ALL: Final = HeaderRules()
+FORBIDDEN: Final = 403
 
 
 class Allow:
@@ -50,6 +52,15 @@ class Deny:
 
     def __repr__(self) -> str:
         return f"<Deny {self.rejection!r}>"
+
+
+def denied(status: int, body: bytes, fields: bytes, unusable: str) -> Deny:
+    """Deny with *fields*, lines with their CRLF; with what is *unusable* where they are more than a head may have."""
+    try:
+        LocalResponse(status, fields, body).head()
+    except MalformedMessage:
+        return Deny(Rejection.error(FORBIDDEN, f"ext_authz: {unusable}"))
+    return Deny(Rejection(status, body, fields, "denied by the authorizer"))
 
 
 class NoDecision:
@@ -100,10 +111,13 @@ class ResponseEdit(ResponseObserver):
         self._mutation = mutation
 
     def on_response(self, head: ResponseHead) -> ResponseHead:
-        """The response begins."""
+        """The response begins; one that has as many fields as may be gets no more of them."""
         present = {line[: line.index(b":")].lower() for line in head.passed}
         done = settled(self._mutation, ALL, present)
-        return edited_response(head, tuple(done.removed), done.added, SAME_LENGTH)
+        try:
+            return edited_response(head, tuple(done.removed), done.added, SAME_LENGTH)
+        except MalformedMessage:
+            return head
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """The response is over."""

@@ -72,10 +72,10 @@ class EnvoyAuthorizer(GrpcAuthorizer):
     def decision(self, request: ClientRequest, message: bytes) -> Decision:
         """What a ``CheckResponse`` says."""
         response = decode_response(message)
-        if response.code == grpc_status.OK:
-            return _allowed(request, response, self._copied)
         if response.has_failed:
             return NoDecision("grpc check failed: the authorizer has failed", "error_response")
+        if response.code == grpc_status.OK and not response.is_denial:
+            return _allowed(request, response, self._copied)
         edits = _edits(response.headers, ())
         if response.body:
             edits.append(_PLAIN)

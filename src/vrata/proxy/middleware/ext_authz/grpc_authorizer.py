@@ -11,14 +11,22 @@ from vrata.policy.header_mutation import FieldEdit, HeaderMutation, InvalidMutat
 from vrata.proxy.callout.answer import GrpcAnswer
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.middleware.ext_authz.decision import ALL, Asking, Authorizer, Decide, Decision, Deny, NoDecision
+from vrata.proxy.middleware.ext_authz.decision import (
+    ALL,
+    FORBIDDEN,
+    Asking,
+    Authorizer,
+    Decide,
+    Decision,
+    Deny,
+    NoDecision,
+    denied,
+)
 from vrata.proxy.middleware.ext_authz.told_fields import ToldFields
-from vrata.proxy.middleware.rejection import Rejection
 from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.status import has_no_body
 from vrata.wire.protobuf import MalformedProtobuf
 
-FORBIDDEN: Final = 403
 MALFORMED: Final = "grpc check failed: malformed answer"
 
 
@@ -30,10 +38,12 @@ def denial(status: int, body: bytes, edits: list[FieldEdit]) -> Deny:
     fields = settled(HeaderMutation((), tuple(acceptable)), ALL, ()).added
     if has_no_body(status):
         body = b""
-    return Deny(Rejection(status, body, fields, "denied by the authorizer"))
+    return denied(status, body, fields, MALFORMED)
 
 
 def _is_acceptable(edit: FieldEdit) -> bool:
+    if edit.name.startswith(b":") or not edit.name.isascii():
+        return False
     try:
         settled(HeaderMutation((), (edit,)), ALL, ())
     except InvalidMutation:

@@ -12,9 +12,8 @@ from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
-from vrata.proxy.middleware.ext_authz.decision import Allow, Asking, Authorizer, Decide, Decision, Deny, NoDecision
+from vrata.proxy.middleware.ext_authz.decision import Allow, Asking, Authorizer, Decide, Decision, NoDecision, denied
 from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
-from vrata.proxy.middleware.rejection import Rejection
 from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.status import has_no_body
 
@@ -88,7 +87,7 @@ class HttpAuthorizer(Authorizer):
             return NoDecision(UNREACHABLE, f"an answer with status {status}")
         lines = [line + b"\r\n" for line in outcome.head.passed if self._goes_to_client(line)]
         body = b"" if has_no_body(status) else outcome.body
-        return Deny(Rejection(status, body, b"".join(lines), "denied by the authorizer"))
+        return denied(status, body, b"".join(lines), UNREACHABLE)
 
     def _allowed(self, answered: Sequence[bytes]) -> Decision:
         removed: set[bytes] = set()

@@ -14,6 +14,7 @@ from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.holding import BodyCollection, Holding
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import (
+    FORBIDDEN,
     Allow,
     Asking,
     Authorizer,
@@ -31,7 +32,6 @@ from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.errors import MalformedMessage
 
-FAILED: Final = 403
 UNCHANGED: Final = Allow((), b"")
 TOO_MANY: Final = Rejection.error(431, "ext_authz: too many request headers", code=grpc_status.RESOURCE_EXHAUSTED)
 TOO_LARGE: Final = Rejection.error(413, "ext_authz: request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
@@ -107,7 +107,7 @@ class ExtAuthzStage(Stage):
         """What *request* is answered where a failure lets nobody in."""
         self.count_failure(request)
         _log.info("no authorization", middleware=self.place.name, reason=failure.reason, detail=failure.detail)
-        return Rejection.error(FAILED, f"ext_authz: {failure.reason}")
+        return Rejection.error(FORBIDDEN, f"ext_authz: {failure.reason}")
 
 
 class Check(Holding):
