@@ -94,7 +94,7 @@ async def test_each_value_of_a_claim_has_a_bucket(proxy: InProcessProxy) -> None
     verified = middleware("jwt", "jwt", issuer=ISSUER, jwksInline=jwks(ISSUED.jwk).decode())
     await answer_directly(proxy, verified, limit(key={"claim": "tenant"}))
     client = await proxy.connect()
-    values: list[Any] = ["a", "b", 1, True, 1.5, "é", "127.0.0.1", None]
+    values: list[Any] = ["a", "b", 1, True, 1.5, "é", "\ud800", "\udc80", "127.0.0.1", None]
     for value in values:
         token = ISSUED.token(live_claims(tenant=value)).decode()
         assert await statuses(client, 2, f"Authorization: Bearer {token}") == [200, 429]
@@ -109,7 +109,7 @@ async def test_each_value_of_an_expression_has_a_bucket(proxy: InProcessProxy) -
     async with StagedBackend() as backend:
         await pass_through(proxy, backend.port, [limit(key=key)])
         client = await proxy.connect()
-        for path, user in (("/a", "eve"), ("/b", "eve"), ("/a", "bob"), ("/none", "eve")):
+        for path, user in (("/a", "eve"), ("/b", "eve"), ("/a", "bob"), ("/a", r"\ud800"), ("/none", "eve")):
             body = b'{"user":"%s"}' % user.encode()
             answers = [
                 await client.exchange(f"POST {path}", "Content-Type: application/json", body=body) for _ in range(2)

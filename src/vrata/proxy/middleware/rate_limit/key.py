@@ -114,7 +114,7 @@ class ExpressionKey(Key):
 def text_of(value: Any) -> bytes:
     """*value*, of an expression or a claim, in text; empty when it is null, or a list or map: these name no client."""
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
+        return value.encode("utf-8", "surrogatepass")  # JSON has any of them: "\\ud800"
     if isinstance(value, bytes):
         return value
     if isinstance(value, bool):
