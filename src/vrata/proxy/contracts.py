@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from vrata.expressions import RequestVariables
 from vrata.policy import grpc_status
+from vrata.policy.header_rules import HeaderPatterns
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.seen_body import SeenBody
@@ -254,7 +255,14 @@ class ClientRequest(RequestView, Protocol):
 
     @property
     def trailers(self) -> bytes:
-        """The trailer lines that may go on, each with its CRLF; known when the content has ended, empty until then."""
+        """The trailer lines that may go on, each with its CRLF; known when the content has ended, empty until then.
+
+        What :meth:`edit` has removed from the head does not come back in them.
+        """
+        ...
+
+    def withhold_trailers(self, names: HeaderPatterns) -> None:
+        """Pass no trailers on that are called *names*, hyphens for their underscores."""
         ...
 
     def session(self, cookie: SessionCookie, starts: bool = True) -> bytes:

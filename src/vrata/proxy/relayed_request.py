@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vrata.expressions import PeerCertificate
+from vrata.policy.header_rules import HeaderPatterns
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.contracts import ClientRequest, Failure, LocalResponse, RequestHandler, ResponseObserver
 from vrata.proxy.observers import Observers
@@ -93,6 +94,9 @@ class RelayedRequest(ClientRequest, RequestHandler):
     @property
     def trailers(self) -> bytes:  # noqa: D102
         return self.outer.trailers
+
+    def withhold_trailers(self, names: HeaderPatterns) -> None:  # noqa: D102
+        self.outer.withhold_trailers(names)
 
     def header(self, name: str) -> str | None:  # noqa: D102
         return self.outer.header(name)

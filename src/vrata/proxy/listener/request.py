@@ -8,6 +8,7 @@ from time import time
 from typing import Any, Protocol
 
 from vrata.expressions import PeerCertificate
+from vrata.policy.header_rules import HeaderPatterns
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.contracts import (
     ClientRequest,
@@ -73,9 +74,11 @@ class DownstreamRequest(ClientRequest):
         "_connection",
         "_head",
         "_invited",
+        "_removed",
         "_sessions",
         "_status",
         "_trailers",
+        "_withheld",
         "claims",
         "destination_meter",
         "is_counted",
@@ -92,6 +95,8 @@ class DownstreamRequest(ClientRequest):
         self._connection = connection
         self._head = head
         self._trailers = b""
+        self._removed: tuple[bytes, ...] = ()
+        self._withheld: tuple[HeaderPatterns, ...] = ()
         self._client_ip = ""
         self._body: SeenBody | None = None
         self._invited = False
@@ -229,7 +234,22 @@ class DownstreamRequest(ClientRequest):
     @property
     def trailers(self) -> bytes:
         """The trailer lines that may go on; empty until the content has ended."""
+        if self._trailers and (self._removed or self._withheld):
+            return self._kept_trailers()
         return self._trailers
+
+    def _kept_trailers(self) -> bytes:
+        removed = {name.replace(b"_", b"-") for name in self._removed}
+        kept: list[bytes] = []
+        for line in self._trailers.splitlines(keepends=True):
+            name = line[: line.index(b":")].lower().replace(b"_", b"-")
+            if name not in removed and not any(patterns.match(name) for patterns in self._withheld):
+                kept.append(line)
+        return b"".join(kept)
+
+    def withhold_trailers(self, names: HeaderPatterns) -> None:
+        """Pass no trailers on that are called so."""
+        self._withheld += (names,)
 
     def ended_with(self, trailers: bytes) -> None:
         """The content has ended, with *trailers*."""
@@ -259,6 +279,7 @@ class DownstreamRequest(ClientRequest):
     ) -> None:
         """From now on the head is another one."""
         self._head = edited_request(self._head, removed, added, length, query)
+        self._removed += removed
 
     def observed_by(self, observer: ResponseObserver) -> None:
         """Let *observer* see the final response."""

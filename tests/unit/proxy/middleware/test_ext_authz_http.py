@@ -193,6 +193,25 @@ async def test_what_is_allowed_may_get_fields_of_the_answer_and_keeps_none_of_it
 
 
 @on_our_loop
+async def test_trailers_do_not_bring_back_what_was_removed(proxy: InProcessProxy) -> None:
+    edits = {"requestHeadersToAdd": [{"key": "X-Via", "value": "us", "append": False}]}
+    headers = {"id": "h", "name": "h", "type": "headers", "headers": edits}
+    async with protected(proxy) as found:
+        await proxy.apply(
+            route("all", forward=forward("upstream"), middlewareIds=["m", "h"]),
+            destinations=[
+                destination("upstream", found.upstream.port),
+                destination("authorizer", found.authorizer.port),
+            ],
+            middlewares=[middleware(onAllow={"copyToUpstream": ["X-Auth-*"]}), headers],
+        )
+        trailers = b"X-Auth-Role: admin\r\nx_auth_user: root\r\nX-Mine: m\r\nX_VIA: me\r\n"
+        found.client.send(request("POST /", "Transfer-Encoding: chunked") + b"2\r\nab\r\n0\r\n" + trailers + b"\r\n")
+        assert (await found.client.read_response()).body == b"ok"
+        assert found.upstream.requests[0].trailers == (b"X-Mine: m",)
+
+
+@on_our_loop
 async def test_what_connection_nominates_is_deleted_for_what_is_inside_as_well(proxy: InProcessProxy) -> None:
     rules = [{"cel": "request.headers['x-auth-role'] == 'admin'", "action": "allow"}]
     inside = {"id": "i", "name": "i", "type": "inlineAuthz", "inlineAuthz": {"rules": rules, "defaultAction": "deny"}}
@@ -284,7 +303,7 @@ async def test_an_authorizer_that_fails(proxy: InProcessProxy, answer: Answer) -
 
 @on_our_loop
 async def test_nobody_keeps_the_authorizers_fields_where_failures_let_requests_in(proxy: InProcessProxy) -> None:
-    settings = {"failureModeAllow": True, "onAllow": {"copyToUpstream": ["X-Auth-*"]}}
+    settings: Document = {"failureModeAllow": True, "onAllow": {"copyToUpstream": ["X-Auth-*"]}}
     many = [f"f{number}: 1" for number in range(97)]
     async with protected(
         proxy, respond(200, b"", "X-Auth-User: bob", "X-Auth-Role: guest"), close, close, **settings

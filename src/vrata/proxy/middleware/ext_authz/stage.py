@@ -169,7 +169,10 @@ class Check(Holding):
             if rejection is not None:
                 return rejection
             decision = UNCHANGED
-        removed = (*decision.removed, *self._stage.copied.sent(self.request.head))
+        copied = self._stage.copied
+        if copied.patterns:
+            self.request.withhold_trailers(copied.patterns)
+        removed = (*decision.removed, *copied.sent(self.request.head))
         if removed or decision.added or decision.query is not None:
             try:
                 self.request.edit(removed, decision.added, SAME_LENGTH, decision.query)
