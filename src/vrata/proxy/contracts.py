@@ -19,8 +19,12 @@ from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.seen_body import SeenBody
 from vrata.proxy.tracing.trace import RequestTrace
 from vrata.wire.http1.editing import SAME_LENGTH
-from vrata.wire.http1.head import RequestHead, ResponseHead, parse_response_head
+from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD, RequestHead, ResponseHead, parse_response_head
 from vrata.wire.http1.status import has_no_body
+
+
+_OWN_LINES = 128
+"""Bytes of the status line and of Content-Length, which no answer is without."""
 
 
 @unique
@@ -120,8 +124,16 @@ class LocalResponse:
     """Header lines, each with its CRLF; without Content-Length, which follows from the body."""
     body: bytes
 
+    @property
+    def is_too_large(self) -> bool:
+        """Its fields are more, or longer, than an upstream's may be: nobody gets it, and what is said instead is told.
+
+        So it is with and without somebody who has to read the head on the way.
+        """
+        return len(self.fields) > MAX_HEAD - _OWN_LINES or self.fields.count(b"\n") >= MAX_FIELDS
+
     def head(self) -> ResponseHead:
-        """The head of it, as if an upstream had sent it."""
+        """The head of it, as if an upstream had sent it; there is one unless it :attr:`is_too_large`."""
         length = b"" if has_no_body(self.status) else b"content-length: %d\r\n" % len(self.body)
         head = parse_response_head(b"HTTP/1.1 %d \r\n%s%s\r\n" % (self.status, self.fields, length))
         assert head is not None

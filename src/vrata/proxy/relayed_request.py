@@ -8,7 +8,14 @@ from typing import Any
 from vrata.expressions import PeerCertificate
 from vrata.policy.header_rules import HeaderPatterns
 from vrata.policy.session_cookie import SessionCookie
-from vrata.proxy.contracts import ClientRequest, Failure, LocalResponse, RequestHandler, ResponseObserver
+from vrata.proxy.contracts import (
+    ClientRequest,
+    Failure,
+    FailureClass,
+    LocalResponse,
+    RequestHandler,
+    ResponseObserver,
+)
 from vrata.proxy.observers import Observers
 from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.editing import SAME_LENGTH
@@ -163,6 +170,8 @@ class RelayedRequest(ClientRequest, RequestHandler):
 
     def respond(self, response: LocalResponse) -> None:
         """A response that was made inside."""
+        if response.is_too_large:
+            response = self.outer.failed_with(Failure(FailureClass.INTERNAL))
         self.start_response(response.head(), response.body, True)
 
     def fail(self, failure: Failure) -> None:

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.downstream_client import GET, POST, DownstreamClient, HandledRequest, local, response_head
-from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.relayed_request import RelayedRequest
 from vrata.wire.http1.editing import SAME_LENGTH, edited_response
@@ -72,6 +72,22 @@ def test_a_response_of_our_own_is_one_like_any_other(relays: int) -> None:
     status, observed, body = scene.answer()
     assert (status, len(observed), body) == (b"HTTP/1.1 403 Forbidden", relays + 1, b"mine")
     assert scene.ends() == {(4, True)}
+
+
+@pytest.mark.parametrize("fields", [100 * b"x-a: b\r\n", b"x-a: " + 65536 * b"b" + b"\r\n"])
+def test_a_head_that_nobody_would_read_is_a_failure_with_and_without_observers(fields: bytes) -> None:
+    response = LocalResponse(403, fields, b"no")
+    for relays in (0, 1, 2):
+        scene = Scene(GET % b"", relays=relays)
+        scene.request.respond(response)
+        status, observed, body = scene.answer()
+        assert (status, len(observed), body) == (b"HTTP/1.1 500 Internal Server Error", relays + 1, b"internal_error")
+    alone = DownstreamClient()
+    alone.send(GET % b"")
+    alone.last.request.respond(response)
+    assert alone.transport.sent.startswith(b"HTTP/1.1 500 ")
+    assert LocalResponse(403, 99 * b"x-a: b\r\n", b"no").head().status == 403
+    assert not LocalResponse(403, 99 * b"x-a: b\r\n", b"no").is_too_large
 
 
 @pytest.mark.parametrize("relays", [0, 1, 2])

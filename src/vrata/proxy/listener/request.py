@@ -301,7 +301,11 @@ class DownstreamRequest(ClientRequest):
 
     def respond(self, response: LocalResponse) -> None:
         """Answer with a response of our own."""
-        if self._connection.serves(self):
+        if not self._connection.serves(self):
+            return
+        if response.is_too_large:
+            self._connection.fail(Failure(FailureClass.INTERNAL))
+        else:
             self._connection.respond(response)
 
     def fail(self, failure: Failure) -> None:

@@ -31,6 +31,11 @@ class Rejection:
     def __repr__(self) -> str:
         return f"<Rejection {self.status}>"
 
+    @property
+    def is_too_large(self) -> bool:
+        """Its fields are more than any response may have: see :class:`LocalResponse`."""
+        return self._plain.is_too_large
+
     @classmethod
     def error(cls, status: int, text: str, fields: bytes = b"", code: int | None = None) -> Rejection:
         """The form that errors of middlewares have: ``{"error":"<text>"}``, with further *fields*."""

@@ -12,11 +12,12 @@ from typing import Any, Final, Protocol
 import structlog
 
 from vrata.policy import grpc_status
-from vrata.policy.header_mutation import HeaderMutation, InvalidMutation, field_lines
+from vrata.policy.header_mutation import InvalidMutation
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
 from vrata.proxy.middleware.ext_proc.message import NONE, Answer, Modes, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.refusal import rejection_of
 from vrata.proxy.middleware.ext_proc.settings import FAILED, PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import (
     names_in_request,
@@ -32,12 +33,6 @@ from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
 
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
-
-MAX_MESSAGE: Final = 1024
-"""Characters of a rejection's body that clients of gRPC get as the message of their status."""
-
-_OF_OUR_ANSWERS = frozenset((b"date", b"server"))
-"""Fields that every answer of the proxy has anyway."""
 
 _log = structlog.get_logger("vrata.proxy.middleware")
 
@@ -191,12 +186,11 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
             self._response_flow.release()
 
     def _refuse(self, refusal: Refusal) -> None:
-        mutation: HeaderMutation = refusal.mutation
-        removed = {name.lower() for name in mutation.removals}
-        fields = [edit for edit in refusal.fields if edit.name.lower() not in removed]
-        lines = field_lines(edit for edit in [*fields, *mutation.edits] if edit.name.lower() not in _OF_OUR_ANSWERS)
-        message = refusal.body.decode("utf-8", "replace")[:MAX_MESSAGE]
-        self._answer(Rejection(refusal.status, refusal.body, lines, message, refusal.grpc_code))
+        rejection = rejection_of(refusal)
+        if rejection.is_too_large:
+            self.on_failure("the headers of its rejection are too many or too long")
+        else:
+            self._answer(rejection)
 
     def _answer(self, rejection: Rejection) -> None:
         """Give the client *rejection*, or cut the response that has begun."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gateway import Document, destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
-from tests.support.processors import DIE, Do, Reply, Seen, VrataProcessor
+from tests.support.processors import DIE, Do, Reject, Reply, Seen, VrataProcessor
 from tests.support.recording_backend import RecordingBackend
 
 
@@ -27,6 +27,26 @@ async def chain(
     documents["destinations"].append(destination("backend", port))
     report = await proxy.apply(route("all", forward=forward("backend"), middlewareIds=order), **documents)
     assert not report.problems
+
+
+HEADERS = middleware("headers", {"responseHeadersToAdd": [{"key": "x-order", "value": "outside", "append": False}]})
+
+
+@pytest.mark.parametrize("order", [["processing"], ["headers", "processing"]])
+@pytest.mark.parametrize("phase", ["requestHeaders", "responseHeaders"])
+@on_our_loop
+async def test_a_rejection_with_more_headers_than_a_response_may_have(
+    proxy: InProcessProxy, order: list[str], phase: str
+) -> None:
+    rejection = Reject(403, tuple((f"x-{number}", "a") for number in range(100)), b"no")
+    script = lambda seen: rejection if seen.phase == phase else Do()  # noqa: E731
+    with RecordingBackend() as backend, VrataProcessor(script) as found:
+        await chain(proxy, found, backend.port, order, HEADERS)
+        response = await (await proxy.connect()).exchange("GET /")
+        assert (response.status, response.body) == (500, b'{"error":"external processor failed"}')
+        assert ("x-order" in response) == ("headers" in order)
+        await chain(proxy, found, backend.port, order, HEADERS, allowOnError=True)
+        assert (await (await proxy.connect()).exchange("GET /")).status == 200
 
 
 @pytest.mark.parametrize("mode", ["buffered", "bufferedPartial", "streamed"])
