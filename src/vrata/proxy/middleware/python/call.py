@@ -10,8 +10,9 @@ from vrata.middleware import Request, Response
 from vrata.net.deadlines import NEVER, DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
+from vrata.proxy.middleware.python.view import UserAnswer
 
-Answered: TypeAlias = Callable[[Response | CallFailed | None], None]
+Answered: TypeAlias = Callable[[UserAnswer | CallFailed | None], None]
 """Gets what a method returned, or that it has failed."""
 
 
@@ -60,7 +61,7 @@ class AsyncCall:
 
     async def _run(self) -> None:
         user, request, response = self._user, self._request, self._response
-        answer: Response | CallFailed | None
+        answer: UserAnswer | CallFailed | None
         try:
             if response is None:
                 answer = await user.await_request(request)
@@ -83,7 +84,7 @@ class AsyncCall:
             task.cancel()
         self._answer(CallFailed(self._user.name))
 
-    def _answer(self, answer: Response | CallFailed | None) -> None:
+    def _answer(self, answer: UserAnswer | CallFailed | None) -> None:
         on_answer = self._on_answer
         assert on_answer is not None
         self._end()

@@ -185,30 +185,30 @@ class UserRelay(RelayedRequest):
             self._call = AsyncCall(stage.user, stage.settings.timeout.seconds, self._on_answer, self._view, shown)
             self._call.start(stage.tasks, stage.sweeper)
             return
-        found: Response | CallFailed | None
+        found: UserAnswer | CallFailed | None
         try:
             found = stage.user.show(self._view, shown)
         except CallFailed as failed:
             found = failed
-        self._decide(found)
+        self._on_answer(found)
 
-    def _on_answer(self, found: Response | CallFailed | None) -> None:
+    def _on_answer(self, found: UserAnswer | CallFailed | None) -> None:
         self._call = None
         try:
             self._decide(found)
-        except Exception:  # noqa: BLE001 - one request must never take the worker down
+        except Exception:  # noqa: BLE001 - one request must never take the worker down, nor an upstream's connection
             _log.exception("request handling failed", request=repr(self.outer))
-            self._settled(_Phase.OVER)
+            self._drop()
             self.outer.fail(Failure(FailureClass.INTERNAL))
 
-    def _decide(self, found: Response | CallFailed | None) -> None:
+    def _decide(self, found: UserAnswer | CallFailed | None) -> None:
         head, shown = self._head, self._shown
         assert head is not None
         assert shown is not None
         if isinstance(found, CallFailed):
             self._fail(found)
-        elif found is not None and found is not shown:
-            self._replace(UserAnswer(found).of(self.outer))
+        elif found is not None:
+            self._replace(found.of(self.outer))
         else:
             try:
                 head = changed_head(shown, head)
@@ -245,6 +245,11 @@ class UserRelay(RelayedRequest):
             super().resume_response()
 
     def _replace(self, response: LocalResponse) -> None:
+        self._drop()
+        self.outer.respond(response)
+
+    def _drop(self) -> None:
+        """The response of the inside goes no further."""
         self._settled(_Phase.OVER)
         self._content.clear()
         if self._end:
@@ -252,7 +257,6 @@ class UserRelay(RelayedRequest):
         else:
             # Not at once: the inside is just telling us of its response.
             asyncio.get_running_loop().call_soon(self._abandon)
-        self.outer.respond(response)
 
     def _abandon(self) -> None:
         """What is inside has an answer that nobody wants: let it stop."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from vrata.middleware import Request, Response
+from vrata.middleware import Request
 from vrata.model.middleware.python import Python
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
@@ -76,7 +76,7 @@ class PythonStage(Stage):
         if user.awaits_request:
             _Awaiting(self, request, match, content, end, began, view).start()
             return
-        found: Response | CallFailed | None
+        found: UserAnswer | CallFailed | None
         try:
             found = user.ask(view)
         except CallFailed as failed:
@@ -84,12 +84,12 @@ class PythonStage(Stage):
         if self.lets_pass(request, found, began):
             self.go_on(request, match, content, end, began, view if found is None else None)
 
-    def lets_pass(self, request: ClientRequest, found: Response | CallFailed | None, began: float) -> bool:
+    def lets_pass(self, request: ClientRequest, found: UserAnswer | CallFailed | None, began: float) -> bool:
         """Answer *request*, if that is what was *found*, or tell that it goes on."""
         if found is None:
             return True
-        if isinstance(found, Response):
-            self.reject(request, UserAnswer(found), began)
+        if isinstance(found, UserAnswer):
+            self.reject(request, found, began)
             return False
         self.count_failure(request)
         if self.settings.failure_mode == "allow":
@@ -150,7 +150,7 @@ class _Awaiting(Holding):
         self.hold()
         self._call.start(self._stage.tasks, self._stage.sweeper)
 
-    def _on_answer(self, found: Response | CallFailed | None) -> None:
+    def _on_answer(self, found: UserAnswer | CallFailed | None) -> None:
         self._stage.user.left()
         try:
             if not self._stage.lets_pass(self.request, found, self._began):

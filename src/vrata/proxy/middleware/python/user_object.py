@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, cast
 import structlog
 
 from vrata.middleware import Middleware, Request, Response
+from vrata.proxy.middleware.python.view import UserAnswer
 
 SLOW = 0.05
 """Seconds in a plain method from which on it is worth a warning: the worker serves nobody meanwhile."""
@@ -60,7 +61,7 @@ class UserObject:
     def __repr__(self) -> str:
         return f"<UserObject {type(self._object).__name__} of {self.name}>"
 
-    def ask(self, request: Request) -> Response | None:
+    def ask(self, request: Request) -> UserAnswer | None:
         """What the plain ``on_request`` says. Raises :class:`CallFailed`."""
         method = self.on_request
         assert method is not None
@@ -73,20 +74,20 @@ class UserObject:
             self._warn("on_request", perf_counter() - began)
         return answer
 
-    def show(self, request: Request, response: Response) -> Response | None:
-        """What the plain ``on_response`` says. Raises :class:`CallFailed`."""
+    def show(self, request: Request, response: Response) -> UserAnswer | None:
+        """What the plain ``on_response`` says; None is *response* as it is now. Raises :class:`CallFailed`."""
         method = self.on_response
         assert method is not None
         began = perf_counter()
         try:
-            answer = _checked(method(request, response))
+            answer = _checked(method(request, response), response)
         except BaseException as error:  # noqa: BLE001 - as above
             raise self.failed("on_response", error) from None
         if perf_counter() - began > SLOW:
             self._warn("on_response", perf_counter() - began)
         return answer
 
-    async def await_request(self, request: Request) -> Response | None:
+    async def await_request(self, request: Request) -> UserAnswer | None:
         """What the ``async`` ``on_request`` says. Raises :class:`CallFailed`."""
         try:
             running = cast("_Async", self.on_request)(request)
@@ -94,11 +95,11 @@ class UserObject:
         except BaseException as error:  # noqa: BLE001 - as above
             raise self._ended("on_request", error) from None
 
-    async def await_response(self, request: Request, response: Response) -> Response | None:
-        """What the ``async`` ``on_response`` says. Raises :class:`CallFailed`."""
+    async def await_response(self, request: Request, response: Response) -> UserAnswer | None:
+        """What the ``async`` ``on_response`` says; None as above. Raises :class:`CallFailed`."""
         try:
             running = cast("_Async", self.on_response)(request, response)
-            return _checked(await self._timed("on_response", running))
+            return _checked(await self._timed("on_response", running), response)
         except BaseException as error:  # noqa: BLE001 - as above
             raise self._ended("on_response", error) from None
 
@@ -213,10 +214,16 @@ def _is_overridden(cls: type[Middleware], method: object, name: str) -> bool:
     return getattr(method, "__func__", method) is not vars(Middleware)[name]
 
 
-def _checked(answer: object) -> Response | None:
-    """The *answer* of a method, if it may give that."""
-    if answer is None or isinstance(answer, Response):
-        return answer
+def _checked(answer: object, shown: Response | None = None) -> UserAnswer | None:
+    """The *answer* of a method, if it may give that; None where it is the response that was *shown*."""
+    if answer is None or answer is shown:
+        return None
+    if isinstance(answer, Response):
+        # Here, where whatever it raises is the middleware's own failure.
+        found = UserAnswer(answer)
+        if found.is_too_large:
+            raise ValueError("the headers of the response that it returned are too many or too long")
+        return found
     if inspect.iscoroutine(answer):
         answer.close()
     if inspect.isawaitable(answer):
