@@ -22,7 +22,6 @@ from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD, RequestHead, ResponseHead, parse_response_head
 from vrata.wire.http1.status import has_no_body
 
-
 _OWN_LINES = 128
 """Bytes of the status line and of Content-Length, which no answer is without."""
 
