@@ -12,7 +12,8 @@ from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.observation import Observation, Observatory
 from vrata.proxy.middleware.ext_proc.peer import Peer, peer_of
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
-from vrata.proxy.middleware.ext_proc.transaction import Transaction, TransactionStage
+from vrata.proxy.middleware.ext_proc.transaction import Transaction
+from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 

@@ -7,7 +7,7 @@ pass from then on, or the client is answered.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
@@ -19,6 +19,7 @@ from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
 from vrata.proxy.middleware.ext_proc.message import NONE, Answer, Modes, Phase, Refusal, Shown
 from vrata.proxy.middleware.ext_proc.refusal import rejection_of
 from vrata.proxy.middleware.ext_proc.settings import FAILED, PlaceSettings
+from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
 from vrata.proxy.middleware.ext_proc.view import (
     names_in_request,
     names_in_response,
@@ -35,22 +36,6 @@ from vrata.wire.http1.head import ResponseHead
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
 _log = structlog.get_logger("vrata.proxy.middleware")
-
-
-class TransactionStage(Protocol):
-    """The stage whose transaction it is."""
-
-    def enter(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
-        """Let *request* go on to what is inside; the work on it *began* then."""
-        ...
-
-    def refuse(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
-        """Answer *request* before it has been inside."""
-        ...
-
-    def failed(self, request: ClientRequest, reason: str) -> None:
-        """The processor has failed; *reason* is for the log."""
-        ...
 
 
 class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
@@ -134,9 +119,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         except MalformedMessage as error:
             self.on_failure(f"its changes make no head: {error.reason}")
         except Exception:  # noqa: BLE001 - one request must never take the worker down
-            _log.exception("request handling failed", request=repr(self.outer))
-            self._close()
-            self.outer.fail(Failure(FailureClass.INTERNAL))
+            self._break_off()
 
     def on_failure(self, reason: str) -> None:
         """The processor has failed."""
@@ -144,7 +127,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
             return
         self._stage.failed(self.outer, reason)
         if self.settings.allow_on_error:
-            self._release()
+            self._let_go()
         else:
             self._answer(self.settings.failure)
 
@@ -157,7 +140,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
     def on_done(self) -> None:
         """The processor wants to see no more."""
         if not self._is_over:
-            self._release()
+            self._let_go()
 
     def on_ready(self) -> None:
         """The processor has caught up: what matters is what it has answered."""
@@ -176,8 +159,20 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         elif response_flow is not None:
             response_flow.answered(answer)
 
+    def _let_go(self) -> None:
+        """Show nothing any more, and keep what goes wrong then from the processor's connection, where this begins."""
+        try:
+            self._release()
+        except Exception:  # noqa: BLE001 - as above
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """What is being handled is a fault of ours, or of something inside."""
+        _log.exception("request handling failed", request=repr(self.outer))
+        self._close()
+        self.outer.fail(Failure(FailureClass.INTERNAL))
+
     def _release(self) -> None:
-        """Show nothing any more."""
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.finish()
@@ -225,8 +220,15 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
     # -- what the flows let pass --------------------------------------------------------------------------------------
 
     def enter(self, content: bytes, end: bool) -> None:
-        """The request goes inside."""
-        self._stage.enter(self, self._match, content, end, self._began)
+        """The request goes inside. What fails there is no failure of the processor, whose answer has led to it."""
+        try:
+            self._stage.enter(self, self._match, content, end, self._began)
+        except MalformedMessage:
+            # What middlewares inside have added to the head was too much for it.
+            self.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
+        except Exception:  # noqa: BLE001 - as above
+            _log.exception("request handling failed", request=repr(self.outer))
+            self.fail(Failure(FailureClass.INTERNAL))
 
     def too_large(self) -> None:
         """The request's body is longer than may be shown whole."""

@@ -8,8 +8,20 @@ import pytest
 
 from tests.support.gateway import Document, destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
-from tests.support.processors import DIE, Do, Reject, Reply, Seen, VrataProcessor
+from tests.support.processors import (
+    DIE,
+    LEAVE,
+    Do,
+    EnvoyProcessor,
+    Processor,
+    Reject,
+    Reply,
+    Script,
+    Seen,
+    VrataProcessor,
+)
 from tests.support.recording_backend import RecordingBackend
+from tests.support.tokens import ISSUER, Issuer, jwks, live_claims
 
 
 def middleware(kind: str, settings: Document) -> Document:
@@ -20,7 +32,7 @@ GUARD = middleware("inlineAuthz", {"rules": [{"cel": "request.body.raw.contains(
 
 
 async def chain(
-    proxy: InProcessProxy, found: VrataProcessor, port: int, order: list[str], *others: Document, **settings: Any
+    proxy: InProcessProxy, found: Processor, port: int, order: list[str], *others: Document, **settings: Any
 ) -> None:
     documents = found.entities(**settings)
     documents["middlewares"] += others
@@ -132,3 +144,29 @@ async def test_two_processors(proxy: InProcessProxy) -> None:
         second.script = lambda seen: DIE if seen.phase == "responseHeaders" else inner(seen)
         response = await client.exchange("POST /", body=b"x")
         assert (response.status, response.body) == (500, b'({"error":"external processor failed"})')
+
+
+@pytest.mark.parametrize(
+    ("script", "settings"),
+    [
+        (lambda seen: Do(), {}),
+        (lambda seen: Do(), {"allowOnError": True}),
+        (lambda seen: DIE, {"allowOnError": True}),
+        (lambda seen: LEAVE, {"contract": "envoy"}),
+    ],
+)
+@on_our_loop
+async def test_that_a_failure_inside_is_not_the_processors(
+    proxy: InProcessProxy, script: Script, settings: dict[str, Any]
+) -> None:
+    issuer = Issuer(kid="a")
+    to_headers = [{"expr": "claims.sub", "header": f"x-{number}"} for number in range(10)]
+    token = middleware("jwt", {"issuer": ISSUER, "jwksInline": jwks(issuer.jwk).decode(), "claimToHeaders": to_headers})
+    kind = EnvoyProcessor if "contract" in settings else VrataProcessor
+    with RecordingBackend() as backend, kind(script) as found:
+        await chain(proxy, found, backend.port, ["processing", "jwt"], token, **settings)
+        client = await proxy.connect()
+        many = [f"X-More-{number}: a" for number in range(93)]
+        bearer = f"Authorization: Bearer {issuer.token(live_claims()).decode()}"
+        assert (await client.exchange("GET /", bearer, *many)).status == 431
+        assert (await client.exchange("GET /", bearer)).status == 200
