@@ -163,7 +163,11 @@ class Callout(AttemptOwner, Watched):
     def _begun(self) -> None:
         """The response has begun: from now on only the callout's own limit holds."""
         self._has_answer = True
-        self.deadline = self._limit_deadline
+        self.deadline = self._due()
+
+    def _due(self) -> float:
+        """When the call is over for those who make it, whatever the service does."""
+        return self._limit_deadline
 
     def _is_undecided(self) -> bool:
         """Whether nothing that came of the response says how the endpoint does."""
@@ -203,7 +207,7 @@ class Callout(AttemptOwner, Watched):
                     self._record(failure_class.status)
                 self._is_repeated = True
                 self._exchange = None
-                self.deadline = self._limit_deadline
+                self.deadline = self._due()
                 self._attempt(endpoint, fresh=fresh)
                 return
         self._attempt_over(failure_class, detail)

@@ -115,8 +115,8 @@ class GrpcStream(Callout):
     def expect(self, seconds: float) -> None:
         """Fail the call unless a message, or its end, comes within so many *seconds*; :data:`NEVER` lifts that."""
         if self._is_open:
-            self._expected = due = self._owner.loop.time() + seconds
-            self.deadline = due if due < self._limit_deadline else self._limit_deadline
+            self._expected = self._owner.loop.time() + seconds
+            self.deadline = self._due()
 
     def pause(self) -> None:
         """Take no more messages for now, but those that have come already."""
@@ -143,8 +143,6 @@ class GrpcStream(Callout):
     def on_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """The response begins."""
         self._begun()
-        if self._expected < self.deadline:
-            self.deadline = self._expected  # a head is no message
         self._kept = None
         if head.status != _OK or not head.is_grpc:
             self._judge(head.status)
@@ -215,6 +213,10 @@ class GrpcStream(Callout):
 
     def _is_repeatable(self) -> bool:
         return self._kept is not None
+
+    def _due(self) -> float:
+        # A message is due also where the call is made once more, and a head is none.
+        return self._expected if self._expected < self._limit_deadline else self._limit_deadline
 
     def _is_undecided(self) -> bool:
         # A stream that has answered messages, and is then cut, says as much as one whose status says so.

@@ -249,6 +249,19 @@ async def test_a_stream_that_is_not_acted_on_begins_again(proxy: InProcessProxy)
 
 
 @on_our_loop
+async def test_a_message_is_due_also_where_the_stream_begins_again(proxy: InProcessProxy) -> None:
+    async with Http2Backend() as backend:
+        await know(proxy, backend.port)
+        conversation = Conversation(proxy)
+        conversation.stream.send(b"one")
+        conversation.stream.expect(0.15)
+        request = await first_request(backend)
+        request.refuse()
+        await first_request(backend)
+        assert (await conversation.until_end())[0] == grpc_status.DEADLINE_EXCEEDED
+
+
+@on_our_loop
 async def test_a_stream_that_was_answered_does_not(proxy: InProcessProxy) -> None:
     async with Http2Backend() as backend:
         await know(proxy, backend.port)
