@@ -51,3 +51,4 @@ class Observers:
                 self._observers[index].on_response_end(self._size, complete)
             except Exception:  # noqa: BLE001 - nor the connection from its next request
                 _log.exception("observing the end of a response failed", observer=repr(self._observers[index]))
+        self._observers.clear()  # they may lead back to the request, which is not to wait for the garbage collector

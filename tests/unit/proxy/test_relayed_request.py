@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -156,3 +158,14 @@ def test_an_observer_that_fails_keeps_nothing_from_anybody() -> None:
     assert [entry["log_level"] for entry in logs] == ["error", "error"]
     scene.client.send(GET % b"next")
     assert scene.client.targets[1:] == [b"/next"]
+
+
+def test_observers_are_forgotten_with_the_response() -> None:
+    scene = Scene(GET % b"", relays=1)
+    observer = Observer(b"last")
+    scene.request.observed_by(observer)
+    remembered = weakref.ref(observer)
+    scene.request.respond(local(b"mine"))
+    scene.client.loop.settle()
+    del observer
+    assert remembered() is None

@@ -25,7 +25,7 @@ class _Lane:
     __slots__ = ("_asked", "_call", "_channel", "_queue")
 
     def __init__(self, channel: HttpChannel) -> None:
-        self._channel = channel
+        self._channel: HttpChannel | None = channel
         self._queue: deque[Shown] = deque()
         self._asked: Shown | None = None
         self._call: Cancellable | None = None
@@ -44,16 +44,22 @@ class _Lane:
         if call is not None:
             call.cancel()
 
+    def close(self) -> None:
+        """Nothing will be shown any more: no transaction waits for the garbage collector, which this would lead to."""
+        self.cancel()
+        self._channel = None
+
     def _send_next(self) -> None:
-        if self._queue:
+        if self._queue and self._channel is not None:
             shown = self._asked = self._queue.popleft()
             self._call = self._channel.send(shown, self._on_answer)
 
     def _on_answer(self, outcome: HttpAnswer | CalloutFailure) -> None:
         shown, self._asked, self._call = self._asked, None, None
-        if shown is not None:
+        channel = self._channel
+        if shown is not None and channel is not None:
             self._send_next()
-            self._channel.answered(shown, outcome)
+            channel.answered(shown, outcome)
 
 
 class HttpChannel(Channel):
@@ -110,8 +116,8 @@ class HttpChannel(Channel):
     def finish(self) -> None:
         """Drop what is under way."""
         self._owner = None
-        self._of_request.cancel()
-        self._of_response.cancel()
+        self._of_request.close()
+        self._of_response.close()
 
     def send(self, shown: Shown, on_answer: OnAnswer) -> Cancellable:
         """Make the call for *shown*."""

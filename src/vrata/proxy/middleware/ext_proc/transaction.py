@@ -73,7 +73,8 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         self._client_is_full = False
         self._tunnel_has_ended = False
         self._request_trailers: bytes | None = None
-        self._request_flow = _RequestFlow(self, settings.modes)
+        # Flows lead back here, and are dropped when it is over: nothing is to wait for the garbage collector.
+        self._request_flow: _RequestFlow | None = _RequestFlow(self, settings.modes)
         self._response_flow: _ResponseFlow | None = None
 
     @property
@@ -89,6 +90,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         if self._modes.request_headers:
             has_body = content != b"" or not end
             shown = shown_request(self.outer, self.settings.visible, not has_body, observed=False)
+        assert self._request_flow is not None
         self._request_flow.begin(shown, content, end)
 
     # -- the processor ------------------------------------------------------------------------------------------------
@@ -146,16 +148,18 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         """The processor has caught up: what matters is what it has answered."""
 
     def _act(self, answer: Answer) -> None:
-        response_flow = self._response_flow
+        request_flow, response_flow = self._request_flow, self._response_flow
+        if request_flow is None:
+            return
         if answer.override is not None and self.settings.allow_mode_override:
             self._modes = modes = self._modes.overridden(answer.override)
             if answer.phase is Phase.REQUEST_HEADERS:
-                self._request_flow.body_mode = modes.request_body
-                self._request_flow.wants_trailers = modes.request_trailers
+                request_flow.body_mode = modes.request_body
+                request_flow.wants_trailers = modes.request_trailers
             elif response_flow is not None:
                 response_flow.override(modes)
         if answer.phase.is_of_request:
-            self._request_flow.answered(answer)
+            request_flow.answered(answer)
         elif response_flow is not None:
             response_flow.answered(answer)
 
@@ -176,8 +180,9 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.finish()
-        self._request_flow.release()
-        if self._response_flow is not None and not self._is_over:
+        if self._request_flow is not None:
+            self._request_flow.release()
+        if self._response_flow is not None:
             self._response_flow.release()
 
     def _refuse(self, refusal: Refusal) -> None:
@@ -190,12 +195,13 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
     def _answer(self, rejection: Rejection) -> None:
         """Give the client *rejection*, or cut the response that has begun."""
         outer = self.outer
-        response_flow = self._response_flow
+        request_flow, response_flow = self._request_flow, self._response_flow
         has_begun = self._passes_response or (response_flow is not None and response_flow.has_started)
+        has_entered = request_flow is not None and request_flow.has_started
         self._close()
         if has_begun:
             outer.fail(Failure(FailureClass.INTERNAL, reason=FAILED))
-        elif self._request_flow.has_started:
+        elif has_entered:
             outer.respond(rejection.of(outer))
         else:
             self._stage.refuse(outer, rejection, self._began)
@@ -203,15 +209,21 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
     def _close(self) -> None:
         """Nothing that the processor, or what is inside, still says matters any more."""
         if self._finish():
-            self.response_over(complete=False)
-            if self.handler is not None:
-                self.handler.on_client_gone()
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """What is inside has a response, or works on one, that nobody wants."""
+        self.response_over(complete=False)
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.on_client_gone()
 
     def _finish(self) -> bool:
         """The transaction is over; false when it was so already."""
         if self._is_over:
             return False
         self._is_over = True
+        self._request_flow = self._response_flow = None
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.finish()
@@ -304,19 +316,19 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
 
     def pause_body(self) -> None:
         """What is inside does not keep up with the request."""
-        if not self._is_over:
+        if self._request_flow is not None:
             self._request_flow.sink_full()
 
     def resume_body(self) -> None:
         """It has caught up."""
-        if not self._is_over:
+        if self._request_flow is not None:
             self._request_flow.sink_ready()
 
     # -- the client ---------------------------------------------------------------------------------------------------
 
     def on_request_body(self, content: bytes, end: bool) -> None:
         """More of the request's content."""
-        if not self._is_over:
+        if self._request_flow is not None:
             self._request_flow.take(content, end)
 
     def on_client_gone(self) -> None:
@@ -477,10 +489,7 @@ class _ResponseFlow(Flow):
             handler.resume_response()
 
     def dismiss_source(self) -> None:
-        self._transaction.response_over(complete=False)
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.on_client_gone()
+        self._transaction.dismiss()
 
     def too_large(self) -> None:
         self._transaction.on_failure("the response is longer than it may be shown (maxBodyBytes)")

@@ -267,6 +267,7 @@ class UserRelay(RelayedRequest):
     def forget(self) -> None:
         """There will be no response by way of this."""
         self._settled(_Phase.OVER)
+        self.response_over(complete=False)
         self.handler = None
 
     def _part(self) -> None:

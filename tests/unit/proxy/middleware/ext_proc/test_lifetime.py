@@ -1,0 +1,70 @@
+"""Transactions hold bodies, and so none of them is left to the garbage collector, which workers run hardly ever."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.support.conditions import eventually_async
+from tests.support.in_process_proxy import InProcessProxy, on_our_loop
+from tests.support.processing import process
+from tests.support.processors import DIE, PROCESSORS, Do, Processor, Reject, Reply, Script
+from tests.support.recording_backend import RecordingBackend
+
+BOTH = {"requestBody": "buffered", "responseBody": "streamed"}
+
+
+def of_transactions() -> list[str]:
+    """What there is of them, by the names of classes."""
+    names = (type(each).__name__ for each in gc.get_objects())
+    parts = (
+        "Transaction",
+        "Observation",
+        "_RequestFlow",
+        "_ResponseFlow",
+        "GrpcChannel",
+        "HttpChannel",
+    )
+    return [name for name in names if name in parts]
+
+
+def at(phase: str, reply: Reply) -> Script:
+    return lambda seen: reply if seen.phase == phase else Do()
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+@pytest.mark.parametrize(
+    ("script", "settings"),
+    [
+        (at("", Do()), {}),
+        (at("", Do()), {"observeMode": {"enabled": True}}),
+        (at("requestBody", Reject(403)), {}),
+        (at("responseHeaders", Reject(403)), {}),
+        (at("responseHeaders", Do(body=b"other", last=True)), {}),
+        (at("requestBody", DIE), {"allowOnError": True}),
+        (at("responseBody", DIE), {}),
+    ],
+)
+def test_that_none_is_left(kind: type[Processor], script: Script, settings: dict[str, Any]) -> None:
+    @on_our_loop
+    async def scenario(proxy: InProcessProxy) -> None:
+        with RecordingBackend() as backend, kind(script) as found:
+            await process(proxy, found, backend.port, phases=BOTH, **settings)
+            for _ in range(3):
+                client = await proxy.connect()
+                with suppress(ConnectionError, EOFError):  # where the response is cut
+                    await client.exchange("POST /", body=b"12345")
+                client.close()
+            await eventually_async(
+                lambda: not of_transactions(), timeout=5, what="all that was of transactions is gone"
+            )
+
+    gc.collect()
+    gc.disable()
+    try:
+        scenario()
+    finally:
+        gc.enable()
