@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.downstream_client import response_head
 from tests.support.request_message import accepted, emitted, message
-from vrata.wire.http1.editing import SAME_LENGTH, UNKNOWN_LENGTH, edited_request, edited_response
+from vrata.wire.http1.editing import SAME_LENGTH, UNKNOWN_LENGTH, edited_request, edited_response, fitted_response
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead
 
@@ -111,3 +111,12 @@ def test_an_edited_response_differs_in_what_was_asked_for() -> None:
     nameless = edited_response(head, (b"server", b"date"), b"", SAME_LENGTH)
     assert nameless.server is None
     assert nameless.values(b"date") == []
+
+
+def test_what_does_not_fit_into_a_response_leaves_its_removals_alone() -> None:
+    head = response_head(b"X-Powered-By: old", *[b"X-%d: 1" % number for number in range(97)])
+    added = [fitted_response(head, (b"x-powered-by",), b"x-a: 1\r\n" * count).values(b"x-a") for count in (2, 3)]
+    assert added == [[b"1"] * 2, []]
+    removed = fitted_response(head, (b"x-powered-by",), b"x-a: 1\r\n" * 3)
+    assert (removed.values(b"x-powered-by"), removed.values(b"x-96")) == ([], [b"1"])
+    assert fitted_response(head, (), b"x-a: 1\r\n" * 3) is head

@@ -9,8 +9,7 @@ from vrata.policy.cors import REPLACED, CorsPolicy, varies_by_origin
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, SyncStage
-from vrata.wire.http1.editing import SAME_LENGTH, edited_response
-from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.editing import fitted_response
 from vrata.wire.http1.head import ResponseHead
 
 NO_CONTENT: Final = 204
@@ -77,14 +76,11 @@ class CorsAnswer(ResponseObserver):
         self._lines = lines
 
     def on_response(self, head: ResponseHead) -> ResponseHead:
-        """The head with our fields instead of the upstream's; one that has as many as may be gets none."""
+        """The head with our fields instead of the upstream's; without either where it has as many as may be."""
         lines = self._lines
         if not varies_by_origin(head.values(b"vary")):
             lines += _VARY
-        try:
-            return edited_response(head, REPLACED, lines, SAME_LENGTH)
-        except MalformedMessage:
-            return head
+        return fitted_response(head, REPLACED, lines)
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """Nothing is left to do."""
@@ -99,10 +95,7 @@ class Varies(ResponseObserver):
         """The head with Vary."""
         if varies_by_origin(head.values(b"vary")):
             return head
-        try:
-            return edited_response(head, (), _VARY, SAME_LENGTH)
-        except MalformedMessage:
-            return head
+        return fitted_response(head, (), _VARY)
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """Nothing is left to do."""

@@ -8,7 +8,7 @@ from vrata.policy.template import REQUEST_PLACEHOLDERS, RequestValues
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, SyncStage
-from vrata.wire.http1.editing import SAME_LENGTH, edited_response
+from vrata.wire.http1.editing import fitted_response
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.fields import is_settable_in_requests, is_settable_in_responses
 from vrata.wire.http1.head import ResponseHead
@@ -76,10 +76,7 @@ class ResponseEditing(ResponseObserver):
 
     def on_response(self, head: ResponseHead) -> ResponseHead:
         """The head with its fields edited; an upstream that has sent as many as may be gets no more of them."""
-        try:
-            return edited_response(head, self._edits.removed, self._edits.lines(self._request), SAME_LENGTH)
-        except MalformedMessage:
-            return head
+        return fitted_response(head, self._edits.removed, self._edits.lines(self._request))
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """Nothing is left to do."""

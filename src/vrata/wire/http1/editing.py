@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 
 SAME_LENGTH: Final = -2
@@ -69,6 +70,14 @@ def edited_response(
     edited = parse_response_head(text, len(text))
     assert edited is not None
     return edited
+
+
+def fitted_response(head: ResponseHead, removed: tuple[bytes, ...], added: bytes) -> ResponseHead:
+    """*head* edited as :func:`edited_response` does it; without what is *added* where that is more than it may have."""
+    try:
+        return edited_response(head, removed, added, SAME_LENGTH)
+    except MalformedMessage:
+        return edited_response(head, removed, b"", SAME_LENGTH) if removed else head
 
 
 def _hop_lines(head: RequestHead) -> bytes:

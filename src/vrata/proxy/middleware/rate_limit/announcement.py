@@ -9,8 +9,7 @@ from vrata.policy import grpc_status
 from vrata.policy.token_bucket import TokenBucket, whole_seconds
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
-from vrata.wire.http1.editing import SAME_LENGTH, edited_response
-from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.editing import fitted_response
 from vrata.wire.http1.head import ResponseHead
 
 MAX_KEPT: Final = 256
@@ -75,10 +74,7 @@ class _Fields(ResponseObserver):
 
     def on_response(self, head: ResponseHead) -> ResponseHead:
         """The head with the lines; an upstream that has sent as many fields as may be gets no more of them."""
-        try:
-            return edited_response(head, (), self._lines, SAME_LENGTH)
-        except MalformedMessage:
-            return head
+        return fitted_response(head, (), self._lines)
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """Nothing is left to do."""
