@@ -250,8 +250,9 @@ async def test_what_is_denied_gets_the_answer(proxy: InProcessProxy) -> None:
         "Content-Type: text/html",
         "X-Copied-Why: because",
         "X-Secret: s",
+        "Date: Thu, 01 Jan 1970 00:00:00 GMT",
     )
-    copied = {"copyToClient": ["x-copied-*", "Connection"]}
+    copied = {"copyToClient": ["x-copied-*", "Connection", "Date", "Server"]}
     answers = [respond(302, b"<p>", *fields), respond(304), respond(500, b"oops"), respond(401)]
     async with protected(proxy, *answers, onDeny=copied) as found:
         response = await found.client.exchange("GET /")
@@ -262,6 +263,8 @@ async def test_what_is_denied_gets_the_answer(proxy: InProcessProxy) -> None:
         assert response["content-type"] == "text/html"
         assert response["x-copied-why"] == "because"
         assert not response.all("x-secret")
+        (date,) = response.all("date")
+        assert "1970" not in date
         assert (await found.client.exchange("GET /")).status == 304
         response = await found.client.exchange("GET /")
         assert (response.status, response.body, response.all("content-type")) == (500, b"oops", [])

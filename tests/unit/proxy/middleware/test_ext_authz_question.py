@@ -56,6 +56,18 @@ async def test_envoys_principal_is_the_first_name_of_the_certificate(proxy: InPr
         assert attributes.request.http.scheme == "https"
 
 
+@on_our_loop
+async def test_clients_have_no_say_in_what_is_told_of_them(proxy: InProcessProxy) -> None:
+    check = {"forwardHeaders": ["X-Tenant", "X-Envoy-Auth-Partial-Body"]}
+    settings = SETTINGS.model_validate({**SETTINGS.model_dump(by_alias=True), "onCheck": check, "includeBody": True})
+    authorizer = EnvoyAuthorizer(settings, services(proxy))
+    fields = (b"X-Tenant: mine", b"X_TENANT: yours", b"X-Envoy-Auth-Partial-Body: true")
+    request = DownstreamRequest(StandIn(Hop(b"127.0.0.1", b"http", "127.0.0.1:80", None)), accepted(message(*fields)))
+    question = authorizer.question(request, b"")
+    told = message_class("envoy.service.auth.v3.CheckRequest").FromString(question).attributes.request.http.headers
+    assert (told["x-tenant"], told["x-envoy-auth-partial-body"]) == ("mine,yours", "false")
+
+
 class Speechless:
     """An authorizer that fails to make a question."""
 

@@ -9,12 +9,15 @@ from vrata.policy.header_mutation import HeaderMutation, settled
 from vrata.policy.header_rules import HeaderRules
 from vrata.proxy.contracts import ClientRequest, LocalResponse, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
-from vrata.wire.http1.editing import SAME_LENGTH, edited_response
+from vrata.wire.http1.editing import fitted_response
 from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.head import ResponseHead
 
 ALL: Final = HeaderRules()
 FORBIDDEN: Final = 403
+_OURS: Final = frozenset(("date", "server"))
+"""What every answer of the proxy has once already."""
 
 
 class Allow:
@@ -52,6 +55,12 @@ class Deny:
 
     def __repr__(self) -> str:
         return f"<Deny {self.rejection!r}>"
+
+
+def goes_with_denials(name: bytes) -> bool:
+    """True when an authorizer may say what field *name*, in any spelling of ASCII, of a denial is."""
+    text = name.decode("ascii").lower()
+    return text not in _OURS and is_settable_in_responses(text)
 
 
 def denied(status: int, body: bytes, fields: bytes, unusable: str) -> Deny:
@@ -114,10 +123,7 @@ class ResponseEdit(ResponseObserver):
         """The response begins; one that has as many fields as may be gets no more of them."""
         present = {line[: line.index(b":")].lower() for line in head.passed}
         done = settled(self._mutation, ALL, present)
-        try:
-            return edited_response(head, tuple(done.removed), done.added, SAME_LENGTH)
-        except MalformedMessage:
-            return head
+        return fitted_response(head, tuple(done.removed), done.added)
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """The response is over."""

@@ -34,6 +34,8 @@ _ACTIONS: Final = {
     envoy_headers.OVERWRITE: REPLACE,
     envoy_headers.OVERWRITE_IF_EXISTS: REPLACE_IF_PRESENT,
 }
+_PARTIAL: Final = b"x-envoy-auth-partial-body"
+"""Whether the body that is told is a part of it; a client's own word on that is left out."""
 _PLAIN: Final = FieldEdit(b"content-type", b"text/plain", ADD_IF_ABSENT)
 """What Envoy says of a body that the authorizer says nothing of."""
 
@@ -61,11 +63,11 @@ class EnvoyAuthorizer(GrpcAuthorizer):
         http.size = head.content_length if head.content_length >= 0 else -1 if head.chunked else 0
         http.body = body
         headers = [(":method", http.method), (":path", http.path), (":authority", http.host), (":scheme", http.scheme)]
-        headers += texts_of(self.told.of(request))
+        headers += texts_of([field for field in self.told.of(request) if field[0] != _PARTIAL])
         if head.content_length >= 0:
             headers.append(("content-length", str(head.content_length)))
         if self._includes_body:
-            headers.append(("x-envoy-auth-partial-body", "false"))
+            headers.append((_PARTIAL.decode(), "false"))
         http.headers = _merged(headers)
         return encode_request(_source(request), _destination(request), http, time.time_ns())
 

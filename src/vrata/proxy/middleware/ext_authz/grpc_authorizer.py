@@ -21,9 +21,9 @@ from vrata.proxy.middleware.ext_authz.decision import (
     Deny,
     NoDecision,
     denied,
+    goes_with_denials,
 )
 from vrata.proxy.middleware.ext_authz.told_fields import ToldFields
-from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.status import has_no_body
 from vrata.wire.protobuf import MalformedProtobuf
 
@@ -48,7 +48,7 @@ def _is_acceptable(edit: FieldEdit) -> bool:
         settled(HeaderMutation((), (edit,)), ALL, ())
     except InvalidMutation:
         return False
-    return is_settable_in_responses(edit.name.decode("ascii"))
+    return goes_with_denials(edit.name)
 
 
 class GrpcAuthorizer(Authorizer):

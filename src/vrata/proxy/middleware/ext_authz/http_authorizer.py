@@ -12,9 +12,17 @@ from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
-from vrata.proxy.middleware.ext_authz.decision import Allow, Asking, Authorizer, Decide, Decision, NoDecision, denied
+from vrata.proxy.middleware.ext_authz.decision import (
+    Allow,
+    Asking,
+    Authorizer,
+    Decide,
+    Decision,
+    NoDecision,
+    denied,
+    goes_with_denials,
+)
 from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
-from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.status import has_no_body
 
 UNREACHABLE: Final = "authz service unreachable"
@@ -109,4 +117,4 @@ class HttpAuthorizer(Authorizer):
         name = line[: line.index(b":")].lower()
         if name not in _ALWAYS_TO_CLIENT and not self._to_client.match(name):
             return False
-        return is_settable_in_responses(name.decode("ascii"))
+        return goes_with_denials(name)

@@ -93,9 +93,14 @@ def _known(request: ClientRequest, name: bytes) -> bytes:
 
 
 def _values(lines: Sequence[bytes], name: bytes) -> list[bytes]:
-    start = name + b":"
-    size = len(start)
-    return [line[size:].strip(b" \t") for line in lines if line[:size].lower() == start]
+    """Those of the field *name* (lower case), also spelt with underscores, which some backends take for the same."""
+    hyphened = name.replace(b"_", b"-")
+    size = len(name)
+    return [
+        line[size + 1 :].strip(b" \t")
+        for line in lines
+        if line[size : size + 1] == b":" and line[:size].lower().replace(b"_", b"-") == hyphened
+    ]
 
 
 def _replace(fields: list[Field], name: bytes, value: bytes) -> None:
