@@ -43,5 +43,9 @@ class Rejection:
         return cls(status, body, JSON + fields, text, code)
 
     def of(self, request: ClientRequest) -> LocalResponse:
-        """The answer to *request*; a call of gRPC gets the code that its status stands for."""
-        return self._call if request.head.is_grpc else self._plain
+        """The answer to *request*; a call of gRPC, which is a POST, gets the code that its status stands for.
+
+        To other methods the status of such an answer, 200, would be a lie that caches may keep.
+        """
+        head = request.head
+        return self._call if head.is_grpc and head.method == b"POST" else self._plain

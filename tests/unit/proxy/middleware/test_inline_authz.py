@@ -63,6 +63,8 @@ async def test_a_denial_is_what_was_asked_for(proxy: InProcessProxy) -> None:
         assert (head.status, head["content-length"], head.body) == (451, "6", b"")
         call = await client.exchange("POST /", "Content-Type: application/grpc", "TE: trailers", body=b"")
         assert (call.status, call["content-type"], call["grpc-status"]) == (200, "application/grpc", "2")
+        # Only a POST is a call: to others a status of 200 would be a lie.
+        assert (await client.exchange("GET /", "Content-Type: application/grpc")).status == 451
 
 
 @on_our_loop
