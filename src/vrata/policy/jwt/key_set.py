@@ -25,6 +25,8 @@ from vrata.policy.jwt.base64url import decoded_base64url
 from vrata.policy.jwt.token import Token
 from vrata.policy.jwt.verification_key import LARGEST_MODULUS, PublicKey, UnusableKey, VerificationKey, verification_key
 
+MOST_ENTRIES: Final = 1000
+"""Entries of a JWKS document that are looked at, whatever they are."""
 MOST_KEYS: Final = 100
 """Keys of one set: a token that names none is tried with each."""
 
@@ -86,6 +88,9 @@ def read_key_set(text: bytes) -> KeySet:
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     for index, entry in enumerate(entries):
+        if index == MOST_ENTRIES:
+            skipped.append(f"keys[{index}] and after: more than {MOST_ENTRIES} entries")
+            break
         if len(keys) == MOST_KEYS:
             skipped.append(f"keys[{index}] and after: more than {MOST_KEYS} keys")
             break

@@ -29,6 +29,9 @@ _PATIENCE: Final = 60.0
 _RELEASED_AT_ONCE: Final = 8
 """Requests that go on in one turn of the loop: each verifies a signature, which may take a millisecond."""
 
+_SHOWN: Final = 3
+"""Keys that are left out of which the log tells why."""
+
 _log = structlog.get_logger("vrata.proxy.middleware")
 
 
@@ -249,7 +252,7 @@ class RemoteKeys(TokenKeys, Watched):
 
 def _log_keys(keys: KeySet, issuer: str) -> None:
     if keys.skipped or not keys.keys:
-        reasons = "; ".join(keys.skipped)
+        reasons = "; ".join(keys.skipped[:_SHOWN])
         _log.warning("keys for tokens left out", issuer=issuer, keys=len(keys.keys), reasons=reasons)
     else:
         _log.info("keys for tokens", issuer=issuer, keys=len(keys.keys))

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tokens import ALGORITHMS, Issuer, base64url, claims, jwk, jwks, private_key, public_pem
-from vrata.policy.jwt.key_set import MOST_KEYS, InvalidKeySet, KeySet, Verdict, read_key_set
+from vrata.policy.jwt.key_set import MOST_ENTRIES, MOST_KEYS, InvalidKeySet, KeySet, Verdict, read_key_set
 from vrata.policy.jwt.refusal import TokenRefused
 from vrata.policy.jwt.token import read_token
 
@@ -246,6 +246,9 @@ def test_there_is_a_most_of_keys() -> None:
     keys = read_key_set(jwks(*[EC.jwk] * (MOST_KEYS + 5)))
     assert len(keys.keys) == MOST_KEYS
     assert keys.skipped == (f"keys[{MOST_KEYS}] and after: more than {MOST_KEYS} keys",)
+    keys = read_key_set(b'{"keys":[%s]}' % b",".join([b"0"] * (MOST_ENTRIES + 5)))
+    assert len(keys.skipped) == MOST_ENTRIES + 1
+    assert keys.skipped[-1] == f"keys[{MOST_ENTRIES}] and after: more than {MOST_ENTRIES} entries"
 
 
 @pytest.mark.parametrize(

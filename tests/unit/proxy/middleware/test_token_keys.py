@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -309,3 +310,10 @@ def test_settings_without_keys_are_told_in_the_log(text: str) -> None:
         keys = InlineKeys(text, "https://issuer.example")
     assert keys.current.keys == ()
     assert [line["log_level"] for line in lines] == ["warning"]
+
+
+def test_of_many_keys_that_are_left_out_the_log_says_little() -> None:
+    with capture_logs() as entries:
+        InlineKeys(json.dumps({"keys": [0] * 50}), "https://issuer.test")
+    (entry,) = entries
+    assert entry["reasons"] == "; ".join(f"keys[{index}]: it is no object" for index in range(3))
