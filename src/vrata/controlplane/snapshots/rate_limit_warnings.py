@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
+from vrata.wire.http1.interpreted_head import HIDDEN
 
 
 def rate_limit_warnings(entities: Entities) -> Iterator[Finding]:
-    """Settings without effect, and claims that nobody has verified where the limit acts."""
+    """Settings without effect, headers that nobody sees, and claims that nobody has verified where the limit acts."""
     chains = list(_chains(entities))
     verifiers = {middleware["id"] for middleware in entities.of("middleware") if middleware["type"] == "jwt"}
     for middleware in entities.of("middleware"):
@@ -18,6 +19,12 @@ def rate_limit_warnings(entities: Entities) -> Iterator[Finding]:
         settings = middleware["rateLimit"]
         if "onStoreFailure" in settings and settings.get("store") != "redis":
             yield finding("middleware", middleware, "rateLimit.onStoreFailure", 'has no effect unless store is "redis"')
+        header = settings.get("key", {}).get("header", "")
+        if header.lower().encode("ascii", "replace") in HIDDEN:
+            reason = f"{header} is no header that keys see, so requests are limited by their client's address"
+            if header.lower() == "host":
+                reason += "; the host is the cel key request.host"
+            yield finding("middleware", middleware, "rateLimit.key.header", reason)
         if settings.get("key", {}).get("claim"):
             for route, chain in chains:
                 if middleware["id"] in chain and verifiers.isdisjoint(chain[: chain.index(middleware["id"])]):

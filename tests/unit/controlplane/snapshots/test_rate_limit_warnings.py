@@ -48,3 +48,11 @@ def test_claims_that_nobody_has_verified() -> None:
     # A header needs nobody.
     header = limit(key={"header": "X-Key"})
     assert found_in(middlewares=[header], routes=[route(middlewareIds=["limit"])]) == []
+
+
+def test_headers_that_keys_do_not_see() -> None:
+    (found,) = found_in(middlewares=[limit(key={"header": "Host"})])
+    assert found[0] == "rateLimit.key.header"
+    assert found[1].endswith("by their client's address; the host is the cel key request.host")
+    (found,) = found_in(middlewares=[limit(key={"header": "X-Forwarded-Proto"})])
+    assert found[1].endswith("is no header that keys see, so requests are limited by their client's address")
