@@ -14,7 +14,7 @@ import pytest
 from tests.support.conditions import eventually_async
 from tests.support.guide import DOCUMENTATION
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
-from tests.support.middlewares import pass_through
+from tests.support.middlewares import middleware, pass_through
 from tests.support.staged_backend import StagedBackend, StagedConnection
 
 
@@ -95,3 +95,15 @@ async def test_access_log(proxy: InProcessProxy, tmp_path: Path, monkeypatch: py
             "200",
             "2",
         )
+
+
+@on_our_loop
+async def test_conditions(proxy: InProcessProxy) -> None:
+    guard = middleware("<jwt>", "inlineAuthz", rules=[{"cel": "false", "action": "allow"}], defaultAction="deny")
+    overrides = {"<jwt>": example("README")["middlewareOverrides"]["<jwt>"]}
+    async with StagedBackend() as backend:
+        await pass_through(proxy, backend.port, [guard], overrides=overrides)
+        client = await proxy.connect()
+        assert (await client.exchange("GET /public/a%20b?c=..")).status == 200
+        for path in ("/a", "/public/../a", "/public/%2e%2e/a", "/public/.%2E%2fa", "/public/..;/a", "/%70ublic/../a"):
+            assert (await client.exchange(f"GET {path}")).status == 403
