@@ -7,10 +7,9 @@ from typing import Final, Protocol, TypeAlias
 
 from vrata.policy.header_mutation import HeaderMutation, settled
 from vrata.policy.header_rules import HeaderRules
-from vrata.proxy.contracts import ClientRequest, LocalResponse, ResponseObserver
+from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.wire.http1.editing import fitted_response
-from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.fields import is_settable_in_responses
 from vrata.wire.http1.head import ResponseHead
 
@@ -65,11 +64,10 @@ def goes_with_denials(name: bytes) -> bool:
 
 def denied(status: int, body: bytes, fields: bytes, unusable: str) -> Deny:
     """Deny with *fields*, lines with their CRLF; with what is *unusable* where they are more than a head may have."""
-    try:
-        LocalResponse(status, fields, body).head()
-    except MalformedMessage:
-        return Deny(Rejection.error(FORBIDDEN, f"ext_authz: {unusable}"))
-    return Deny(Rejection(status, body, fields, "denied by the authorizer"))
+    rejection = Rejection(status, body, fields, "denied by the authorizer")
+    if rejection.is_too_large:
+        rejection = Rejection.error(FORBIDDEN, f"ext_authz: {unusable}")
+    return Deny(rejection)
 
 
 class NoDecision:
