@@ -33,6 +33,17 @@ class Setup:
     upstream: StagedBackend
     client: StreamClient
 
+    async def put_inside(self, inner: Document) -> None:
+        """Ask about ``X-Auth-*``, and have what is allowed pass *inner*."""
+        await self.proxy.apply(
+            route("all", forward=forward("upstream"), middlewareIds=["m", inner["id"]]),
+            destinations=[
+                destination("upstream", self.upstream.port),
+                destination("authorizer", self.authorizer.port),
+            ],
+            middlewares=[middleware(onAllow={"copyToUpstream": ["X-Auth-*"]}), inner],
+        )
+
 
 def middleware(**settings: Any) -> Document:
     """An ``extAuthz`` middleware that asks the destination ``authorizer``."""
@@ -197,14 +208,7 @@ async def test_trailers_do_not_bring_back_what_was_removed(proxy: InProcessProxy
     edits = {"requestHeadersToAdd": [{"key": "X-Via", "value": "us", "append": False}]}
     headers = {"id": "h", "name": "h", "type": "headers", "headers": edits}
     async with protected(proxy) as found:
-        await proxy.apply(
-            route("all", forward=forward("upstream"), middlewareIds=["m", "h"]),
-            destinations=[
-                destination("upstream", found.upstream.port),
-                destination("authorizer", found.authorizer.port),
-            ],
-            middlewares=[middleware(onAllow={"copyToUpstream": ["X-Auth-*"]}), headers],
-        )
+        await found.put_inside(headers)
         trailers = b"X-Auth-Role: admin\r\nx_auth_user: root\r\nX-Mine: m\r\nX_VIA: me\r\n"
         found.client.send(request("POST /", "Transfer-Encoding: chunked") + b"2\r\nab\r\n0\r\n" + trailers + b"\r\n")
         assert (await found.client.read_response()).body == b"ok"
@@ -216,14 +220,7 @@ async def test_what_connection_nominates_is_deleted_for_what_is_inside_as_well(p
     rules = [{"cel": "request.headers['x-auth-role'] == 'admin'", "action": "allow"}]
     inside = {"id": "i", "name": "i", "type": "inlineAuthz", "inlineAuthz": {"rules": rules, "defaultAction": "deny"}}
     async with protected(proxy) as found:
-        await proxy.apply(
-            route("all", forward=forward("upstream"), middlewareIds=["m", "i"]),
-            destinations=[
-                destination("upstream", found.upstream.port),
-                destination("authorizer", found.authorizer.port),
-            ],
-            middlewares=[middleware(onAllow={"copyToUpstream": ["X-Auth-*"]}), inside],
-        )
+        await found.put_inside(inside)
         response = await found.client.exchange("GET /", "Connection: x-auth-role", "X-Auth-Role: admin")
         assert response.status == 403
         assert (len(found.authorizer.requests), found.upstream.requests) == (1, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.support.authorizer_messages import message_class
@@ -18,6 +19,7 @@ from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.explain.stand_in import StandIn
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.request import DownstreamRequest
+from vrata.proxy.middleware.ext_authz.decision import Authorizer
 from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
 from vrata.proxy.middleware.ext_authz.stage import ExtAuthzStage
 from vrata.proxy.middleware.stage import Place
@@ -82,11 +84,27 @@ class Inside:
         raise AssertionError("nobody has allowed that")
 
 
-def test_where_no_question_can_be_made_nobody_gets_past() -> None:
-    stage = ExtAuthzStage(Place("m", "m", "m"), Inside(), SETTINGS, Speechless())
+class Incoherent:
+    """An authorizer whose decision is none."""
+
+    def ask(self, request: ClientRequest, body: bytes, decide: Any) -> Any:
+        decide(None)
+
+
+@pytest.mark.parametrize(
+    ("authorizer", "status", "error", "event"),
+    [
+        (Speechless(), 403, b'{"error":"ext_authz: failed to create check request"}', "no check could be made"),
+        (Incoherent(), 500, b"internal_error", "a decision could not be acted on"),
+    ],
+)
+def test_whatever_goes_wrong_there_is_an_answer_and_nobody_gets_past(
+    authorizer: Authorizer, status: int, error: bytes, event: str
+) -> None:
+    stage = ExtAuthzStage(Place("m", "m", "m"), Inside(), SETTINGS, authorizer)
     client = DownstreamClient(answer=lambda request: stage.run(request, None, b"", True))
     with capture_logs() as entries:
         client.send(message(line=b"GET / HTTP/1.1"))
-    assert client.transport.sent.startswith(b"HTTP/1.1 403 ")
-    assert client.transport.sent.endswith(b'{"error":"ext_authz: failed to create check request"}')
-    assert "no check could be made" in [entry["event"] for entry in entries]
+    assert client.transport.sent.startswith(b"HTTP/1.1 %d " % status)
+    assert client.transport.sent.endswith(error)
+    assert event in [entry["event"] for entry in entries]
