@@ -89,6 +89,11 @@ def test_the_grpc_page(tmp_path: Path) -> None:
     assert '"error"' not in output
 
 
+def _problem(gateway: Gateway) -> str:
+    (proxy,) = gateway.proxies()
+    return "".join(problem["reason"] for problem in proxy["lastApply"]["problems"])
+
+
 def test_the_page_of_python_middlewares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (guide.DOCUMENTATION / "docs/guide/middlewares/python.md").read_text(encoding="utf-8")
     module, test, other = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
@@ -114,6 +119,14 @@ def test_the_page_of_python_middlewares(tmp_path: Path, monkeypatch: pytest.Monk
         (directory / "tenants.py").write_text(module.replace("unknown tenant", "who are you?"))
         gateway.process.signal(signal.SIGHUP)
         eventually(lambda: b"who are you?" in fetch(ports[3001], "/hello").body, what="the new code")
+        # Code that is gone is reported though no snapshot was activated, and so is its return.
+        (directory / "tenants.py").rename(tmp_path / "tenants.py")
+        gateway.process.signal(signal.SIGHUP)
+        eventually(lambda: "no module tenants" in _problem(gateway), what="the problem is reported")
+        assert fetch(ports[3001], "/hello").status == 500
+        (tmp_path / "tenants.py").rename(directory / "tenants.py")
+        gateway.process.signal(signal.SIGHUP)
+        eventually(lambda: not _problem(gateway), what="the problem is over")
     accepted, _, refused = output.partition("HTTP/1.1 200 OK")[2].partition("Hello!")
     assert re.search(r"(?i)^Server-Timing: upstream;dur=[0-9.]+\r?$", accepted, re.MULTILINE)
     assert "HTTP/1.1 403 Forbidden" in refused

@@ -34,7 +34,7 @@ from vrata.proxy.channel import (
     ShareCounts,
     TerminationRequested,
 )
-from vrata.proxy.status import WorkerState, WorkerStatus
+from vrata.proxy.status import EntityProblem, WorkerState, WorkerStatus
 from vrata.proxy.supervisor import fork_server
 from vrata.proxy.supervisor.edition import Edition
 from vrata.proxy.supervisor.metrics import MetricsCollector
@@ -78,6 +78,8 @@ class WorkerProcess:
         self.slot = settings.slot
         self.state = WorkerState.STARTING
         self.edition: Edition | None = None
+        self.problems: tuple[EntityProblem, ...] = ()
+        """What it had to leave out of its edition, or answers with errors."""
         self.exit_code: int | None = None
         self.settling = asyncio.Lock()
         """Held while it is brought to the edition that is wanted."""
@@ -156,6 +158,7 @@ class WorkerProcess:
         match verdict:
             case Applied():
                 self.edition = edition
+                self.problems = verdict.problems
                 for address in edition.document.addresses_of(verdict.problems):
                     self._adopted.pop(address, None)
             case Rejected():

@@ -7,7 +7,7 @@ import os
 import random
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -381,7 +381,22 @@ class Supervisor:
             self._last_outcome = outcome
             self.history.note(outcome)
             _report(outcome)
+        self._review_problems()
         self._on_change()
+
+    def _review_problems(self) -> None:
+        """Take over what the workers that serve now say of the document: new ones may find other code and files."""
+        before = self._good_outcome
+        workers = [worker for slot in self._slots for worker in slot.workers]
+        if before is None or not workers or any(worker.edition is not self._edition for worker in workers):
+            return  # whoever concludes the apply, or brings the worker up, comes here again
+        problems = _distinct((*self._edition.tls.problems, *(found for worker in workers for found in worker.problems)))
+        if problems == before.problems:
+            return
+        self._good_outcome = replace(before, problems=problems)
+        if self._last_outcome is before:
+            self._last_outcome = self._good_outcome
+        _log.warning("new workers report other problems", snapshot=before.snapshot_id, problems=len(problems))
 
     def _on_worker_death(self, process: int) -> None:
         """What the worker had of what all share is free again."""
@@ -390,6 +405,7 @@ class Supervisor:
 
     def _on_worker_change(self) -> None:
         self._workers_changed.set()
+        self._review_problems()
         self._on_change()
 
     # certificates in files
@@ -433,6 +449,7 @@ class Supervisor:
         if await self._sockets.open(self._served):
             self._edition = self._next_edition(self._edition.document, self._edition.tls)
             await self._settle()
+            self._review_problems()
         self._retry_failed_binds()
         self._on_change()
 
