@@ -65,15 +65,21 @@ async def test_inline_authz(proxy: InProcessProxy) -> None:
         await pass_through(proxy, backend.port, [example("inline-authz")])
         client = await proxy.connect()
 
-        async def decision(amount: int, team: str) -> tuple[int, bytes]:
-            fields = ("Content-Type: application/json", f"X-Team: {team}")
-            response = await client.exchange("POST /", *fields, body=json.dumps({"amount": amount}).encode())
+        async def decision(
+            amount: int, team: str, content_type: str = "application/json", blanks: int = 0
+        ) -> tuple[int, bytes]:
+            body = b" " * blanks + json.dumps({"amount": amount}).encode()
+            response = await client.exchange("POST /", f"Content-Type: {content_type}", f"X-Team: {team}", body=body)
             return response.status, response.body
 
         assert (await client.exchange("GET /")).status == 200
         assert await decision(1000, "sales") == (200, b"ok")
         assert await decision(1001, "sales") == (403, b'{"error":"not yours"}')
         assert await decision(1000, "press") == (403, b'{"error":"not yours"}')
+        assert await decision(1001, "management") == (200, b"ok")
+        # What cannot be read is not allowed either.
+        assert await decision(1001, "sales", "text/plain") == (403, b'{"error":"not yours"}')
+        assert await decision(1001, "sales", blanks=80_000) == (403, b'{"error":"not yours"}')
 
 
 @on_our_loop
