@@ -48,6 +48,16 @@ def test_the_getting_started_page(demo: Ports, tmp_path: Path) -> None:
     assert re.findall(r'"backend": "(\w+)"', output)[-1] == "green"
 
 
+def test_pages_whose_examples_follow_each_other_on_the_demo(demo: Ports, tmp_path: Path) -> None:
+    ports = demo | {documented: free_port() for documented in (3020, 3030, 9020, 9030)}
+    output = guide.run(guide.examples("docs/guide/middlewares/ext-authz.md"), ports, tmp_path)
+    denied, _, allowed = output.partition("HTTP/1.1 401 Unauthorized")[2].partition("who are you?")
+    assert "WWW-Authenticate: Bearer" in denied
+    assert allowed.endswith("come in\n")
+    output = guide.run(guide.examples("docs/guide/middlewares/ext-proc.md"), ports, tmp_path)
+    assert output.split()[-4:] == ["GOOD", "EVENING", "nothing", "here"]
+
+
 def test_the_rest_api_tour(tmp_path: Path, backend: RecordingBackend, other: RecordingBackend) -> None:
     with Gateway(tmp_path) as gateway:
         ports = {8080: gateway.configuration.api_port, 9001: backend.port, 9002: other.port}
@@ -110,7 +120,7 @@ def test_the_page_of_python_middlewares(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(called) == 2
     sections = {"workers": 1, "pythonMiddlewares": {"path": [str(directory)]}}
     with Gateway(tmp_path, proxy=sections) as gateway:
-        ports = {8080: gateway.configuration.api_port, 3001: free_port()}
+        ports = {8080: gateway.configuration.api_port, 3040: free_port()}
         output = guide.run(guide.examples("docs/guide/middlewares/python.md"), ports, tmp_path)
         logged = gateway.process.text()
         assert "no such tenant: 'nobody' from 127.0.0.1" in logged
@@ -118,12 +128,12 @@ def test_the_page_of_python_middlewares(tmp_path: Path, monkeypatch: pytest.Monk
         # New code, with the next workers.
         (directory / "tenants.py").write_text(module.replace("unknown tenant", "who are you?"))
         gateway.process.signal(signal.SIGHUP)
-        eventually(lambda: b"who are you?" in fetch(ports[3001], "/hello").body, what="the new code")
+        eventually(lambda: b"who are you?" in fetch(ports[3040], "/welcome").body, what="the new code")
         # Code that is gone is reported though no snapshot was activated, and so is its return.
         (directory / "tenants.py").rename(tmp_path / "tenants.py")
         gateway.process.signal(signal.SIGHUP)
         eventually(lambda: "no module tenants" in _problem(gateway), what="the problem is reported")
-        assert fetch(ports[3001], "/hello").status == 500
+        assert fetch(ports[3040], "/welcome").status == 500
         (tmp_path / "tenants.py").rename(directory / "tenants.py")
         gateway.process.signal(signal.SIGHUP)
         eventually(lambda: not _problem(gateway), what="the problem is over")
