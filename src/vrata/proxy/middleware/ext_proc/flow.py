@@ -110,6 +110,11 @@ class Flow:
         """The head has gone on."""
         return self._has_started
 
+    @property
+    def is_done(self) -> bool:
+        """Nothing is shown, or will be."""
+        return self._state == _OVER or (self._state == _OPEN and not self.wants_trailers)
+
     # -- for the classes below ----------------------------------------------------------------------------------------
 
     def present(self) -> set[bytes]:

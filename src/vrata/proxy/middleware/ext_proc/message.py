@@ -56,6 +56,11 @@ class Modes:
     request_trailers: bool = False
     response_trailers: bool = False
 
+    @property
+    def shows_response(self) -> bool:
+        """Whether anything of a response is."""
+        return self.response_headers or self.response_body != NONE or self.response_trailers
+
     def overridden(self, override: ModeOverride) -> Modes:
         """These modes with what *override* says of the phases after the request's headers."""
         return Modes(

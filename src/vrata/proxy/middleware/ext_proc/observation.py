@@ -265,13 +265,22 @@ class Account(ChannelOwner):
 class Observation(RelayedRequest):
     """A transaction that is watched: everything passes, and is told."""
 
-    __slots__ = ("_account", "_request_body", "_response_body", "_settings")
+    __slots__ = (
+        "_account",
+        "_request_body",
+        "_request_is_told",
+        "_response_body",
+        "_response_is_told",
+        "_settings",
+    )
 
     def __init__(self, place: Place, observatory: Observatory, settings: PlaceSettings, outer: ClientRequest) -> None:
         super().__init__(outer)
         self._settings = settings
         self._account = observatory.open(place, outer, settings)
         modes, limit = settings.modes, settings.max_body
+        self._request_is_told = False
+        self._response_is_told = not modes.shows_response
         self._request_body = _Copy(self._account, Phase.REQUEST_BODY, modes.request_body, limit)
         self._response_body = _Copy(self._account, Phase.RESPONSE_BODY, modes.response_body, limit)
 
@@ -283,6 +292,9 @@ class Observation(RelayedRequest):
             self._account.tell(shown_request(self.outer, self._settings.visible, not has_body, observed=True))
         if has_body:
             self._take(content, end)
+        else:
+            self._request_is_told = True
+            self._settle()
         self.outer.handled_by(self)
 
     def on_request_body(self, content: bytes, end: bool) -> None:
@@ -302,7 +314,8 @@ class Observation(RelayedRequest):
             is_end = is_bodiless or (end and not content)
             self._account.tell(shown_response(head, self._settings.visible, is_end, observed=True))
         if is_bodiless:
-            self._response_body.skip()
+            self._response_body.is_done = self._response_is_told = True  # what comes on a tunnel is no body
+            self._settle()
         else:
             self._take_response(content, end, trailers)
         if end:
@@ -327,6 +340,9 @@ class Observation(RelayedRequest):
         if trailers:
             shown = Shown(Phase.REQUEST_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
             self._account.tell(shown)
+        if end or (self._request_body.is_done and not self._settings.modes.request_trailers):
+            self._request_is_told = True
+            self._settle()
 
     def _take_response(self, content: bytes, end: bool, trailers: bytes) -> None:
         if not end or not self._settings.modes.response_trailers:
@@ -335,12 +351,20 @@ class Observation(RelayedRequest):
         if trailers:
             shown = Shown(Phase.RESPONSE_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
             self._account.tell(shown)
+        if end or (self._response_body.is_done and not self._settings.modes.response_trailers):
+            self._response_is_told = True
+            self._settle()
+
+    def _settle(self) -> None:
+        """End the account as soon as nothing will be told: a response, or a tunnel, may last for hours."""
+        if self._request_is_told and self._response_is_told:
+            self._account.end()
 
 
 class _Copy:
     """What is kept of a body that passes, until it is told."""
 
-    __slots__ = ("_account", "_content", "_has_come", "_is_done", "_limit", "_mode", "_phase", "_size")
+    __slots__ = ("_account", "_content", "_has_come", "_limit", "_mode", "_phase", "_size", "is_done")
 
     def __init__(self, account: Account, phase: Phase, mode: int, limit: int) -> None:
         self._account = account
@@ -349,21 +373,18 @@ class _Copy:
         self._limit = limit
         self._content: list[bytes] = []
         self._size = 0
-        self._is_done = mode == NONE
+        self.is_done = mode == NONE
+        """Nothing more of it will be told."""
         self._has_come = False
-
-    def skip(self) -> None:
-        """There is no body."""
-        self._is_done = True
 
     def take(self, content: bytes, end: bool, is_last: bool) -> None:
         """More of it has come; *is_last*: with the *end* of it nothing else will be told of this direction."""
-        if self._is_done:
+        if self.is_done:
             return
         if content:
             self._has_come = True
         elif end and not self._has_come:
-            self._is_done = True  # there is none
+            self.is_done = True  # there is none
             return
         if self._mode == STREAMED:
             if content or end:
@@ -374,7 +395,7 @@ class _Copy:
         is_over = self._size > self._limit
         if not end and not is_over:
             return
-        self._is_done = True
+        self.is_done = True
         whole = b"".join(self._content)
         self._content.clear()
         if is_over and self._mode == BUFFERED:

@@ -15,21 +15,19 @@ from vrata.policy import grpc_status
 from vrata.policy.header_mutation import InvalidMutation
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
-from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
-from vrata.proxy.middleware.ext_proc.message import NONE, Answer, Modes, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.flow import Flow
+from vrata.proxy.middleware.ext_proc.message import Answer, Modes, Phase, Refusal, Shown
 from vrata.proxy.middleware.ext_proc.refusal import rejection_of
+from vrata.proxy.middleware.ext_proc.response_flow import ResponseFlow, ResponseFlowOwner
 from vrata.proxy.middleware.ext_proc.settings import FAILED, PlaceSettings
 from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
 from vrata.proxy.middleware.ext_proc.view import (
     names_in_request,
-    names_in_response,
     shown_request,
-    shown_response,
 )
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.relayed_request import RelayedRequest
 from vrata.proxy.seen_body import SeenBody
-from vrata.wire.http1.editing import edited_response
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
 
@@ -38,7 +36,7 @@ TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_stat
 _log = structlog.get_logger("vrata.proxy.middleware")
 
 
-class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
+class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
     """One request on its way through. Whoever makes it calls :meth:`open`, then :meth:`begin`."""
 
     __slots__ = (
@@ -75,7 +73,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         self._request_trailers: bytes | None = None
         # Flows lead back here, and are dropped when it is over: nothing is to wait for the garbage collector.
         self._request_flow: _RequestFlow | None = _RequestFlow(self, settings.modes)
-        self._response_flow: _ResponseFlow | None = None
+        self._response_flow: ResponseFlow | None = None
 
     @property
     def is_over(self) -> bool:
@@ -116,6 +114,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
                     return
                 answer = Answer(phase)
             self._act(answer)
+            self._settle_channel()
         except InvalidMutation as error:
             self.on_failure(f"it wants {error}")
         except MalformedMessage as error:
@@ -162,6 +161,20 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
             request_flow.answered(answer)
         elif response_flow is not None:
             response_flow.answered(answer)
+
+    def _settle_channel(self) -> None:
+        """Let the channel go as soon as nothing will be shown: a response, or a tunnel, may last for hours."""
+        channel, request_flow = self._channel, self._request_flow
+        if channel is None or request_flow is None or not request_flow.is_done:
+            return
+        response_flow = self._response_flow
+        if response_flow is not None:
+            is_done = response_flow.is_done
+        else:
+            is_done = self._passes_response or not self._modes.shows_response
+        if is_done:
+            self._channel = None
+            channel.finish()
 
     def _let_go(self) -> None:
         """Show nothing any more, and keep what goes wrong then from the processor's connection, where this begins."""
@@ -276,15 +289,16 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         if self._is_over:
             return
         modes = self._modes
-        flow = _ResponseFlow(self, modes, head)
+        flow = ResponseFlow(self, modes, head)
         if self._channel is None or not flow.is_shown(modes):
             self._passes_response = True
             self.begin_response(head, content, end, trailers)
-            return
-        self._response_flow = flow
-        flow.begin_response(
-            content, end, trailers, shows_head=modes.response_headers, client_is_full=self._client_is_full
-        )
+        else:
+            self._response_flow = flow
+            flow.begin_response(
+                content, end, trailers, shows_head=modes.response_headers, client_is_full=self._client_is_full
+            )
+        self._settle_channel()
 
     def relay_content(self, content: bytes, end: bool, trailers: bytes) -> None:
         """The response goes on inside."""
@@ -295,6 +309,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
             self.go_on_with_response(content, end, trailers)
         else:
             flow.take_response(content, end, trailers)
+            self._settle_channel()
 
     def relay_failure(self, failure: Failure) -> None:
         """The response inside will not be complete: where nothing of it has gone out, there is none."""
@@ -330,6 +345,7 @@ class Transaction(RelayedRequest, FlowOwner, ChannelOwner):
         """More of the request's content."""
         if self._request_flow is not None:
             self._request_flow.take(content, end)
+            self._settle_channel()
 
     def on_client_gone(self) -> None:
         """Nobody is there to answer: what is inside is told, and so is the processor."""
@@ -408,92 +424,3 @@ class _RequestFlow(Flow):
 
     def can_be_chunked(self) -> bool:
         return self._transaction.head.minor == 1  # RFC 9112 §6.1: what HTTP/1.0 sends has a length
-
-
-class _ResponseFlow(Flow):
-    """From what is inside to the client."""
-
-    __slots__ = ("_head", "_is_bodiless", "_lines", "_transaction")
-
-    def __init__(self, transaction: Transaction, modes: Modes, head: ResponseHead) -> None:
-        super().__init__(
-            transaction, Phase.RESPONSE_BODY, Phase.RESPONSE_TRAILERS, modes.response_body, modes.response_trailers
-        )
-        self._transaction = transaction
-        self._head = head
-        self._lines = b""
-        self._is_bodiless = not head.body_expected(transaction.head.method)
-        if self._is_bodiless:
-            self.body_mode = NONE  # a tunnel is none of these, either
-            self.wants_trailers = False
-
-    def is_shown(self, modes: Modes) -> bool:
-        """Whether anything of it is."""
-        return modes.response_headers or self.body_mode != NONE or self.wants_trailers
-
-    def override(self, modes: Modes) -> None:
-        """Show what follows as *modes* say."""
-        if not self._is_bodiless:
-            self.body_mode = modes.response_body
-            self.wants_trailers = modes.response_trailers
-
-    def begin_response(
-        self, content: bytes, end: bool, trailers: bytes, *, shows_head: bool, client_is_full: bool
-    ) -> None:
-        """The response begins."""
-        self._lines = trailers
-        self._sink_is_full = self._is_paused = client_is_full  # who makes the response has been told then
-        if self._is_bodiless and self._head.status != 101:
-            content = b""
-        shown = None
-        if shows_head:
-            settings = self._transaction.settings
-            shown = shown_response(self._head, settings.visible, end and not content, observed=False)
-        self.begin(shown, content, end)
-
-    def take_response(self, content: bytes, end: bool, trailers: bytes) -> None:
-        """It goes on."""
-        if end:
-            self._lines = trailers
-        self.take(content, end)
-
-    def present(self) -> set[bytes]:
-        return names_in_response(self._head)
-
-    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
-        self._head = edited_response(self._head, removed, added, length)
-
-    def length(self) -> int:
-        return self._head.content_length
-
-    def trailers(self) -> bytes:
-        return self._lines
-
-    def edit_trailers(self, lines: bytes) -> None:
-        self._lines = lines
-
-    def start(self, content: bytes, end: bool) -> None:
-        self._transaction.begin_response(self._head, content, end, self._lines if end else b"")
-
-    def send(self, content: bytes, end: bool) -> None:
-        self._transaction.go_on_with_response(content, end, self._lines if end else b"")
-
-    def pause_source(self) -> None:
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.pause_response()
-
-    def resume_source(self) -> None:
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.resume_response()
-
-    def dismiss_source(self) -> None:
-        self._transaction.dismiss()
-
-    def too_large(self) -> None:
-        self._transaction.on_failure("the response is longer than it may be shown (maxBodyBytes)")
-
-    def takes_content(self) -> bool:
-        # What a response to HEAD says of its length is what the content would have (RFC 9110 §9.3.2).
-        return not self._is_bodiless or self._transaction.head.method == b"HEAD"

@@ -11,8 +11,20 @@ import pytest
 from tests.support.conditions import eventually_async
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
-from tests.support.processors import DIE, PROCESSORS, Do, Processor, Reject, Reply, Script
+from tests.support.processors import (
+    DIE,
+    PROCESSORS,
+    Do,
+    EnvoyProcessor,
+    Processor,
+    Reject,
+    Reply,
+    Script,
+    VrataProcessor,
+)
 from tests.support.recording_backend import RecordingBackend
+from tests.support.staged_backend import StagedBackend, StagedConnection
+from tests.support.stream_client import request
 
 BOTH = {"requestBody": "buffered", "responseBody": "streamed"}
 
@@ -68,3 +80,35 @@ def test_that_none_is_left(kind: type[Processor], script: Script, settings: dict
         scenario()
     finally:
         gc.enable()
+
+
+async def half(connection: StagedConnection) -> None:
+    await connection.read_request()
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+    await connection.gone()
+
+
+@pytest.mark.parametrize("kind", [VrataProcessor, EnvoyProcessor])
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize(
+    "phases",
+    [
+        {},
+        {"responseHeaders": "skip"},
+        {"requestBody": "streamed"},
+        {"requestHeaders": "skip", "responseBody": "bufferedPartial", "maxBodyBytes": 1},
+    ],
+)
+@on_our_loop
+async def test_that_a_stream_ends_when_nothing_will_be_shown(
+    proxy: InProcessProxy, kind: type[Processor], observed: bool, phases: dict[str, Any]
+) -> None:
+    async with StagedBackend(half) as backend:
+        with kind() as found:
+            await process(proxy, found, backend.port, phases=phases, observeMode={"enabled": observed})
+            client = await proxy.connect()
+            client.send(request("POST /", "Content-Length: 5") + b"12345")
+            await client.read_head()
+            await eventually_async(lambda: found.ended == 1, timeout=5, what="the stream has ended")
+            assert found.cancelled == 0
+            assert proxy.data_plane.status().in_flight == 1
