@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import Final
 
 from vrata.wire.http1.errors import MalformedMessage
-from vrata.wire.http1.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
+from vrata.wire.http1.head import (
+    MAX_FIELDS,
+    MAX_HEAD,
+    RequestHead,
+    ResponseHead,
+    parse_request_head,
+    parse_response_head,
+)
 
 SAME_LENGTH: Final = -2
 """The message keeps the framing that it has."""
@@ -78,6 +85,11 @@ def fitted_response(head: ResponseHead, removed: tuple[bytes, ...], added: bytes
         return edited_response(head, removed, added, SAME_LENGTH)
     except MalformedMessage:
         return edited_response(head, removed, b"", SAME_LENGTH) if removed else head
+
+
+def is_moderate(added: bytes) -> bool:
+    """Whether the lines *added* are few and short: a head that has no room for them is itself too large."""
+    return added.count(b"\n") <= MAX_FIELDS // 2 and len(added) <= MAX_HEAD // 2
 
 
 def _hop_lines(head: RequestHead) -> bytes:

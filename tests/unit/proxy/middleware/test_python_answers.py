@@ -81,3 +81,27 @@ def test_an_answer_to_a_request_that_cannot_be_sent(make: Any, later: bool) -> N
         assert await scene.counted() == (0, 1, 1)
 
     scenario()
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_client_that_leaves_no_room_gets_past_nothing(later: bool) -> None:
+    class Adding(Middleware):
+        def on_request(self, request: Request) -> None:
+            for number in range(60 if request.path == "/more" else 1):
+                request.headers[f"X-Scope-{number}"] = "a"
+
+    class AddingLater(Middleware):
+        async def on_request(self, request: Request) -> None:
+            for number in range(60 if request.path == "/more" else 1):
+                request.headers[f"X-Scope-{number}"] = "a"
+
+    @python_scene
+    async def scenario(scene: PythonScene) -> None:
+        client = await scene.apply(AddingLater if later else Adding, failureMode="allow")
+        fields = [f"X-{number}: a" for number in range(98)]
+        assert (await client.exchange("GET /", *fields)).status == 431
+        assert not scene.backend.requests
+        assert (await client.exchange("GET /more", *fields)).status == 200
+        assert scene.logged() == [("error", "python middleware failed")]
+
+    scenario()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import structlog
 
 from vrata.policy import grpc_status
-from vrata.policy.header_mutation import InvalidMutation
+from vrata.policy.header_mutation import InvalidMutation, field_lines
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.flow import Flow
@@ -28,6 +28,7 @@ from vrata.proxy.middleware.ext_proc.view import (
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.relayed_request import RelayedRequest
 from vrata.proxy.seen_body import SeenBody
+from vrata.wire.http1.editing import is_moderate
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
 
@@ -118,7 +119,12 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         except InvalidMutation as error:
             self.on_failure(f"it wants {error}")
         except MalformedMessage as error:
-            self.on_failure(f"its changes make no head: {error.reason}")
+            if phase.is_of_request and is_moderate(field_lines(answer.mutation.edits)):
+                # Clients whose own head leaves no room must not get past what is to be done to it.
+                self._close()
+                self.outer.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
+            else:
+                self.on_failure(f"its changes make no head: {error.reason}")
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             self._break_off()
 

@@ -98,6 +98,18 @@ async def test_answers_that_cannot_be_acted_on(proxy: InProcessProxy, kind: Kind
 
 
 @EACH
+@on_our_loop
+async def test_a_client_that_leaves_no_room_gets_past_nothing(proxy: InProcessProxy, kind: Kind) -> None:
+    with RecordingBackend() as backend, kind(misbehave("requestHeaders", Do({"x-scope": "a"}))) as found:
+        await process(proxy, found, backend.port, allowOnError=True)
+        client = await proxy.connect()
+        fields = [f"X-{number}: a" for number in range(98)]
+        assert (await client.exchange("GET /", *fields)).status == 431
+        assert (await client.exchange("GET /")).status == 200
+        assert [each.all("x-scope") for each in backend.requests] == [["a"]]
+
+
+@EACH
 @pytest.mark.parametrize("allow_on_error", [False, True])
 @on_our_loop
 async def test_a_head_without_room_for_another_framing(proxy: InProcessProxy, kind: Kind, allow_on_error: bool) -> None:
