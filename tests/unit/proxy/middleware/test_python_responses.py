@@ -103,6 +103,25 @@ def test_what_others_than_an_upstream_answer(later: bool) -> None:
 
 
 @python_scene
+async def test_a_response_without_content_gets_a_status_that_has_some(scene: PythonScene) -> None:
+    class Modified(Middleware):
+        def on_response(self, request: Request, response: Response) -> None:
+            response.status = 200
+
+    async def script(connection: StagedConnection) -> None:
+        while True:
+            await connection.read_request()
+            connection.send(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 300\r\n\r\n")
+
+    scene.backend.script = script
+    client = await scene.apply(Modified)
+    for _ in range(2):
+        response = await client.exchange("GET /")
+        assert (response.status, response["content-length"], response.body) == (200, "0", b"")
+    assert (await client.exchange("HEAD /"))["content-length"] == "300"
+
+
+@python_scene
 async def test_another_response_instead(scene: PythonScene) -> None:
     class Replacing(Middleware):
         def on_response(self, request: Request, response: Response) -> Response | None:

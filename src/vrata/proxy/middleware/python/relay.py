@@ -211,7 +211,7 @@ class UserRelay(RelayedRequest):
             self._replace(found.of(self.outer))
         else:
             try:
-                head = changed_head(shown, head)
+                head = changed_head(shown, head, self.head.method)
             except MalformedMessage as error:
                 self._fail(self._stage.user.failed("on_response", error))
                 return

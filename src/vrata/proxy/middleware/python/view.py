@@ -14,6 +14,7 @@ from vrata.wire.http1.fields import is_settable_in_requests, is_settable_in_resp
 from vrata.wire.http1.head import ResponseHead
 from vrata.wire.http1.interpreted_head import HIDDEN
 from vrata.wire.http1.media_type import names_grpc
+from vrata.wire.http1.status import has_no_body
 
 FAILED: Final = Rejection.error(500, "middleware failed", code=grpc_status.INTERNAL)
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
@@ -56,10 +57,15 @@ def response_view(head: ResponseHead, body: bytes | None) -> Response:
     return Response._passing(head.status, Headers._of_lines(head.lines, is_settable_in_responses), body)
 
 
-def changed_head(view: Response, head: ResponseHead) -> ResponseHead:
-    """The *head* with the changes of *view*. Raises MalformedMessage as above."""
+def changed_head(view: Response, head: ResponseHead, method: bytes) -> ResponseHead:
+    """The *head* of a response to a request of that *method*, with the changes of *view*.
+
+    Raises MalformedMessage as above.
+    """
     removed, added = view.headers._changes()
     length = len(view.body) if view._has_new_body else SAME_LENGTH
+    if length == SAME_LENGTH and has_no_body(head.status) and not has_no_body(view.status) and method != b"HEAD":
+        length = 0  # what a 304 says of its length is that of content which does not follow (RFC 9110 §8.6)
     if removed or length != SAME_LENGTH or view.status != head.status:
         return edited_response(head, removed, added, length, view.status)
     return head
