@@ -68,7 +68,7 @@ def edited_response(
     It gets another *status* unless that is 0.
     """
     text = b"HTTP/1.%d %d \r\n%s%s%s\r\n" % (
-        head.minor,
+        head.minor if length == SAME_LENGTH else 1,  # chunks are of HTTP/1.1, and it is we who send them
         status or head.status,
         head.kept_lines(_normalised(removed), length != SAME_LENGTH),
         _framing(length),

@@ -120,6 +120,21 @@ async def test_that_a_body_in_one_piece_keeps_a_length(proxy: InProcessProxy, ki
             assert (response.body, response["x-length"]) == (b"ABC!!", "['4']")
 
 
+@on_our_loop
+async def test_that_a_body_of_http_1_0_becomes_one_in_chunks(proxy: InProcessProxy) -> None:
+    async def old(connection: StagedConnection) -> None:
+        await connection.read_request()
+        connection.send(b"HTTP/1.0 200 OK\r\n\r\nhello")
+        await eventually_async(lambda: bool(found.of("responseBody")), what="the first piece was shown")
+        connection.send(b"more")
+        connection.close()
+
+    with VrataProcessor() as found:
+        async with StagedBackend(old) as backend:
+            await process(proxy, found, backend.port, phases={"responseBody": "streamed"})
+            assert (await (await proxy.connect()).exchange("GET /")).body == b"hellomore"
+
+
 @EACH
 @on_our_loop
 async def test_that_pieces_can_be_swallowed(proxy: InProcessProxy, kind: Kind) -> None:
