@@ -342,6 +342,69 @@ async def test_one_object_from_snapshot_to_snapshot(scene: PythonScene) -> None:
     await eventually_async(lambda: closed == [{"version": 1}] * 2, what="it is closed after its last request")
 
 
+@python_scene
+async def test_it_is_closed_once_and_after_its_last_request(scene: PythonScene) -> None:
+    seen: list[str] = []
+    let_go = asyncio.Event()
+
+    class Inner(Middleware):
+        async def on_request(self, request: Request) -> None:
+            seen.append("request")
+            await let_go.wait()
+
+        def on_response(self, request: Request, response: Response) -> None:
+            seen.append("response")
+
+        def close(self) -> None:
+            seen.append("close")
+
+    client = await scene.apply(Inner)
+    client.send(request("GET /"))
+    await eventually_async(lambda: seen == ["request"], what="it is asked")
+    await scene.proxy.apply()
+    let_go.set()
+    assert (await client.read_response()).status == 200
+    await eventually_async(lambda: "close" in seen, what="it is closed")
+    # The same while the body of its request comes, and for one that comes later.
+    client = await scene.apply(Inner, requestBody="buffered")
+    client.send(request("POST /", "Content-Length: 2") + b"a")
+    await eventually_async(lambda: scene.proxy.data_plane.status().in_flight == 1, what="the request is there")
+    await scene.proxy.apply()
+    client.send(b"b")
+    assert (await client.read_response("POST")).status == 200
+    await eventually_async(lambda: seen[-1] == "close", what="it is closed")
+    assert seen == ["request", "response", "close"] * 2
+
+
+@python_scene
+async def test_who_comes_after_it_was_closed_is_not_let_past(scene: PythonScene) -> None:
+    asked, let_go = asyncio.Event(), asyncio.Event()
+
+    class Outer(Middleware):
+        async def on_request(self, request: Request) -> None:
+            asked.set()
+            await let_go.wait()
+
+    class Closing(Middleware):
+        closed = False
+
+        def on_request(self, request: Request) -> None:
+            assert not self.closed
+
+        def close(self) -> None:
+            self.closed = True
+
+    outer, inner = ({"class": scene.name(cls)} for cls in (Outer, Closing))
+    await scene.apply_settings(outer, None, inner)
+    client = await scene.proxy.connect()
+    client.send(request("GET /"))
+    await asked.wait()
+    await scene.apply_settings(outer)
+    let_go.set()
+    response = await client.read_response()
+    assert (response.status, response.body) == (500, b'{"error":"middleware unavailable"}')
+
+
 def test_a_worker_that_ends_waits_for_what_is_closed() -> None:
     closed: list[str] = []
 

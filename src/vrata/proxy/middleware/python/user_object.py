@@ -40,6 +40,8 @@ class UserObject:
         self.name = name
         self._under_way = 0
         self._on_unused: Callable[[], None] | None = None
+        self.is_closed = False
+        """It was let go of, or is about to be: no request may enter any more."""
         self._failures = _Occasions()
         self._delays = _Occasions()
         began = perf_counter()
@@ -150,20 +152,25 @@ class UserObject:
     # -- its end ------------------------------------------------------------------------------------------------------
 
     def entered(self) -> None:
-        """One more request is under way that the object will see, or is seeing."""
+        """One more request is at the stage, or inside of it: the object may see it, or its response."""
         self._under_way += 1
 
     def left(self) -> None:
         """One request less."""
         self._under_way -= 1
-        if not self._under_way and self._on_unused is not None:
-            self._on_unused()
+        if not self._under_way:
+            self._unused()
 
     def when_unused(self, on_unused: Callable[[], None]) -> None:
-        """Call *on_unused* once no request is under way; none comes any more."""
-        if self._under_way:
-            self._on_unused = on_unused
-        else:
+        """Call *on_unused*, once, when no request is under way. Who comes after that finds it closed."""
+        self._on_unused = on_unused
+        if not self._under_way:
+            self._unused()
+
+    def _unused(self) -> None:
+        on_unused, self._on_unused = self._on_unused, None
+        if on_unused is not None:
+            self.is_closed = True
             on_unused()
 
     async def close(self) -> None:
