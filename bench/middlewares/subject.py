@@ -29,6 +29,8 @@ class Subject:
     """What its requests have beside those of the plain one, as ``Name: value``."""
     is_fresh: bool = False
     """Each request brings a token that was never seen before."""
+    turns: int = 1
+    """In each round: there are more where small differences matter."""
 
     @property
     def path(self) -> str:
@@ -37,7 +39,7 @@ class Subject:
 
 SUBJECTS = (
     Subject(PLAIN, "no middleware, metrics on"),
-    Subject("no-metrics", "no middleware, metrics off", route=PLAIN, listener="unmetered"),
+    Subject("no-metrics", "no middleware, metrics off", route=PLAIN, listener="unmetered", turns=3),
     Subject("headers", "3 headers set and 1 removed in the request, 2 and 1 in the response", "headers"),
     Subject("cors", "an allowed origin", "cors", field="Origin: https://shop.example"),
     Subject("jwt", "the same token again, 1 claim to a header", "jwt"),

@@ -28,18 +28,22 @@ SETTLING = 0.1
 
 @dataclass
 class Round:
-    """One turn of each subject, and several of the plain route."""
+    """The turns of each subject, and several of the plain route."""
 
     plain: list[Measurement] = field(default_factory=list)
-    subjects: dict[str, Measurement] = field(default_factory=dict)
+    subjects: dict[str, list[Measurement]] = field(default_factory=dict)
 
     def added(self, name: str) -> float:
         """Microseconds of processor time per request that *name* cost more than the plain route."""
-        return self.subjects[name].cpu_us - mean(measured.cpu_us for measured in self.plain)
+        return _cpu(self.subjects[name]) - _cpu(self.plain)
 
     def ratio(self, name: str) -> float:
         """How many times the processor time of the plain route *name* cost."""
-        return self.subjects[name].cpu_us / mean(measured.cpu_us for measured in self.plain)
+        return _cpu(self.subjects[name]) / _cpu(self.plain)
+
+
+def _cpu(measured: Sequence[Measurement]) -> float:
+    return mean(each.cpu_us for each in measured)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Turns:
         added = [each.added(name) for each in found]
         low, _, high = quantiles(added, n=4) if len(added) > 1 else (added[0], added[0], added[0])
         return Cost(
-            figures=medians([each.subjects[name] for each in found]),
+            figures=medians([measured for each in found for measured in each.subjects[name]]),
             added=median(added),
             middle=(low, high),
             ratio=median(each.ratio(name) for each in found),
@@ -95,6 +99,15 @@ def run(subjects: Sequence[Subject], rounds: int, seconds: int, deadline: float)
         running.enter_context(running_on(chosen.load))
         Players(stage, companions, chosen.load, directory, turns).play(subjects, rounds, seconds, deadline)
     return turns
+
+
+def _spread(subjects: Sequence[Subject]) -> list[Subject]:
+    """The order of a round, with those that have several turns in several places."""
+    order = list(subjects)
+    for subject in subjects:
+        for turn in range(1, subject.turns):
+            order.insert(order.index(subject) + turn * len(subjects) // subject.turns, subject)
+    return order
 
 
 class Players:
@@ -118,12 +131,13 @@ class Players:
             except (OSError, RuntimeError) as error:
                 self._fail(f"{subject.name} is left out: {error}")
         self._load(plain, 1)
+        order = _spread(able)
         for number in range(rounds):
             found = Round()
             self._turns.rounds.append(found)
             # Another one begins each time, so that nobody always runs after the same neighbour.
-            first = number * BETWEEN % len(able) if able else 0
-            for at, subject in enumerate(able[first:] + able[:first]):
+            first = number * BETWEEN % len(order) if order else 0
+            for at, subject in enumerate(order[first:] + order[:first]):
                 if time.monotonic() > deadline:
                     self._turns.notes.append(f"out of time in round {number + 1} of {rounds}")
                     break
@@ -148,7 +162,7 @@ class Players:
         if subject.name == PLAIN:
             found.plain.append(measured)
         else:
-            found.subjects[subject.name] = measured
+            found.subjects.setdefault(subject.name, []).append(measured)
 
     def _load(self, subject: Subject, seconds: int) -> Load:
         workload = Workload(subject.name, subject.title, path=subject.path)
