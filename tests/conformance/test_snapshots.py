@@ -104,7 +104,6 @@ def test_what_this_build_does_not_act_on_is_refused_all_at_once(api: ApiClient) 
     assert lines[0] == "the snapshot cannot be created:"
     assert set(lines[1:]) == {
         '  route "all" (r1): middlewareIds[0]: middleware "gone" does not exist',
-        '  route "all" (r1): middlewareIds: this build does not act on it yet',
         '  destination "backend" (d1): options.discovery.type: this build does not act on it yet, only on dns',
     }
     assert api.get("/snapshots").json() == []

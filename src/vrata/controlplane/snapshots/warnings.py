@@ -8,6 +8,7 @@ from vrata.controlplane.snapshots.entities import Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
 from vrata.controlplane.snapshots.header_warnings import header_warnings
 from vrata.controlplane.snapshots.rate_limit_warnings import rate_limit_warnings
+from vrata.controlplane.snapshots.route_warnings import route_warnings
 from vrata.controlplane.snapshots.template_warnings import template_warnings
 from vrata.controlplane.snapshots.token_findings import token_warnings
 from vrata.controlplane.snapshots.watch_warnings import watch_warnings
@@ -34,6 +35,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from _old_tls(entities)
     yield from _shared_ports(entities)
     yield from _trust_in_everybody(entities)
+    yield from route_warnings(entities)
     yield from _retries(entities)
     yield from watch_warnings(entities)
     yield from token_warnings(entities)
