@@ -322,6 +322,9 @@ class TestDemo:
             assert len(httpx.get(f"http://127.0.0.1:{gateway}/bytes/100000").content) == 100_000
             assert httpx.get(f"http://127.0.0.1:{gateway}/docs").status_code == 302
             httpx.delete(f"http://127.0.0.1:{api}/api/v1/routes/demo-docs").raise_for_status()
+            url = f"http://127.0.0.1:{api}/api/v1/snapshots"
+            without = httpx.post(url, json={"name": "without"}).raise_for_status().json()["id"]
+            httpx.post(f"{url}/{without}/activate").raise_for_status()
             assert demo.terminate(40) == 0
         # Other ports for all but the API: the second start corrects what is stored, and nothing else.
         gateway, blue, green = (free_port() for _ in range(3))
@@ -335,14 +338,22 @@ class TestDemo:
                 5,
             )
             snapshots = httpx.get(f"http://127.0.0.1:{api}/api/v1/snapshots").json()
-            assert len(snapshots) == 2
+            assert len(snapshots) == 3
             assert httpx.get(f"http://127.0.0.1:{api}/api/v1/routes/demo-docs").status_code == 404
             demo.signal(signal.SIGINT)
             assert demo.wait(40) == 0
         # With nothing to correct, nothing is created.
         with self.demo(tmp_path, [api, gateway, blue, green]) as demo:
             demo.wait_for_text("Ctrl-C ends it", 60, times=3)
-            assert len(httpx.get(f"http://127.0.0.1:{api}/api/v1/snapshots").json()) == 2
+            assert len(httpx.get(f"http://127.0.0.1:{api}/api/v1/snapshots").json()) == 3
+            httpx.delete(f"http://127.0.0.1:{api}/api/v1/routes/demo-hello").raise_for_status()
+            assert demo.terminate(40) == 0
+        # What is staged meanwhile is not activated along with a port.
+        with self.demo(tmp_path, [api, free_port(), blue, green]) as demo:
+            demo.wait_for_text("goes on as it is", 60)
+            assert len(httpx.get(f"http://127.0.0.1:{api}/api/v1/snapshots").json()) == 3
+            eventually(lambda: accepts(gateway), what="the listener that is active")
+            assert httpx.get(f"http://127.0.0.1:{gateway}/hello").text == "Hello from Vrata\n"
             assert demo.terminate(40) == 0
 
     def demo(self, directory: Path, ports: list[int]) -> VrataProcess:

@@ -76,6 +76,8 @@ class Demo:
         self._directory = directory
         self._api = f"http://{HOST}:{ports.api}/api/v1"
         self._gateway = f"http://{HOST}:{ports.listener}"
+        self._is_behind = False
+        """Whether the snapshot that is active has other ports."""
 
     def write_config(self) -> Path:
         """Write the configuration file and return its path. Raises :class:`StartError`."""
@@ -105,6 +107,9 @@ class Demo:
                     await self._publish(client)
                 for url in (f"http://{HOST}:{self._ports.blue}", f"http://{HOST}:{self._ports.green}"):
                     await _until_answered(client, url)
+                if self._is_behind:
+                    typer.echo(self._banner() + self._notice())
+                    return
                 with contextlib.suppress(TimeoutError):
                     # Somebody may have taken the listener away on purpose, or answer there whatever they like.
                     async with asyncio.timeout(GATEWAY_TIMEOUT):
@@ -116,9 +121,18 @@ class Demo:
         typer.echo(self._banner())
 
     async def _seed(self, client: httpx.AsyncClient) -> bool:
-        """Create what is missing, correct what must differ; whether there is anything to publish."""
-        is_first = not _content(await client.get(f"{self._api}/snapshots"))
+        """Create what is missing, correct what must differ; whether there is anything to publish.
+
+        What somebody has staged, or gone back from, is not published along with new ports.
+        """
+        snapshots = _content(await client.get(f"{self._api}/snapshots"))
+        is_first = not snapshots
         changed = is_first
+        active: Entity | None = None
+        for summary in snapshots:
+            if summary["active"]:
+                active = _content(await client.get(f"{self._api}/snapshots/{summary['id']}"))["snapshot"]
+        is_all_active = active is None or active == _content(await client.get(f"{self._api}/debug/config"))
         for collection, entity in self._entities():
             url = f"{self._api}/{collection}/{entity['id']}"
             response = await client.get(url)
@@ -129,7 +143,20 @@ class Demo:
             elif "port" in entity and _content(response)["port"] != entity["port"]:
                 _content(await client.put(url, json={**response.json(), "port": entity["port"]}))
                 changed = True
+        if active is not None and not is_all_active:
+            self._is_behind = self._has_other_ports(active)
+            return False
         return changed
+
+    def _has_other_ports(self, active: Entity) -> bool:
+        wanted = {
+            (collection, entity["id"]): entity["port"] for collection, entity in self._entities() if "port" in entity
+        }
+        return any(
+            wanted.get((collection, entity["id"]), entity["port"]) != entity["port"]
+            for collection in ("destinations", "listeners")
+            for entity in active[collection]
+        )
 
     async def _publish(self, client: httpx.AsyncClient) -> None:
         snapshot = _content(await client.post(f"{self._api}/snapshots", json={"name": "demo"}))
@@ -192,6 +219,16 @@ class Demo:
     curl {self._api}/proxies
 
   Ctrl-C ends it.
+"""
+
+    def _notice(self) -> str:
+        return f"""
+  The snapshot that is active has other ports, and goes on as it is: more is staged than these, which you
+  may not want to act. To have all that is staged act, make a snapshot and activate it:
+
+    curl {self._api}/debug/config
+    curl -X POST {self._api}/snapshots -d '{{"name": "new ports"}}'
+    curl -X POST {self._api}/snapshots/<its id>/activate
 """
 
 
