@@ -86,6 +86,8 @@ class ProcessFigures:
         # CPU time of a slot goes on where a process of it ended.
         self._cpu_seconds: dict[str, float] = {}
         self._cpu_seconds_of: dict[int, float] = {}
+        # An older reading that is dealt with after a newer one would look like a process that has begun again.
+        self._reading = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<ProcessFigures of {len(self._slots)} slots>"
@@ -96,7 +98,9 @@ class ProcessFigures:
         for index, slot in enumerate(self._slots):
             processes += ((worker_label(index), worker.pid) for worker in slot.statuses())
         # A process with many connections has a long list of descriptors.
-        usages = await asyncio.to_thread(_usages, processes)
+        async with self._reading:
+            usages = await asyncio.to_thread(_usages, processes)
+            self._add_cpu(usages)
         return self._families(usages)
 
     def _families(self, usages: list[tuple[str, int, ProcessUsage]]) -> Samples:
@@ -112,7 +116,6 @@ class ProcessFigures:
         carried = [(worker_label(index), *slot.carried()) for index, slot in enumerate(self._slots)]
         yield CONNECTIONS, (CONNECTIONS.sample((name,), connections) for name, connections, _ in carried)
         yield REQUESTS, (REQUESTS.sample((name,), requests) for name, _, requests in carried)
-        self._add_cpu(usages)
         yield CPU, (CPU.sample((name,), round(seconds, 3)) for name, seconds in self._cpu_seconds.items())
         yield RESIDENT, _sums(RESIDENT, ((name, usage.resident_bytes) for name, _, usage in usages))
         yield DESCRIPTORS, _sums(DESCRIPTORS, ((name, usage.descriptors) for name, _, usage in usages))

@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ import pytest
 
 from tests.support.exposition import Scraped
 from vrata.observability.exposition import lines
+from vrata.observability.process_usage import ProcessUsage
 from vrata.proxy.admin import configuration_figures, process_figures
 from vrata.proxy.admin.process_figures import ProcessFigures
 from vrata.proxy.status import WorkerState, WorkerStatus
@@ -89,3 +91,27 @@ def test_the_time_of_a_slot_goes_on_when_its_process_ends(burning: list[subproce
     slot.pids = (second.pid,)
     again = scraped(figures)
     assert [*again.falls_below(alone)] == []
+
+
+def test_a_reading_that_takes_long_is_not_taken_for_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[float] = []
+    newer_is_dealt_with = threading.Event()
+
+    def read(processes: Any) -> list[tuple[str, int, ProcessUsage]]:
+        began.append(len(began) + 1)
+        seconds = began[-1]
+        if seconds == 1:
+            newer_is_dealt_with.wait(0.1)
+        return [(name, pid, ProcessUsage(seconds, 0, 0, 0)) for name, pid in processes]
+
+    async def scenario() -> Scraped:
+        async def scrape() -> None:
+            [*lines(await figures.samples(), openmetrics=False)]
+            newer_is_dealt_with.set()
+
+        await asyncio.gather(scrape(), scrape())
+        return Scraped("".join(lines(await figures.samples(), openmetrics=False)))
+
+    monkeypatch.setattr(process_figures, "_usages", read)
+    figures = ProcessFigures(cast("Any", [Slot(1)]))
+    assert asyncio.run(scenario())("vrata_process_cpu_seconds_total", process="worker-0") == 3
