@@ -150,7 +150,7 @@ class SpanExporter:
                 return
             reason = f"status {outcome.status}" if isinstance(outcome, Answer) else outcome.reason
             self._report(reason)
-            if self._is_ending:
+            if self._is_ending or number == MAX_TRIES - 1:
                 break
             await asyncio.sleep(doubled(FIRST_PAUSE, MAX_PAUSE, number))
         _count_all(batch, UNREACHABLE)
