@@ -14,6 +14,9 @@ import structlog
 
 T = TypeVar("T")
 
+PATIENCE = 2.0
+"""Seconds that tasks have to end before they are cancelled again."""
+
 _log = structlog.get_logger("vrata.observability")
 
 
@@ -34,12 +37,13 @@ class TaskSupervisor:
         return task
 
     async def stop(self) -> None:
-        """Cancel every task and return when the last one has ended."""
-        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Cancel every task and return when the last one has ended; those that go on are cancelled once more."""
+        tasks = {task for task in self._tasks if task is not asyncio.current_task()}
+        for patience in (PATIENCE, None):
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                _, tasks = await asyncio.wait(tasks, timeout=patience)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

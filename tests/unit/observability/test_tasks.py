@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
+import pytest
 import structlog
 
+from vrata.observability import tasks
 from vrata.observability.tasks import TaskSupervisor
 
 
@@ -41,3 +44,22 @@ def test_stop_cancels_and_waits_for_all() -> None:
         return ended
 
     assert sorted(asyncio.run(scenario())) == ["a", "b"]
+
+
+def test_stop_cancels_again_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "PATIENCE", 0.01)
+
+    async def scenario() -> None:
+        async def go_on() -> None:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()
+
+        supervisor = TaskSupervisor()
+        task = supervisor.start(go_on(), name="stubborn")
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await supervisor.stop()
+        assert task.cancelled()
+
+    asyncio.run(scenario())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -12,7 +13,9 @@ from structlog.testing import capture_logs
 from tests.support.conditions import eventually_async
 from vrata.middleware import Middleware, Request, Response
 from vrata.net.deadlines import DeadlineSweeper
+from vrata.observability import tasks
 from vrata.observability.tasks import TaskSupervisor
+from vrata.proxy.middleware.python import call
 from vrata.proxy.middleware.python.call import AsyncCall
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
 from vrata.proxy.middleware.python.view import UserAnswer
@@ -255,6 +258,30 @@ class TestAsyncMethods:
         with capture_logs() as entries:
             asyncio.run(scenario())
         assert [(entry["event"], entry["seconds"]) for entry in entries] == [("python middleware timed out", 0.01)]
+
+    @pytest.mark.parametrize("stopped", [False, True])
+    def test_one_that_is_never_done_with_being_cancelled_ends(
+        self, stopped: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module in (tasks, call):
+            monkeypatch.setattr(module, "PATIENCE", 0.01)
+
+        async def do() -> None:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.Event().wait()
+
+        async def scenario() -> None:
+            scene = Scene(do, limit=0.01 if not stopped else 5.0)
+            if stopped:
+                await asyncio.sleep(0)
+                async with asyncio.timeout(5):
+                    await scene.tasks.stop()
+            assert isinstance(await scene.answer(), CallFailed)
+            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", 5, what="its end")
+
+        with capture_logs():
+            asyncio.run(scenario())
 
     @pytest.mark.parametrize("begun", [False, True])
     def test_cancelled_since_nobody_wants_the_answer(self, begun: bool) -> None:

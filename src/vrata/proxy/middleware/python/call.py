@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from vrata.middleware import Request, Response
 from vrata.net.deadlines import NEVER, DeadlineSweeper
-from vrata.observability.tasks import TaskSupervisor
+from vrata.observability.tasks import PATIENCE, TaskSupervisor
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
 from vrata.proxy.middleware.python.view import UserAnswer
 
@@ -57,7 +57,7 @@ class AsyncCall:
         task = self._task
         self._end()
         if task is not None:
-            task.cancel()
+            _give_up(task)
 
     async def _run(self) -> None:
         user, request, response = self._user, self._request, self._response
@@ -81,7 +81,7 @@ class AsyncCall:
         self._user.took_too_long(self._method, self._limit)
         task = self._task
         if task is not None:
-            task.cancel()
+            _give_up(task)
         self._answer(CallFailed(self._user.name))
 
     def _answer(self, answer: UserAnswer | CallFailed | None) -> None:
@@ -97,3 +97,9 @@ class AsyncCall:
         if self._sweeper is not None:
             self._sweeper.forget(self)
             self._sweeper = None
+
+
+def _give_up(task: asyncio.Task[None]) -> None:
+    """Cancel *task*, and once more if it goes on: nobody waits for it, but there is no end to how many there may be."""
+    task.cancel()
+    asyncio.get_running_loop().call_later(PATIENCE, task.cancel)

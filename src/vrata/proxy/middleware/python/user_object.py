@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from contextlib import suppress
 from time import perf_counter
 from types import coroutine
 from typing import Any, TypeAlias, cast
@@ -107,8 +108,13 @@ class UserObject:
 
     @coroutine
     def _timed(self, method: str, running: Coroutine[Any, None, object]) -> Generator[Any, None, object]:
-        """What *running* returns. Blocking is as bad in an ``async`` method, so each of its steps is looked at."""
+        """What *running* returns. Blocking is as bad in an ``async`` method, so each of its steps is looked at.
+
+        It may go on after it was cancelled once, to clean up, but not when that happens again: it would keep its worker
+        from ending.
+        """
         thrown: BaseException | None = None
+        cancellations = 0
         while True:
             began = perf_counter()
             try:
@@ -121,8 +127,13 @@ class UserObject:
             thrown = None
             try:
                 yield waits_for
-            except BaseException as error:  # noqa: BLE001 - it is for the method
+            except BaseException as error:
                 thrown = error
+                cancellations += isinstance(error, asyncio.CancelledError)
+                if cancellations > 1:
+                    with suppress(BaseException):
+                        running.close()
+                    raise
 
     def _ended(self, method: str, error: BaseException) -> BaseException:
         """What to raise after the ``async`` *method* has: a cancellation from outside, or that it has failed."""
@@ -177,7 +188,9 @@ class UserObject:
         """Let the object release what it holds."""
         try:
             returned: object = self._object.close()
-            if isinstance(returned, Awaitable):
+            if isinstance(returned, Coroutine):
+                await self._timed("close", returned)
+            elif isinstance(returned, Awaitable):
                 await returned
         except BaseException as error:
             if not isinstance(self._ended("close", error), CallFailed):
