@@ -66,6 +66,7 @@ class Services(CalloutOwner):
         *,
         request: ClientRequest | None = None,
         max_answer: int = MAX_ANSWER,
+        fallback: ServiceDestination | None = None,
     ) -> Cancellable:
         """Send one request of HTTP to the destination, and tell *on_answer* what comes of it.
 
@@ -73,7 +74,8 @@ class Services(CalloutOwner):
         for Host and Content-Length, and nothing of the connection. *limit* is in seconds, for the whole call. Where the
         destination chooses endpoints by what a client's request says, *request* is the one. An answer may have up to
         *max_answer* bytes. Redirects are answers like others. An attempt that died with an idle connection, found no
-        connection, or was not acted on, is repeated once.
+        connection, or was not acted on, is repeated once. *fallback* is where it goes when no destination of that ID is
+        in force any more: what the caller's plan knew by it.
         """
         call = Call(
             self,
@@ -86,7 +88,7 @@ class Services(CalloutOwner):
             body=body,
             max_answer=max_answer,
         )
-        self._begin(call, destination_id)
+        self._begin(call, destination_id, fallback)
         return call
 
     async def fetch(
@@ -153,6 +155,7 @@ class Services(CalloutOwner):
         limit: float = NEVER,
         max_message: int = MAX_ANSWER,
         on_ready: Callable[[], None] | None = None,
+        fallback: ServiceDestination | None = None,
     ) -> GrpcStream:
         """Call a method, and exchange messages with it until its status comes, which is told to *on_end*.
 
@@ -171,7 +174,7 @@ class Services(CalloutOwner):
             max_message=max_message,
             on_ready=on_ready,
         )
-        self._begin(stream, destination_id)
+        self._begin(stream, destination_id, fallback)
         return stream
 
     def close(self) -> None:
@@ -184,12 +187,12 @@ class Services(CalloutOwner):
         """*callout* is over."""
         self._under_way.pop(callout, None)
 
-    def _begin(self, callout: Callout, destination_id: str) -> None:
+    def _begin(self, callout: Callout, destination_id: str, fallback: ServiceDestination | None = None) -> None:
         self._under_way[callout] = None
         if self._is_closed:
             callout.abandon()
         else:
-            callout.start(destination_id, self.destinations.get(destination_id))
+            callout.start(destination_id, self.destinations.get(destination_id, fallback))
 
 
 def _setting(found: asyncio.Future[Answer | CalloutFailure]) -> OnAnswer:

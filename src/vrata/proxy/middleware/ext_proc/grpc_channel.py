@@ -46,6 +46,7 @@ class GrpcChannel(Channel):
     """Implements :class:`Channel` on a stream, which is opened for the first message."""
 
     __slots__ = (
+        "_destination",
         "_end_reason",
         "_farewell",
         "_is_answered",
@@ -77,6 +78,8 @@ class GrpcChannel(Channel):
         self._is_answered = is_answered
         self._owner: ChannelOwner | None = owner
         self._peer = peer
+        self._destination = peer.services.destinations.get(peer.destination_id)
+        """That of the plan that the transaction has begun with, which may be replaced meanwhile."""
         self._request = request
         self._modes = modes
         self._timeout = timeout
@@ -116,6 +119,7 @@ class GrpcChannel(Channel):
                 request=self._request,
                 max_message=self._max_answer,
                 on_ready=self._on_ready,
+                fallback=self._destination,
             )
         stream.send(message)
         self._expect_next()

@@ -67,6 +67,7 @@ class HttpChannel(Channel):
 
     __slots__ = (
         "_contract",
+        "_destination",
         "_destination_id",
         "_max_answer",
         "_of_request",
@@ -90,6 +91,8 @@ class HttpChannel(Channel):
         self._owner: ChannelOwner | None = owner
         self._services = services
         self._destination_id = destination_id
+        self._destination = services.destinations.get(destination_id)
+        """That of the plan that the transaction has begun with, which may be replaced meanwhile."""
         self._request = request
         self._timeout = timeout
         self._max_answer = max_answer
@@ -131,6 +134,7 @@ class HttpChannel(Channel):
             on_answer,
             request=self._request,
             max_answer=self._max_answer,
+            fallback=self._destination,
         )
 
     def answered(self, shown: Shown, outcome: HttpAnswer | CalloutFailure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from contextlib import suppress
 from typing import Any
@@ -112,3 +113,29 @@ async def test_that_a_stream_ends_when_nothing_will_be_shown(
             await eventually_async(lambda: found.ended == 1, timeout=5, what="the stream has ended")
             assert found.cancelled == 0
             assert proxy.data_plane.status().in_flight == 1
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+@pytest.mark.parametrize("phases", [{}, {"requestHeaders": "skip"}])
+@on_our_loop
+async def test_that_a_transaction_outlives_its_configuration(
+    proxy: InProcessProxy, kind: type[Processor], phases: dict[str, Any]
+) -> None:
+    asked, let_go = asyncio.Event(), asyncio.Event()
+
+    async def wait(connection: StagedConnection) -> None:
+        await connection.read_request()
+        asked.set()
+        await let_go.wait()
+        connection.respond(b"ok")
+
+    async with StagedBackend(wait) as backend:
+        with kind(at("responseHeaders", Do({"x-seen": "yes"}))) as found:
+            await process(proxy, found, backend.port, phases=phases)
+            client = await proxy.connect()
+            client.send(request("GET /"))
+            await asked.wait()
+            await proxy.apply()
+            let_go.set()
+            response = await client.read_response()
+            assert (response.status, response["x-seen"]) == (200, "yes")
