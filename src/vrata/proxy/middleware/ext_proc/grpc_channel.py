@@ -188,9 +188,11 @@ class GrpcChannel(Channel):
             if not owed.is_waived:
                 stream.expect(owed.due - self._loop.time())
                 return
-        stream.expect(NEVER)
+        # Who gives no answers may at least be expected to read.
+        stream.expect(self._timeout if stream.is_full and not self._is_answered else NEVER)
 
     def _on_ready(self) -> None:
+        self._expect_next()
         if self._owner is not None:
             self._owner.on_ready()
 

@@ -12,6 +12,7 @@ import structlog
 from tests.support.callouts import services
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
+from tests.support.http2_backend import Http2Backend
 from tests.support.in_process_metrics import InProcessMetrics
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
@@ -31,6 +32,7 @@ from tests.support.processors import (
 )
 from tests.support.recording_backend import RecordingBackend
 from tests.support.staged_backend import StagedBackend, StagedConnection
+from tests.support.stream_client import request
 
 Kind = type[Processor]
 EACH = pytest.mark.parametrize("kind", PROCESSORS)
@@ -188,8 +190,8 @@ async def test_that_a_client_that_goes_away_ends_the_account(proxy: InProcessPro
 async def test_that_envoys_processors_need_not_answer(proxy: InProcessProxy) -> None:
     class Silent(EnvoyProcessor):
         def _process(self, requests: Any, context: Any) -> Any:
-            for number, request in enumerate(requests):
-                self.seen.append(self._read(self._requests.FromString(request), number))
+            for number, message in enumerate(requests):
+                self.seen.append(self._read(self._requests.FromString(message), number))
             yield from ()
 
     with RecordingBackend() as backend, Silent() as found:
@@ -241,3 +243,22 @@ async def test_that_trailers_are_shown(proxy: InProcessProxy) -> None:
             await eventually_async(lambda: found.of("responseTrailers"), 10, what="everything was seen")
             assert [found.of(f"{way}Trailers")[0]["x-sum"] for way in ("request", "response")] == ["1", "2"]
             assert not found.of("responseBody")[0].end
+
+
+@on_our_loop
+async def test_that_a_processor_that_does_not_read_makes_room_for_others(proxy: InProcessProxy) -> None:
+    async with Http2Backend() as peer, StagedBackend() as backend:
+        found = EnvoyProcessor()
+        found.port = peer.port
+        phases = {"requestBody": "streamed"}
+        observe = {"enabled": True, "workers": 1}
+        await process(proxy, found, backend.port, phases=phases, phaseTimeout="200ms", observeMode=observe)
+        client = await proxy.connect()
+        client.send(request("POST /", "Content-Length: 400000"))
+        connection = await peer.accept()
+        stuck = await connection.next()
+        stuck.acknowledges = False
+        client.send(bytes(400_000))
+        assert (await client.read_response("POST")).status == 200
+        assert (await client.exchange("GET /")).status == 200
+        await connection.next()  # it is its turn
