@@ -155,7 +155,7 @@ class RetryingForward(Forward):
         """The response begins; or a failure, which nobody sees if another attempt follows."""
         status = head.status
         is_failure = self._settings.policy.after_status(status, idempotent=self._idempotent)
-        if is_failure and self._retry(status, outcome := f"status {status}", outcome):
+        if is_failure and self._retry(status, outcome := f"status {status}", outcome, outcome):
             self._record(status)
             return
         if self.call is not None and self._retries_code(self.call, head, end):
@@ -175,7 +175,7 @@ class RetryingForward(Forward):
             return False
         result = call.result_of(code)
         outcome = f"gRPC status {grpc_status.NAMES[code]}"
-        if not self._retry(grpc_status.in_http(code), outcome, outcome):
+        if not self._retry(grpc_status.in_http(code), outcome, outcome, outcome):
             return False
         if result != NO_RESULT:
             self._record(result)
@@ -188,7 +188,8 @@ class RetryingForward(Forward):
         if self._response is None and exchange is not None and failure_class is not FailureClass.CIRCUIT_OPEN:
             policy = self._settings.policy
             is_retried = policy.after_failure(idempotent=self._idempotent, nothing_sent=exchange.unprocessed)
-            if is_retried and self._retry(failure_class.status, failure_class.message, detail):
+            label, message = failure_class.label, failure_class.message
+            if is_retried and self._retry(failure_class.status, label, message, detail):
                 return
         self._fail(failure_class, detail)
 
@@ -201,10 +202,11 @@ class RetryingForward(Forward):
 
     # -- from one attempt to the next ---------------------------------------------------------------------------------
 
-    def _retry(self, status: int, outcome: str, detail: str) -> bool:
+    def _retry(self, status: int, label: str, outcome: str, detail: str) -> bool:
         """Begin the pause before another attempt, unless there may be none.
 
-        *status* is what this one came to, *outcome* says the same to people, and *detail* more of it to the log.
+        *status* is what this one came to, *label* says the same to machines, *outcome* to people, and *detail* more of
+        it to the log.
         """
         if self._number > self._retries or self._kept is None:
             return False
@@ -226,7 +228,7 @@ class RetryingForward(Forward):
             pause=round(pause, 3),
         )
         if self._request.is_counted:
-            self._request.attempt_failed(status, now - self._attempt_began, outcome)
+            self._request.attempt_failed(status, now - self._attempt_began, label)
         if self._attempts is None:
             self._attempts = []
         self._attempts.append((self._endpoint.identifier, outcome))

@@ -136,10 +136,11 @@ async def test_attempts_are_events(proxy: InProcessProxy) -> None:
 async def test_errors_and_answers_of_the_proxy(proxy: InProcessProxy) -> None:
     async with OtlpCollector() as collector:
         broken = {"middlewareIds": ["gone"]}
+        retry = {"attempts": 1, "on": ["connection-failure"], "backoff": {"base": "1ms", "max": "1ms"}}
         await traced(
             proxy,
             collector,
-            route("refused", {"path": "/refused"}, forward=forward("b")),
+            route("refused", {"path": "/refused"}, forward=forward("b", retry=retry)),
             says("here", path="/here"),
             {**says("closed", path="/closed"), **broken},
             destinations=[destination("b", free_port())],
@@ -151,8 +152,9 @@ async def test_errors_and_answers_of_the_proxy(proxy: InProcessProxy) -> None:
         told = attributes(refused.attributes)
         assert (told["error.type"], told["http.response.status_code"]) == ("connection_refused", 502)
         assert (refused.status.code, refused.status.message) == (Status.STATUS_CODE_ERROR, "connection_refused")
-        (event,) = refused.events
-        assert attributes(event.attributes)["vrata.attempt.outcome"] == "connection_refused"
+        # The attempt after which there was another one, and the last one.
+        outcomes = [attributes(event.attributes)["vrata.attempt.outcome"] for event in refused.events]
+        assert outcomes == ["connection_refused", "connection_refused"]
         assert "error.type" not in attributes(here.attributes)
         assert not here.events
         assert attributes(closed.attributes)["vrata.rejected_by"] == "gone"
