@@ -30,6 +30,11 @@ class LogFile:
     def __repr__(self) -> str:
         return f"<LogFile {self._path!r} on {self._descriptor}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether lines go to a file of its own."""
+        return self._is_ours
+
     def open(self) -> None:
         """Open the path, which is created if it does not exist (mode 0644), and let go of what was open.
 

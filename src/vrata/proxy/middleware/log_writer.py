@@ -73,9 +73,9 @@ class _Account:
             self._tell()
             _log.info("access log is written again", path=self._path)
 
-    def not_opened(self, error: OSError, *, again: bool) -> None:
-        """The file could not be opened, or not opened again."""
-        effect = "the file that was open before is written on" if again else "its lines go to standard output"
+    def not_opened(self, error: OSError, *, is_kept: bool) -> None:
+        """The file could not be opened, or not opened again; what was open before may have been kept."""
+        effect = "the file that was open before is written on" if is_kept else "its lines go to standard output"
         _log.warning("access log cannot be opened", path=self._path, reason=error.strerror or str(error), effect=effect)
 
     def _lose(self, reason: str, meter: MiddlewareMeter | None) -> None:
@@ -129,7 +129,7 @@ class LogThread:
     def _run(self) -> None:
         # On a loop that is closed there is nobody left who wants to know.
         with contextlib.suppress(RuntimeError):
-            self._open(again=False)
+            self._open()
             while True:
                 order = self.orders.get()
                 match order:
@@ -137,7 +137,7 @@ class LogThread:
                         written, error = self._file.append(order.lines)
                         self._loop.call_soon_threadsafe(self._account.settled, order, written, error)
                     case _Reopen():
-                        self._open(again=True)
+                        self._open()
                     case _End():
                         self._file.close()
                         self._loop.call_soon_threadsafe(self._on_end)
@@ -152,11 +152,11 @@ class LogThread:
             if isinstance(order, asyncio.Future):
                 _resolve(order)
 
-    def _open(self, *, again: bool) -> None:
+    def _open(self) -> None:
         try:
             self._file.open()
         except OSError as error:
-            self._loop.call_soon_threadsafe(partial(self._account.not_opened, error, again=again))
+            self._loop.call_soon_threadsafe(partial(self._account.not_opened, error, is_kept=self._file.is_open))
 
 
 class LogWriter:

@@ -113,12 +113,16 @@ def test_without_a_file_lines_go_to_standard_output(tmp_path: Path, capfd: pytes
         writer = writers.writer(str(path))
         writer.write(b"a\n", None)
         assert await writers.flush(10)
+        writers.reopen()
+        assert await writers.flush(10)
         make_room(path)
         writers.reopen()
         writer.write(b"b\n", None)
         assert await writers.flush(10)
 
-    (logged,) = on_loop(test)
+    logged, again = on_loop(test)
+    # Nothing was open that could be written on.
+    assert again["effect"] == logged["effect"] == "its lines go to standard output"
     assert logged["event"] == "access log cannot be opened"
     assert (logged["path"], logged["reason"]) == (str(path), "No such file or directory")
     assert capfd.readouterr().out == "a\n"
