@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from vrata.controlplane.snapshots.entities import Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
 from vrata.controlplane.snapshots.header_warnings import header_warnings
+from vrata.controlplane.snapshots.middleware_warnings import middleware_warnings
 from vrata.controlplane.snapshots.rate_limit_warnings import rate_limit_warnings
 from vrata.controlplane.snapshots.route_warnings import route_warnings
 from vrata.controlplane.snapshots.template_warnings import template_warnings
@@ -42,6 +43,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from header_warnings(entities)
     yield from template_warnings(entities)
     yield from rate_limit_warnings(entities)
+    yield from middleware_warnings(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
