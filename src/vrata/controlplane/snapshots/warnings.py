@@ -32,7 +32,6 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
         if not entities.of(kind):
             yield finding("snapshot", snapshot, f"snapshot.{kind}s", f"is empty: {effect}")
     yield from _dangling(entities)
-    yield from _unused(entities)
     yield from _old_tls(entities)
     yield from _shared_ports(entities)
     yield from _trust_in_everybody(entities)
@@ -44,6 +43,8 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from template_warnings(entities)
     yield from rate_limit_warnings(entities)
     yield from middleware_warnings(entities)
+    # Last, since there may be many, and they matter least.
+    yield from _unused(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:
