@@ -141,10 +141,9 @@ class TestWhatIsRefused:
         assert "fancy" in error
         assert path in error
 
-    def test_a_route_with_middlewares(self, gateway: Gateway) -> None:
-        gateway.call("POST", "/middlewares", {"id": "cors", "name": "cors", "type": "cors", "cors": {}})
-        document = route("fancy", directResponse={"status": 200}) | {"middlewareIds": ["cors"]}
-        assert "middlewareIds" in self.refused(gateway, "routes", document)
+    def test_a_route_with_a_middleware_that_does_not_exist(self, gateway: Gateway) -> None:
+        document = route("fancy", directResponse={"status": 200}) | {"middlewareIds": ["gone"]}
+        assert 'middlewareIds[0]: middleware "gone" does not exist' in self.refused(gateway, "routes", document)
 
     def test_a_listener_with_buckets_for_a_histogram_that_does_not_exist(self, gateway: Gateway) -> None:
         metrics = {"histograms": {"sizeBuckets": [1, 2]}}
