@@ -75,6 +75,8 @@ class _Page:
             self._line("nearly", f"{_route(miss)}: {failed}")
         for middleware in answer.get("middlewares", ()):
             self._middleware(middleware)
+        if any(middleware["runs"] for middleware in answer.get("middlewares", ())):
+            self._line("not known", "what the middlewares that run decide, and what they change", "dim")
         self._action(answer["action"])
 
     def _remarks(self, answer: Document) -> None:
@@ -112,6 +114,8 @@ class _Page:
         name = middleware.get("name", middleware["id"])
         word = "runs" if middleware["runs"] else "does not run"
         self._line("middleware", f"{name} ({middleware.get('type', '?')}) {word}: {middleware['reason']}")
+        if "changed" in middleware:
+            self._line("", f"settings of the {middleware['overriddenBy']}: {', '.join(middleware['changed'])}")
         for member in ("skipWhen", "onlyWhen"):
             for found in middleware.get(member, ()):
                 value = found.get("error", _value(found.get("value")))

@@ -107,6 +107,19 @@ def test_a_forward_for_people(snapshot: Path) -> None:
     assert "not known" in text
 
 
+def test_middlewares_for_people(tmp_path: Path) -> None:
+    overrides = {"edges": {"headers": {"requestHeadersToRemove": ["X-B"]}}}
+    attached = route("up", {"path": "/up"}, directResponse={"status": 200}, middlewareIds=["edges"])
+    edges = {"id": "edges", "name": "edges", "type": "headers", "headers": {"requestHeadersToRemove": ["X-A"]}}
+    routes = [attached | {"middlewareOverrides": overrides}]
+    path = tmp_path / "middlewares.json"
+    path.write_text(json.dumps(snapshot_document("s", listeners=[listener(3000)], routes=routes, middlewares=[edges])))
+    text = shown(path, "http://a.test/up")
+    assert "edges (headers) runs: nothing excludes it" in text
+    assert "settings of the route: headers" in text
+    assert "not known    what the middlewares that run decide" in text
+
+
 def test_a_miss_for_people(snapshot: Path) -> None:
     text = shown(snapshot, "POST", "http://a.test/up", "--all")
     assert "The request matches no route" in text
