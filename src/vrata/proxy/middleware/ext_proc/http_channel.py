@@ -17,6 +17,7 @@ from vrata.proxy.middleware.ext_proc.message import MalformedAnswer, Refusal, Sh
 TARGET: Final = b"/process"
 _FIELDS: Final = b"content-type: application/json\r\n"
 _OK: Final = 200
+_CONTRACT: Final = JsonContract()
 
 
 class _Lane:
@@ -66,7 +67,6 @@ class HttpChannel(Channel):
     """Implements :class:`Channel` by calls."""
 
     __slots__ = (
-        "_contract",
         "_destination",
         "_destination_id",
         "_max_answer",
@@ -96,7 +96,6 @@ class HttpChannel(Channel):
         self._request = request
         self._timeout = timeout
         self._max_answer = max_answer
-        self._contract = JsonContract()
         self._of_request = _Lane(self)
         self._of_response = _Lane(self)
 
@@ -129,7 +128,7 @@ class HttpChannel(Channel):
             b"POST",
             TARGET,
             _FIELDS,
-            self._contract.encode(shown, None),
+            _CONTRACT.encode(shown, None),
             self._timeout,
             on_answer,
             request=self._request,
@@ -149,7 +148,7 @@ class HttpChannel(Channel):
             self._fail(f"an answer with status {outcome.status}")
             return
         try:
-            answer = self._contract.decode(outcome.body)
+            answer = _CONTRACT.decode(outcome.body)
         except MalformedAnswer as error:
             self._fail(f"its answer is none: {error}")
             return

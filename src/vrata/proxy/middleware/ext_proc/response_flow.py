@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vrata.proxy.contracts import RequestHandler
 from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
 from vrata.proxy.middleware.ext_proc.message import NONE, Modes, Phase
 from vrata.proxy.middleware.ext_proc.view import names_in_response, shown_response
 from vrata.wire.http1.editing import edited_response
-from vrata.wire.http1.head import RequestHead, ResponseHead
+from vrata.wire.http1.head import ResponseHead
 
 
 class ResponseFlowOwner(FlowOwner, Protocol):
     """What it needs of its transaction."""
-
-    handler: RequestHandler | None
-    """What makes the response."""
-
-    @property
-    def head(self) -> RequestHead:
-        """The request's."""
-        ...
 
     def begin_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes) -> None:
         """The response goes outside."""
@@ -29,6 +20,14 @@ class ResponseFlowOwner(FlowOwner, Protocol):
 
     def go_on_with_response(self, content: bytes, end: bool, trailers: bytes) -> None:
         """More of the response goes outside."""
+        ...
+
+    def hold_inside(self) -> None:
+        """Who makes the response is to send no more for now."""
+        ...
+
+    def let_inside_go_on(self) -> None:
+        """And now it is."""
         ...
 
     def dismiss(self) -> None:
@@ -43,16 +42,17 @@ class ResponseFlowOwner(FlowOwner, Protocol):
 class ResponseFlow(Flow):
     """From what is inside to the client."""
 
-    __slots__ = ("_head", "_is_bodiless", "_lines", "_transaction")
+    __slots__ = ("_head", "_is_bodiless", "_is_to_head", "_lines", "_transaction")
 
-    def __init__(self, transaction: ResponseFlowOwner, modes: Modes, head: ResponseHead) -> None:
+    def __init__(self, transaction: ResponseFlowOwner, modes: Modes, head: ResponseHead, method: bytes) -> None:
         super().__init__(
             transaction, Phase.RESPONSE_BODY, Phase.RESPONSE_TRAILERS, modes.response_body, modes.response_trailers
         )
         self._transaction = transaction
         self._head = head
+        self._is_to_head = method == b"HEAD"
         self._lines = b""
-        self._is_bodiless = not head.body_expected(transaction.head.method)
+        self._is_bodiless = not head.body_expected(method)
         if self._is_bodiless:
             self.body_mode = NONE  # a tunnel is none of these, either
             self.wants_trailers = False
@@ -109,14 +109,10 @@ class ResponseFlow(Flow):
         self._transaction.go_on_with_response(content, end, self._lines if end else b"")
 
     def pause_source(self) -> None:  # noqa: D102
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.pause_response()
+        self._transaction.hold_inside()
 
     def resume_source(self) -> None:  # noqa: D102
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.resume_response()
+        self._transaction.let_inside_go_on()
 
     def dismiss_source(self) -> None:  # noqa: D102
         self._transaction.dismiss()
@@ -126,4 +122,4 @@ class ResponseFlow(Flow):
 
     def takes_content(self) -> bool:  # noqa: D102
         # What a response to HEAD says of its length is what the content would have (RFC 9110 §9.3.2).
-        return not self._is_bodiless or self._transaction.head.method == b"HEAD"
+        return not self._is_bodiless or self._is_to_head

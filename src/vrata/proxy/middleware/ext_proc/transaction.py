@@ -230,6 +230,16 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         if self._finish():
             self.dismiss()
 
+    def hold_inside(self) -> None:
+        """What is inside is to send no more of the response for now."""
+        if self.handler is not None:
+            self.handler.pause_response()
+
+    def let_inside_go_on(self) -> None:
+        """And now it is."""
+        if self.handler is not None:
+            self.handler.resume_response()
+
     def dismiss(self) -> None:
         """What is inside has a response, or works on one, that nobody wants."""
         self.response_over(complete=False)
@@ -295,7 +305,7 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         if self._is_over:
             return
         modes = self._modes
-        flow = ResponseFlow(self, modes, head)
+        flow = ResponseFlow(self, modes, head, self.head.method)
         if self._channel is None or not flow.is_shown(modes):
             self._passes_response = True
             self.begin_response(head, content, end, trailers)
@@ -363,8 +373,8 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         flow = self._response_flow
         if flow is not None:
             flow.sink_full()
-        elif self.handler is not None:
-            self.handler.pause_response()
+        else:
+            self.hold_inside()
 
     def resume_response(self) -> None:
         """The client has caught up."""
@@ -372,8 +382,8 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         flow = self._response_flow
         if flow is not None:
             flow.sink_ready()
-        elif self.handler is not None:
-            self.handler.resume_response()
+        else:
+            self.let_inside_go_on()
 
 
 class _RequestFlow(Flow):
