@@ -248,6 +248,10 @@ class MiddlewareMeter(Histogram):
         self.rejections[status] = self.rejections.get(status, 0) + 1
         self.observe(seconds)
 
+    def replaced(self, status: int) -> None:
+        """A request that went on was answered with *status* in spite of that; its time was told when it went on."""
+        self.rejections[status] = self.rejections.get(status, 0) + 1
+
     def failed(self) -> None:
         """The middleware itself failed. What became of the request is told beside this."""
         self.errors += 1

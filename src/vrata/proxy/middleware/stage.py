@@ -71,6 +71,17 @@ class Stage:
             request.trace.rejected(self.place.name)
         request.respond(rejection.of(request))
 
+    def replace(self, request: ClientRequest, rejection: Rejection) -> None:
+        """Answer *request*, which has gone on, in place of what is inside."""
+        meters = request.meters
+        if meters is not None:
+            meter = meters.middleware(self.place.meter_key)
+            if meter is not None:
+                meter.replaced(rejection.status)
+        if request.trace is not None:
+            request.trace.rejected(self.place.name)
+        request.respond(rejection.of(request))
+
     def count_failure(self, request: ClientRequest) -> None:
         """The middleware itself, or whom it asks, has failed with *request*; what becomes of that is told beside."""
         meters = request.meters

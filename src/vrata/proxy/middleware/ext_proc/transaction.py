@@ -221,7 +221,7 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         if has_begun:
             outer.fail(Failure(FailureClass.INTERNAL, reason=FAILED))
         elif has_entered:
-            outer.respond(rejection.of(outer))
+            self._stage.replace(outer, rejection)
         else:
             self._stage.refuse(outer, rejection, self._began)
 

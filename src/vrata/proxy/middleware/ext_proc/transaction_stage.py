@@ -19,6 +19,10 @@ class TransactionStage(Protocol):
         """Answer *request* before it has been inside."""
         ...
 
+    def replace(self, request: ClientRequest, rejection: Rejection) -> None:
+        """Answer *request* in place of what is inside."""
+        ...
+
     def failed(self, request: ClientRequest, reason: str) -> None:
         """The processor has failed; *reason* is for the log."""
         ...

@@ -12,10 +12,11 @@ from vrata.middleware import Request, Response
 from vrata.model.middleware.python import Python
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy.contracts import ClientRequest, Failure, FailureClass, LocalResponse
+from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
 from vrata.proxy.middleware.python.call import AsyncCall
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
 from vrata.proxy.middleware.python.view import FAILED, UserAnswer, changed_head, response_view
+from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.relayed_request import RelayedRequest
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
@@ -30,6 +31,10 @@ class BelongsToAClass(Protocol):
     settings: Python
     tasks: TaskSupervisor
     sweeper: DeadlineSweeper
+
+    def replace(self, request: ClientRequest, rejection: Rejection) -> None:
+        """Answer *request* in place of what is inside."""
+        ...
 
     def count_failure(self, request: ClientRequest) -> None:
         """The class has failed with *request*."""
@@ -208,7 +213,7 @@ class UserRelay(RelayedRequest):
         if isinstance(found, CallFailed):
             self._fail(found)
         elif found is not None:
-            self._replace(found.of(self.outer))
+            self._replace(found)
         else:
             try:
                 head = changed_head(shown, head, self.head.method)
@@ -226,7 +231,7 @@ class UserRelay(RelayedRequest):
             assert self._head is not None
             self._pass(self._head)
         else:
-            self._replace(FAILED.of(self.outer))
+            self._replace(FAILED)
 
     # -- and it goes out ----------------------------------------------------------------------------------------------
 
@@ -244,9 +249,9 @@ class UserRelay(RelayedRequest):
         elif self._inside_is_paused and not self._client_is_full:
             super().resume_response()
 
-    def _replace(self, response: LocalResponse) -> None:
+    def _replace(self, rejection: Rejection) -> None:
         self._drop()
-        self.outer.respond(response)
+        self._stage.replace(self.outer, rejection)
 
     def _drop(self) -> None:
         """The response of the inside goes no further."""

@@ -253,7 +253,7 @@ async def test_that_failures_are_counted_and_told_in_the_log(proxy: InProcessPro
         labels = {"middleware": "processing", "type": "extProc"}
         assert scraped("vrata_middleware_errors_total", **labels) == 2
         assert scraped("vrata_middleware_passed_total", **labels) == 1
-        assert scraped("vrata_middleware_rejections_total", **labels, status_code="500") == 1
+        assert scraped("vrata_middleware_rejections_total", **labels, status_code="500") == 2
 
 
 @on_our_loop

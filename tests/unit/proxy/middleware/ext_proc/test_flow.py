@@ -85,8 +85,8 @@ class Outside:
     def refuse(self, request: Any, rejection: Rejection, began: float) -> None:
         self.status = rejection.status
 
-    def respond(self, response: Any) -> None:
-        self.status = response.status
+    def replace(self, request: Any, rejection: Rejection) -> None:
+        self.status = rejection.status
 
     def failed(self, request: Any, reason: str) -> None:
         pass
