@@ -15,7 +15,7 @@ from tests.support.conditions import eventually_async
 from tests.support.gateway import destination
 from tests.support.held_response import says
 from tests.support.in_process_metrics import InProcessMetrics
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_each_loop, on_our_loop
 from tests.support.otlp_collector import Answers, OtlpCollector, accept
 from tests.support.ports import free_port
 from tests.support.staged_backend import StagedConnection
@@ -103,6 +103,19 @@ async def test_a_batch_that_is_not_taken_for_now_is_sent_again(proxy: InProcessP
         await eventually_async(lambda: len(collector.batches) == 3, what="the third try")
         assert {span.span_id for span in collector.spans} == {collector.spans[0].span_id}
         assert await eventually_exported(metrics, {"exported": 1})
+
+
+@pytest.mark.usefixtures("soon")
+@on_our_loop
+async def test_nothing_waits_after_the_last_try(proxy: InProcessProxy) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "MAX_TRIES", 1)
+        patch.setattr(exporter, "FIRST_PAUSE", 60.0)
+        patch.setattr(exporter, "MAX_PAUSE", 60.0)
+        async with OtlpCollector(answering(503)) as collector:
+            metrics = await traced(proxy, collector.port)
+            await ask(proxy, 1)
+            assert await eventually_exported(metrics, {"unreachable": 1})
 
 
 async def eventually_exported(metrics: InProcessMetrics, expected: dict[str, float]) -> bool:
