@@ -198,12 +198,12 @@ class JwtStage(Stage):
         began = self.began(request)
         try:
             self.guard.admit(request)
-        except UnknownKey as refusal:
+        except UnknownKey as unknown:
             waiting = _Waiting(self, request, match, content, end, began)
             if self.guard.keys.wait(waiting):
                 waiting.hold()
             else:
-                self._reject(request, refusal, began)
+                self._reject(request, unknown, began)
         except TokenRefused as refusal:
             self._reject(request, refusal, began)
         else:

@@ -377,9 +377,9 @@ class EndpointPool(ConnectionPool, SharedPool, QueuedPool):
             connection = await self._connect(under_way)
         except DialError as failure:
             error = failure
-        except Exception as failure:  # noqa: BLE001 - whoever waits must hear of it
+        except Exception as fault:  # noqa: BLE001 - whoever waits must hear of it
             _log.exception("dial failed unexpectedly", host=self.host, port=self.port)
-            error = DialError(DialStage.CONNECT, str(failure))
+            error = DialError(DialStage.CONNECT, str(fault))
         if connection is None:
             for waiting in self._shared.dialled(under_way):
                 waiting.failed(error)

@@ -379,8 +379,9 @@ async def test_the_pauses(proxy: InProcessProxy) -> None:
         client = await proxy.connect()
         assert (await client.exchange("GET /")).status == 503
         first, second = (later - earlier for earlier, later in pairwise(times))
-        assert 0.04 <= first < 2
-        assert 0.05 <= second < 2
+        # A backend may learn of the first attempt later than of the next one.
+        assert 0.035 <= first < 2
+        assert 0.045 <= second < 2
 
 
 # -- together ---------------------------------------------------------------------------------------------------------

@@ -116,15 +116,15 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
                 answer = Answer(phase)
             self._act(answer)
             self._settle_channel()
-        except InvalidMutation as error:
-            self.on_failure(f"it wants {error}")
-        except MalformedMessage as error:
+        except InvalidMutation as invalid:
+            self.on_failure(f"it wants {invalid}")
+        except MalformedMessage as malformed:
             if phase.is_of_request and is_moderate(field_lines(answer.mutation.edits)):
                 # Clients whose own head leaves no room must not get past what is to be done to it.
                 self._close()
                 self.outer.fail(Failure(FailureClass.REQUEST_HEADERS_TOO_LARGE))
             else:
-                self.on_failure(f"its changes make no head: {error.reason}")
+                self.on_failure(f"its changes make no head: {malformed.reason}")
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             self._break_off()
 
