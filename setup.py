@@ -112,8 +112,6 @@ class BuildExtensions(build_ext):
             if file.resolve() not in made:
                 file.unlink()  # of a module that is compiled no more: it would look for its code in the group's library
         modules = [*CYTHON, *(".".join(Path(path).relative_to(SOURCES).with_suffix("").parts) for path in HOT_MODULES)]
-        # What mypyc makes of each module is a door to the library of all of them, and of no use without it.
-        modules += [extension.name for extension in self.extensions if extension.name != NGHTTP2]
         missing = [module for module in modules if not Path(self.get_ext_fullpath(module)).exists()]
         record = root / "compiled.json"
         record.unlink(missing_ok=True)
