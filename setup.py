@@ -68,8 +68,7 @@ def hot_extensions() -> list[Extension]:
     try:
         from mypyc.build import mypycify
 
-        # A file for each module: of one for all of them gcc makes the same in four times as long.
-        return mypycify(arguments, group_name=GROUP, opt_level="2", multi_file=True)
+        return mypycify(arguments, group_name=GROUP, opt_level="2")
     except (ImportError, SystemExit) as error:  # the latter is how mypyc says that it met what it cannot compile
         logging.warning("vrata: the hot modules are not compiled and will run interpreted: %s", error)
         return []
