@@ -114,18 +114,20 @@ class Instances:
 
     def abandon(self, drafted: Used) -> None:
         """The plan that was to use these does not come into force: close what no other one uses."""
-        kept = {id(instance) for _, instance in self._kept.values()}
-        for _, instance in drafted.values():
-            if id(instance) not in kept:
-                instance.close()
+        _close(drafted, self._kept)
 
     def keep_only(self, used: Used) -> None:
         """A plan that uses these is in force: close the others."""
         before, self._kept = self._kept, dict(used)
-        kept = {id(instance) for _, instance in used.values()}
-        for _, instance in before.values():
-            if id(instance) not in kept:
-                instance.close()
+        _close(before, used)
+
+
+def _close(candidates: Used, kept: Used) -> None:
+    """Close the instances of *candidates* that are not among the *kept*."""
+    found = {id(instance) for _, instance in kept.values()}
+    for _, instance in candidates.values():
+        if id(instance) not in found:
+            instance.close()
 
 
 class ChainFactory:
