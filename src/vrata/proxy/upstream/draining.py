@@ -55,10 +55,10 @@ class Draining:
 
     def _begin(self, connections: list[Http2Connection], now: float) -> None:
         serving = [each for each in connections if each.takes_streams]
-        busy = [each for each in serving if each.streams]
+        busy = [each for each in reversed(serving) if each.streams]
         if not busy:
             return
-        youngest = max(busy, key=_oldest_stream)
+        youngest = max(busy, key=_oldest_stream)  # uvloop's clock ticks in milliseconds: of equals the last made
         if len(serving) > 1 or now - youngest.oldest_stream < LASTING:
             self._since[youngest] = now
             youngest.drain()
