@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -66,7 +67,8 @@ Builder = Callable[[Any, Resources], Instance]
 """Makes an instance of the settings of its type. Raises ValueError and :class:`MiddlewareUnavailable`."""
 
 Used: TypeAlias = Mapping[str, tuple[Middleware, Instance]]
-"""By ID: the instances that a plan uses, each with the middleware that it was made of."""
+"""The instances that a plan uses, each with the middleware that it was made of: by that one's ID, and those that an
+override has made of it by more than that."""
 
 Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
 """The same, while the plan is made."""
@@ -99,12 +101,12 @@ class Instances:
     def __repr__(self) -> str:
         return f"<Instances {sorted(self._kept)}>"
 
-    def find(self, middleware: Middleware, drafted: Used) -> Instance:
-        """The instance of *middleware*: one that is kept or *drafted*, if its settings are the same, else a new one.
+    def find(self, key: str, middleware: Middleware, drafted: Used) -> Instance:
+        """The instance *key* of *middleware*: one kept or *drafted* if its settings are the same, else a new one.
 
         Raises ValueError and :class:`MiddlewareUnavailable`.
         """
-        for known in (drafted.get(middleware.id), self._kept.get(middleware.id)):
+        for known in (drafted.get(key), self._kept.get(key)):
             if known is not None and known[0].type == middleware.type and known[0].settings == middleware.settings:
                 return known[1]
         builder = BUILDERS.get(middleware.type)
@@ -169,21 +171,21 @@ class ChainFactory:
         key = middleware_key(middleware.name, middleware.type)
         place = Place(middleware.id, middleware.name, key, link.override)
         try:
-            return self._instance(middleware).stage(place, inner)
+            return self._instance(*_overridden(middleware, link.override)).stage(place, inner)
         except (MiddlewareUnavailable, ValueError) as error:
             problems.append(f'middleware "{middleware.id}" cannot work: {error}: {_CLOSED}')
             return Unavailable(place, inner)
 
-    def _instance(self, middleware: Middleware) -> Instance:
-        broken = self._broken.get(middleware.id)
+    def _instance(self, key: str, middleware: Middleware) -> Instance:
+        broken = self._broken.get(key)
         if broken is not None:
             raise MiddlewareUnavailable(broken)
         try:
-            instance = self._instances.find(middleware, self._used)
+            instance = self._instances.find(key, middleware, self._used)
         except (MiddlewareUnavailable, ValueError) as error:
-            self._broken[middleware.id] = str(error)
+            self._broken[key] = str(error)
             raise
-        self._used[middleware.id] = middleware, instance
+        self._used[key] = middleware, instance
         return instance
 
     def _conditional(self, override: Override, stage: Inner, inner: Inner, problems: list[str]) -> Inner:
@@ -204,3 +206,14 @@ class ChainFactory:
             except ValueError as error:
                 problems.append(f"{member}: {error}: it counts as false")
         return tuple(found)
+
+
+def _overridden(middleware: Middleware, override: Override | None) -> tuple[str, Middleware]:
+    """What *middleware* is where *override* acts on what its instance is made of, and the key of that instance."""
+    if override is None or override.python is None or middleware.type != "python" or middleware.python is None:
+        return middleware.id, middleware
+    settings = override.python.settings
+    python = middleware.python.model_copy(update={"settings": settings})
+    # No ID has a slash.
+    key = f"{middleware.id}/{json.dumps(settings, sort_keys=True)}"
+    return key, middleware.model_copy(update={"python": python})

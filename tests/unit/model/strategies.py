@@ -78,10 +78,17 @@ phases = an_object(
     responseBody=one_of("buffered", "bufferedPartial"),
     maxBodyBytes=u32.map(lambda number: number // 2),
 )
+class_settings = st.dictionaries(texts, st.recursive(scalars, containers, max_leaves=4), max_size=2)
 conditions = st.sampled_from(["skipWhen", "onlyWhen"]).flatmap(lambda name: an_object({}, **{name: some(expressions)}))
 overrides = st.dictionaries(
     ids,
-    conditions | an_object(disabled=flags, headers=headers, extProc=an_object(phases=phases, allowOnError=flags)),
+    conditions
+    | an_object(
+        disabled=flags,
+        headers=headers,
+        extProc=an_object(phases=phases, allowOnError=flags),
+        python=an_object({"settings": class_settings}),
+    ),
     max_size=2,
 )
 retries = an_object(
@@ -358,7 +365,7 @@ settings: dict[str, Documents] = {
     ),
     "python": an_object(
         {"class": st.just("tenants:Tenants")},
-        settings=st.dictionaries(texts, st.recursive(scalars, containers, max_leaves=4), max_size=2),
+        settings=class_settings,
         requestBody=one_of("none", "buffered"),
         responseBody=one_of("none", "buffered"),
         maxBodyBytes=st.integers(0, 10**6),

@@ -325,6 +325,9 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                     'got "all"',
                 ),
                 ({"rateLimit": {}}, ".rateLimit: unknown field"),
+                ({"python": {}}, ".python.settings: is required"),
+                ({"python": {"settings": {}, "class": "a:C"}}, ".python.class: unknown field"),
+                ({"python": {"settings": {"a": "\ud800"}}}, ".python.settings: must be valid Unicode text"),
             ]
         )
     ),

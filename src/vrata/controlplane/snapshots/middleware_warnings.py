@@ -10,7 +10,7 @@ from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
 
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?")
-_OVERRIDDEN: Final = {"headers": "headers", "extProc": "extProc"}
+_OVERRIDDEN: Final = {"headers": "headers", "extProc": "extProc", "python": "python"}
 """Members of an override that hold settings, with the type of middleware whose settings they are."""
 
 

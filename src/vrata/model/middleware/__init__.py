@@ -12,7 +12,7 @@ from vrata.model.middleware.headers import HeaderEdit, Headers
 from vrata.model.middleware.inline_authz import AuthzRule, InlineAuthz
 from vrata.model.middleware.jwt import ClaimToHeader, Jwt
 from vrata.model.middleware.middleware import Middleware, MiddlewareType
-from vrata.model.middleware.override import ExtProcOverride, Override
+from vrata.model.middleware.override import ExtProcOverride, Override, PythonOverride
 from vrata.model.middleware.python import Python
 from vrata.model.middleware.rate_limit import RateLimit, RateLimitKey
 
@@ -40,6 +40,7 @@ __all__ = [
     "Override",
     "Phases",
     "Python",
+    "PythonOverride",
     "RateLimit",
     "RateLimitKey",
 ]

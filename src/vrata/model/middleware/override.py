@@ -7,6 +7,7 @@ from pydantic import model_validator
 from vrata.model.errors import Problem, broken
 from vrata.model.middleware.ext_proc import Phases
 from vrata.model.middleware.headers import Headers
+from vrata.model.middleware.python import ClassSettings
 from vrata.model.part import ListOf, Part
 from vrata.model.text import Expression
 
@@ -18,6 +19,13 @@ class ExtProcOverride(Part):
     """Phases instead of the middleware's, all of them; absent = the middleware's."""
     allow_on_error: bool | None = None
     """Instead of the middleware's; absent = the middleware's."""
+
+
+class PythonOverride(Part):
+    """Changes to a `python` middleware."""
+
+    settings: ClassSettings
+    """What the class is made with here instead of the middleware's `settings`, all of them."""
 
 
 class Override(Part):
@@ -33,6 +41,8 @@ class Override(Part):
     """Settings instead of those of a `headers` middleware."""
     ext_proc: ExtProcOverride | None = None
     """Changes to an `extProc` middleware."""
+    python: PythonOverride | None = None
+    """Changes to a `python` middleware."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

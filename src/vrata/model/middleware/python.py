@@ -54,6 +54,10 @@ def _check_plain(value: Any) -> None:
         raise ValueError("must be JSON")
 
 
+ClassSettings = Annotated[dict[str, Any], AfterValidator(_check_settings)]
+"""What a class is made with: any JSON object."""
+
+
 class Python(Part):
     """Settings of a `python` middleware."""
 
@@ -61,7 +65,7 @@ class Python(Part):
 
     class_name: Annotated[str, AfterValidator(_check_class)] = Field(alias="class")
     """The class, as `module:Class`; the module is a file of a directory in `proxy.pythonMiddlewares.path`."""
-    settings: Annotated[dict[str, Any], AfterValidator(_check_settings)] = Field(default_factory=dict)
+    settings: ClassSettings = Field(default_factory=dict)
     """What the class is made with: any JSON object."""
     request_body: BodyMode = "none"
     """Whether `on_request` gets the request's body; the request waits for it."""

@@ -45,7 +45,7 @@ def _explained(link: ChainLink, middleware: Middleware | None, request: RequestV
             if values:
                 document[name] = values
         settings = override.document()
-        changed = sorted(settings.keys() & {"headers", "extProc"})
+        changed = sorted(settings.keys() & {"headers", "extProc", "python"})
         if changed:
             document["changed"] = {name: settings[name] for name in changed}
     if middleware is None and runs:

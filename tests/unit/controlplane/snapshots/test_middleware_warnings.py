@@ -58,11 +58,15 @@ def test_overrides_of_what_does_not_run() -> None:
 
 
 def test_settings_of_another_type() -> None:
-    overrides = {"m1": {"headers": {"requestHeadersToRemove": ["X-A"]}}, "m2": {"extProc": {"allowOnError": True}}}
+    overrides = {
+        "m1": {"headers": {"requestHeadersToRemove": ["X-A"]}},
+        "m2": {"extProc": {"allowOnError": True}, "python": {"settings": {}}},
+    }
     settings = {"headers": {"requestHeadersToRemove": ["X-B"]}}
     middlewares = [middleware(), middleware(id="m2", name="edges", type="headers", **settings)]
     overridden = route(middlewareIds=["m1", "m2"], middlewareOverrides=overrides)
     assert found_in(routes=[overridden], middlewares=middlewares) == {
         ("route", "middlewareOverrides.m1.headers", "has no effect on a middleware of type cors"),
         ("route", "middlewareOverrides.m2.extProc", "has no effect on a middleware of type headers"),
+        ("route", "middlewareOverrides.m2.python", "has no effect on a middleware of type headers"),
     }

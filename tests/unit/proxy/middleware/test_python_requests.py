@@ -10,6 +10,7 @@ from tests.support.conditions import eventually_async
 from tests.support.python_scene import PythonScene, python_scene
 from tests.support.stream_client import request
 from vrata.middleware import Middleware, Request, Response
+from vrata.proxy.dataplane import ApplyReport
 
 FAILED = b'{"error":"middleware failed"}'
 
@@ -340,6 +341,50 @@ async def test_one_object_from_snapshot_to_snapshot(scene: PythonScene) -> None:
     let_go.set()
     assert (await client.read_response()).body == b"ok"
     await eventually_async(lambda: closed == [{"version": 1}] * 2, what="it is closed after its last request")
+
+
+@python_scene
+async def test_a_route_of_other_settings_has_an_object_of_its_own(scene: PythonScene) -> None:
+    made: list[str] = []
+    closed: list[str] = []
+
+    class Saying(Middleware):
+        def __init__(self, settings: Mapping[str, Any]) -> None:
+            super().__init__(settings)
+            made.append(settings["says"])
+
+        def on_request(self, request: Request) -> Response:
+            return Response(200, {}, self.settings["says"])
+
+        def close(self) -> None:
+            closed.append(self.settings["says"])
+
+    async def apply(**says: str) -> ApplyReport:
+        routes = []
+        for path, said in says.items():
+            override = {"p": {"python": {"settings": {"says": said} if said else {}}}} if said != "own" else {}
+            answer = {"id": path, "name": path, "match": {"path": f"/{path}"}, "directResponse": {"status": 204}}
+            routes.append({**answer, "middlewareIds": ["p"], "middlewareOverrides": override})
+        python = {"class": scene.name(Saying), "settings": {"says": "own"}}
+        entity = {"id": "p", "name": "p", "type": "python", "python": python}
+        return await scene.proxy.apply(*routes, middlewares=[entity])
+
+    assert not (await apply(a="own", b="other", c="other")).problems
+    assert made == ["own", "other"]
+    client = await scene.proxy.connect()
+    bodies = [(await client.exchange(f"GET /{path}")).body for path in "abc"]
+    assert bodies == [b"own", b"other", b"other"]
+
+    report = await apply(a="own", b="third", c="")
+    assert [problem.id for problem in report.problems] == ["c"]
+    assert report.problems[0].reason == (
+        "middleware \"p\" cannot work: Saying cannot be made: KeyError: 'says': its requests are answered with 500"
+    )
+    assert made == ["own", "other", "third"]
+    await eventually_async(lambda: closed == ["other"], what="what no route asks for any more is closed")
+    assert [(await client.exchange(f"GET /{path}")).status for path in "abc"] == [200, 200, 500]
+    assert (await client.exchange("GET /b")).body == b"third"
+    assert scene.logged() == [("error", "python middleware cannot be made")]
 
 
 @python_scene
