@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.support.request_message import accepted, message
-from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.hop import Hop
+from vrata.proxy.listener.memory_connection import MemoryConnection
 from vrata.proxy.listener.request import DownstreamRequest
 
 
@@ -13,4 +14,6 @@ def client_request(
 ) -> DownstreamRequest:
     """A request with these header *fields*, from *peer*."""
     hop = Hop(peer.encode(), scheme.encode(), "127.0.0.1:80", None)
-    return DownstreamRequest(StandIn(hop), accepted(message(*fields, line=line + b" HTTP/1.1")))
+    return DownstreamRequest(
+        MemoryConnection(hop, FailureAnswers("standard")), accepted(message(*fields, line=line + b" HTTP/1.1"))
+    )

@@ -66,12 +66,12 @@ class GrpcStream(Callout):
         method_path: bytes,
         fields: bytes,
         max_message: int,
-        first: bytes | None = None,
+        only: bytes | None = None,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         """*method_path* is ``/package.Service/Method``; *fields* are lines, each with its CRLF.
 
-        *limit* is in seconds, for the whole call. With *first* that is the only message to the service. *on_ready* is
+        *limit* is in seconds, for the whole call. With *only* that is the one message to the service. *on_ready* is
         called when the service, which did not keep up, has caught up.
         """
         super().__init__(owner, request, limit)
@@ -82,10 +82,10 @@ class GrpcStream(Callout):
         self._fields = fields
         self._limit = limit
         self._frames = MessageFrames(max_message)
-        self._kept: list[bytes] | None = [] if first is None else [framed(first)]
+        self._kept: list[bytes] | None = [] if only is None else [framed(only)]
         """What was sent; None when it is too much, or of no use any more."""
         self._size_kept = 0
-        self._is_complete = first is not None
+        self._is_complete = only is not None
         self._expected = NEVER
         """When a message is due, by the loop's clock."""
         self._code = _NO_CODE

@@ -11,12 +11,9 @@ from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.call import Call, OnAnswer
 from vrata.proxy.callout.callout import Callout, CalloutOwner, ServiceDestination
 from vrata.proxy.callout.grpc_stream import GrpcStream, OnEnd, OnMessage
+from vrata.proxy.callout.own_request import own_request
 from vrata.proxy.callout.unary import OnGrpcAnswer, Unary
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.explain.stand_in import StandIn
-from vrata.proxy.listener.hop import Hop
-from vrata.proxy.listener.request import DownstreamRequest
-from vrata.wire.http1.head import parse_request_head
 
 MAX_ANSWER: Final = 1 << 20
 """Bytes of an answer, or of one message, unless the caller says otherwise."""
@@ -44,7 +41,7 @@ class Services(CalloutOwner):
         """Those of the plan in force, by ID."""
         self._under_way: dict[Callout, None] = {}
         self._is_closed = False
-        self._nobody = _nobodys_request()
+        self._own_request = own_request()
 
     def __repr__(self) -> str:
         return f"<Services {len(self.destinations)} destinations, {len(self._under_way)} calls under way>"
@@ -79,7 +76,7 @@ class Services(CalloutOwner):
         """
         call = Call(
             self,
-            request if request is not None else self._nobody,
+            request if request is not None else self._own_request,
             limit,
             on_answer,
             method=method,
@@ -128,19 +125,17 @@ class Services(CalloutOwner):
         HTTP/2.
         """
         unary = Unary(on_answer)
-        stream = GrpcStream(
-            self,
-            request if request is not None else self._nobody,
-            limit,
+        unary.stream = self.stream_grpc(
+            destination_id,
+            method_path,
             unary.on_message,
             unary.on_end,
-            method_path=method_path,
+            request=request,
             fields=fields,
+            limit=limit,
             max_message=max_answer,
-            first=message,
+            only=message,
         )
-        unary.stream = stream
-        self._begin(stream, destination_id)
         return unary
 
     def stream_grpc(
@@ -154,24 +149,27 @@ class Services(CalloutOwner):
         fields: bytes = b"",
         limit: float = NEVER,
         max_message: int = MAX_ANSWER,
+        only: bytes | None = None,
         on_ready: Callable[[], None] | None = None,
         fallback: ServiceDestination | None = None,
     ) -> GrpcStream:
         """Call a method, and exchange messages with it until its status comes, which is told to *on_end*.
 
+        With *only* that is the one message to the service; else what is sent is what the stream is told to.
         What becomes of the call counts as a status as well: ``UNAVAILABLE`` when it cannot be made,
         ``DEADLINE_EXCEEDED`` when a limit passes. Until the service has answered anything, what was sent (up to
         :data:`~vrata.proxy.callout.grpc_stream.MAX_REPLAYED` bytes) may be sent again, as for :meth:`call`.
         """
         stream = GrpcStream(
             self,
-            request if request is not None else self._nobody,
+            request if request is not None else self._own_request,
             limit,
             on_message,
             on_end,
             method_path=method_path,
             fields=fields,
             max_message=max_message,
+            only=only,
             on_ready=on_ready,
         )
         self._begin(stream, destination_id, fallback)
@@ -201,10 +199,3 @@ def _setting(found: asyncio.Future[Answer | CalloutFailure]) -> OnAnswer:
             found.set_result(outcome)
 
     return on_answer
-
-
-def _nobodys_request() -> ClientRequest:
-    """What says nothing to those who choose by requests: no field, no cookie, no address."""
-    head = parse_request_head(b"GET / HTTP/1.0\r\n\r\n")
-    assert head is not None
-    return DownstreamRequest(StandIn(Hop(b"", b"http", "", None)), head)

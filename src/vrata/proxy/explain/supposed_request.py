@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vrata.model.question import SupposedRequest
-from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.hop import Hop, address_of
+from vrata.proxy.listener.memory_connection import MemoryConnection
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.listener.secure_connection import uris_of
 from vrata.proxy.listener.settings import ListenerSettings
@@ -34,7 +35,7 @@ class ReadRequest:
     """A request as it was read, on the connection that it came over."""
 
     request: DownstreamRequest
-    connection: StandIn
+    connection: MemoryConnection
 
 
 def choose_listener(supposed: SupposedRequest, listeners: Sequence[ChosenListener]) -> ChosenListener | None:
@@ -80,7 +81,7 @@ def read(supposed: SupposedRequest, listener: ChosenListener | None, cel_body_ma
         uris_of({"subjectAltName": [("URI", uri) for uri in certificate.uris]}) if certificate is not None else b"",
         certificate,
     )
-    connection = StandIn(hop)
+    connection = MemoryConnection(hop, FailureAnswers("standard"))
     request = DownstreamRequest(connection, head)
     body = supposed.body.encode()
     whole = len(body) <= cel_body_max_size

@@ -14,7 +14,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy import middlewares
 from vrata.proxy.contracts import ClientRequest, LocalResponse
-from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.listener.memory_connection import MemoryConnection
 from vrata.proxy.middleware.instance import MiddlewareUnavailable
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middlewares import ChainFactory, Drafted, Instances
@@ -82,7 +82,7 @@ class Workshop:
         request = client_request(b"X-A: 1")
         chain.run(request, None, b"", True)
         connection = request._connection
-        assert isinstance(connection, StandIn)
+        assert isinstance(connection, MemoryConnection)
         assert connection.response is not None
         return connection.response.status
 

@@ -16,8 +16,9 @@ from tests.support.request_message import accepted, message
 from vrata.expressions import PeerCertificate
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.explain.stand_in import StandIn
+from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.hop import Hop
+from vrata.proxy.listener.memory_connection import MemoryConnection
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.middleware.ext_authz.decision import Authorizer
 from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
@@ -49,7 +50,9 @@ async def test_envoys_principal_is_the_first_name_of_the_certificate(proxy: InPr
     ):
         shown: PeerCertificate | None = certificate
         hop = Hop(b"2001:db8::1", b"https", "[::1]:8443", None, b"", shown, 4711)
-        request = DownstreamRequest(StandIn(hop), accepted(message(line=b"GET / HTTP/1.1")))
+        request = DownstreamRequest(
+            MemoryConnection(hop, FailureAnswers("standard")), accepted(message(line=b"GET / HTTP/1.1"))
+        )
         question = authorizer.question(request, b"")
         attributes = message_class("envoy.service.auth.v3.CheckRequest").FromString(question).attributes
         assert attributes.source.principal == principal
@@ -64,7 +67,10 @@ async def test_clients_have_no_say_in_what_is_told_of_them(proxy: InProcessProxy
     settings = SETTINGS.model_validate({**SETTINGS.model_dump(by_alias=True), "onCheck": check, "includeBody": True})
     authorizer = EnvoyAuthorizer(settings, services(proxy))
     fields = (b"X-Tenant: mine", b"X_TENANT: yours", b"X-Envoy-Auth-Partial-Body: true")
-    request = DownstreamRequest(StandIn(Hop(b"127.0.0.1", b"http", "127.0.0.1:80", None)), accepted(message(*fields)))
+    request = DownstreamRequest(
+        MemoryConnection(Hop(b"127.0.0.1", b"http", "127.0.0.1:80", None), FailureAnswers("standard")),
+        accepted(message(*fields)),
+    )
     question = authorizer.question(request, b"")
     told = message_class("envoy.service.auth.v3.CheckRequest").FromString(question).attributes.request.http.headers
     assert (told["x-tenant"], told["x-envoy-auth-partial-body"]) == ("mine,yours", "false")

@@ -1,21 +1,20 @@
-"""A stand-in for a client's connection: a request on it is answered into memory."""
+"""A connection that no client has: requests on it are the proxy's own, and are answered into memory."""
 
 from __future__ import annotations
 
 from vrata.proxy.contracts import Failure, LocalResponse, OwnAnswers, RequestHandler
-from vrata.proxy.failures import FailureAnswers
 from vrata.proxy.listener.hop import Hop
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.wire.http1.head import ResponseHead
 
 
-class StandIn:
+class MemoryConnection:
     """Implements ``ServingConnection`` of :mod:`vrata.proxy.listener.request` for actions that answer at once."""
 
-    def __init__(self, hop: Hop) -> None:
+    def __init__(self, hop: Hop, answers: OwnAnswers) -> None:
         self.hop = hop
         self.peer = hop.peer
-        self.answers: OwnAnswers = FailureAnswers("standard")
+        self.answers = answers
         self.response: LocalResponse | None = None
         """What the action has answered."""
 
