@@ -38,7 +38,7 @@ TEST_STAMP := $(VENV)/.vrata-test$(WITH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections bench-middlewares soak soak-faults memory fuzz simulate scale clean apt-packages
+.PHONY: help build run test test-browser lint format bench bench-quick bench-http2 bench-expressions bench-routing bench-balancing bench-faults bench-tail bench-limits bench-rate-limit bench-protections bench-middlewares soak soak-faults memory fuzz simulate scale docs-reference clean apt-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -131,6 +131,9 @@ fuzz: $(TEST_STAMP) ## coverage-guided fuzzing, five minutes for each target
 simulate: $(TEST_STAMP) ## the data plane in simulated worlds, on seeds by chance, for a minute
 	$(BIN)/python -m tests.simulation $(SIMULATE_ARGS)
 
+docs-reference: $(TEST_STAMP) ## write docs/reference, all fields of all entities, from the models
+	$(BIN)/python -m tools.reference
+
 scale: apt-packages $(TEST_STAMP) ## 5,000 routes and 1,000 destinations: time until they act, memory
 	$(BIN)/python -m bench.scale
 
@@ -139,4 +142,4 @@ clean: ## remove what the other targets made; ./data stays
 	find src -name '*.so' -delete
 	rm -f src/vrata/compiled.json
 	for source in $$(find src -name '*.pyx'); do rm -f "$${source%.pyx}.c"; done
-	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +

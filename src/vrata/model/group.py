@@ -26,7 +26,7 @@ class RouteGroup(Entity):
     path_prefix: Path = ""
     """Put before the routes' paths, literally."""
     path_regex: Regex = ""
-    """Put before the routes' paths, as a regular expression."""
+    """Put before the routes' paths, as a regular expression; not together with `pathPrefix`."""
     hostnames: ListOf[HostnameCondition] = ()
     """Host names in addition to the routes'."""
     headers: ListOf[HeaderMatcher] = ()

@@ -52,7 +52,8 @@ class QueryMatcher(ValueMatcher):
 
 
 class Match(Part):
-    """Conditions on a request. Without any, every request matches."""
+    """Conditions on a request, at most one of `path`, `pathPrefix` and `pathRegex` among them. Without any, every
+    request matches."""
 
     _paths: ClassVar[tuple[tuple[str, str], ...]] = (
         ("path", "path"),

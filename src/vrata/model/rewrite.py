@@ -28,7 +28,8 @@ class RewriteRegex(Part):
 
 
 class Rewrite(Part):
-    """What the upstream sees instead of the client's path and host."""
+    """What the upstream sees instead of the client's path and host: at most one of `path` and `pathRegex`, and at most
+    one of `host`, `hostFromHeader` and `autoHost`."""
 
     path: Path = ""
     """Replaces the matched part of the path; what follows it is kept."""

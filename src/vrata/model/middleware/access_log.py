@@ -19,7 +19,7 @@ class LogEntry(Part):
 
 
 class AccessLog(Part):
-    """Settings of an `accessLog` middleware."""
+    """Settings of an `accessLog` middleware: `onRequest`, `onResponse` or both."""
 
     path: NonEmpty
     """`stdout`, `stderr` (also as `/dev/...`), or a file that lines are appended to."""

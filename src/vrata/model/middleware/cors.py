@@ -48,7 +48,7 @@ class Cors(Part):
     max_age: Count = 0
     """Seconds for which clients may keep a preflight answer; 0 = not told."""
     allow_credentials: bool = False
-    """Whether pages may send cookies and authorization."""
+    """Whether pages may send cookies and authorization; not for the origin `*`."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -36,7 +36,7 @@ class Override(Part):
     skip_when: ListOf[Expression] = ()
     """CEL expressions; the middleware is skipped if any is true."""
     only_when: ListOf[Expression] = ()
-    """CEL expressions; the middleware runs only if any is true."""
+    """CEL expressions; the middleware runs only if any is true. Not together with `skipWhen`."""
     headers: Headers | None = None
     """Settings instead of those of a `headers` middleware."""
     ext_proc: ExtProcOverride | None = None
