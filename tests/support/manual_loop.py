@@ -32,6 +32,9 @@ class ManualLoop:
     def time(self) -> float:
         return self._now
 
+    def is_closed(self) -> bool:
+        return False
+
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         self._soon.append(lambda: callback(*args))
 

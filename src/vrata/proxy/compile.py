@@ -79,11 +79,7 @@ class Compiler:
             self._expressions,
             self._tables,
         )
-        try:
-            await _in_slices(compilation.steps())
-        except BaseException:
-            self._registry.instances.abandon(compilation.instances)
-            raise
+        await _in_slices(compilation.steps())
         self._read = compilation.read
         self._tls = compilation.tls
         self._expressions = compilation.expressions
@@ -141,7 +137,7 @@ class _Compilation:
         self._entities: dict[str, DestinationEntity] = {}
         self.instances: Drafted = {}
         """The instances of middlewares that the plan uses."""
-        self._chains = ChainFactory(registry.instances, self.instances, self._expression)
+        self._chains = ChainFactory(registry.instances, self.instances, self._expression, self._destinations)
         self._metered: dict[ListenerKey, ListenerEntity] = {}
         self._route_keys: set[str] = set()
         self._middleware_keys = middleware_keys(document["snapshot"])

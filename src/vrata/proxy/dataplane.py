@@ -194,7 +194,7 @@ class DataPlane:
             for _ in range(3):
                 await asyncio.sleep(0)
             self._registry.keep_only(NOTHING)
-            self._registry.instances.keep_only({})
+            self._registry.instances.close()
             closings = self._registry.instances.resources.closings
             if closings:
                 await asyncio.wait(closings, timeout=FLUSH_TIMEOUT)

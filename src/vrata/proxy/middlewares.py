@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final, TypeAlias
 
 from vrata.expressions import Expression
@@ -17,6 +19,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.middleware_chain import ChainLink, middleware_chain
 from vrata.proxy.body_gate import BodyGate
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Services
 from vrata.proxy.meters import middleware_key
 from vrata.proxy.middleware.access_log import AccessLogInstance
@@ -66,11 +69,28 @@ class Resources:
 Builder = Callable[[Any, Resources], Instance]
 """Makes an instance of the settings of its type. Raises ValueError and :class:`MiddlewareUnavailable`."""
 
-Used: TypeAlias = Mapping[str, tuple[Middleware, Instance]]
+
+class Lease:
+    """What keeps one instance open.
+
+    Plans hold it, and so does every stage of the instance by its place. A request leads to the stages that it may still
+    come to, so with the last of plans and requests it goes, and the instance is closed.
+    """
+
+    __slots__ = ("__weakref__", "instance")
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+
+    def __repr__(self) -> str:
+        return f"<Lease of {self.instance!r}>"
+
+
+Used: TypeAlias = Mapping[str, tuple[Middleware, Lease]]
 """The instances that a plan uses, each with the middleware that it was made of: by that one's ID, and those that an
 override has made of it by more than that."""
 
-Drafted: TypeAlias = dict[str, tuple[Middleware, Instance]]
+Drafted: TypeAlias = dict[str, tuple[Middleware, Lease]]
 """The same, while the plan is made."""
 
 BUILDERS: Final[Mapping[str, Builder]] = {
@@ -94,14 +114,23 @@ BUILDERS: Final[Mapping[str, Builder]] = {
 class Instances:
     """The instances of one worker, from plan to plan."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, loop: asyncio.AbstractEventLoop) -> None:
+        """Instances are closed in a turn of *loop*."""
         self.resources = resources
-        self._kept: dict[str, tuple[Middleware, Instance]] = {}
+        self._kept: Used = {}
+        self._open: dict[int, weakref.finalize[[int, Instance], Lease]] = {}
+        self._numbers = count()
+        self._loop = loop
 
     def __repr__(self) -> str:
-        return f"<Instances {sorted(self._kept)}>"
+        return f"<Instances {sorted(self._kept)}, {self.open_count} open>"
 
-    def find(self, key: str, middleware: Middleware, drafted: Used) -> Instance:
+    @property
+    def open_count(self) -> int:
+        """How many are open: those of the plan in force, and those that requests of earlier ones still need."""
+        return len(self._open)
+
+    def find(self, key: str, middleware: Middleware, drafted: Used) -> Lease:
         """The instance *key* of *middleware*: one kept or *drafted* if its settings are the same, else a new one.
 
         Raises ValueError and :class:`MiddlewareUnavailable`.
@@ -112,34 +141,51 @@ class Instances:
         builder = BUILDERS.get(middleware.type)
         if builder is None:
             raise MiddlewareUnavailable(f'this build knows no middleware of type "{middleware.type}"')
-        return builder(middleware.settings, self.resources)
-
-    def abandon(self, drafted: Used) -> None:
-        """The plan that was to use these does not come into force: close what no other one uses."""
-        _close(drafted, self._kept)
+        return self._lease(builder(middleware.settings, self.resources))
 
     def keep_only(self, used: Used) -> None:
-        """A plan that uses these is in force: close the others."""
-        before, self._kept = self._kept, dict(used)
-        _close(before, used)
+        """A plan that uses these is in force: the others are closed when no request needs them any more."""
+        self._kept = dict(used)
 
+    def close(self) -> None:
+        """The worker ends: close all that are open, whoever may still need them."""
+        self._kept = {}
+        for closing in list(self._open.values()):
+            found = closing.detach()
+            if found is not None:
+                lease, *_ = found
+                lease.instance.close()
+        self._open.clear()
 
-def _close(candidates: Used, kept: Used) -> None:
-    """Close the instances of *candidates* that are not among the *kept*."""
-    found = {id(instance) for _, instance in kept.values()}
-    for _, instance in candidates.values():
-        if id(instance) not in found:
-            instance.close()
+    def _lease(self, instance: Instance) -> Lease:
+        lease = Lease(instance)
+        number = next(self._numbers)
+        closing = self._open[number] = weakref.finalize(lease, self._unused, number, instance)
+        closing.atexit = False
+        return lease
+
+    def _unused(self, number: int, instance: Instance) -> None:
+        self._open.pop(number, None)
+        # Later: whoever has let go of it last may be anywhere, and does not expect that the world changes then.
+        if not self._loop.is_closed():
+            self._loop.call_soon(instance.close)
 
 
 class ChainFactory:
     """Makes the chains of one plan."""
 
-    def __init__(self, instances: Instances, used: Drafted, compile_expression: CompileExpression) -> None:
-        """What is taken from *instances*, or made, gets into *used*."""
+    def __init__(
+        self,
+        instances: Instances,
+        used: Drafted,
+        compile_expression: CompileExpression,
+        destinations: Mapping[str, ServiceDestination],
+    ) -> None:
+        """What is taken from *instances*, or made, gets into *used*. *destinations* are those of the plan, by ID."""
         self._instances = instances
         self._used = used
         self._compile = compile_expression
+        self._destinations = destinations
         self._middlewares: dict[str, Middleware] = {}
         self._broken: dict[str, str] = {}
 
@@ -168,25 +214,26 @@ class ChainFactory:
             problems.append(f'middleware "{link.middleware_id}" does not exist or could not be read: {_CLOSED}')
             place = Place(link.middleware_id, link.middleware_id, middleware_key(link.middleware_id, ""), link.override)
             return Unavailable(place, inner)
-        key = middleware_key(middleware.name, middleware.type)
-        place = Place(middleware.id, middleware.name, key, link.override)
+        meter_key = middleware_key(middleware.name, middleware.type)
         try:
-            return self._instance(*_overridden(middleware, link.override)).stage(place, inner)
+            lease = self._lease(*_overridden(middleware, link.override))
+            place = Place(middleware.id, middleware.name, meter_key, link.override, self._destinations, lease)
+            return lease.instance.stage(place, inner)
         except (MiddlewareUnavailable, ValueError) as error:
             problems.append(f'middleware "{middleware.id}" cannot work: {error}: {_CLOSED}')
-            return Unavailable(place, inner)
+            return Unavailable(Place(middleware.id, middleware.name, meter_key, link.override), inner)
 
-    def _instance(self, key: str, middleware: Middleware) -> Instance:
+    def _lease(self, key: str, middleware: Middleware) -> Lease:
         broken = self._broken.get(key)
         if broken is not None:
             raise MiddlewareUnavailable(broken)
         try:
-            instance = self._instances.find(key, middleware, self._used)
+            lease = self._instances.find(key, middleware, self._used)
         except (MiddlewareUnavailable, ValueError) as error:
             self._broken[key] = str(error)
             raise
-        self._used[key] = middleware, instance
-        return instance
+        self._used[key] = middleware, lease
+        return lease
 
     def _conditional(self, override: Override, stage: Inner, inner: Inner, problems: list[str]) -> Inner:
         if not override.skip_when and not override.only_when:

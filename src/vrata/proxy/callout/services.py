@@ -63,7 +63,7 @@ class Services(CalloutOwner):
         *,
         request: ClientRequest | None = None,
         max_answer: int = MAX_ANSWER,
-        fallback: ServiceDestination | None = None,
+        destination: ServiceDestination | None = None,
     ) -> Cancellable:
         """Send one request of HTTP to the destination, and tell *on_answer* what comes of it.
 
@@ -71,8 +71,8 @@ class Services(CalloutOwner):
         for Host and Content-Length, and nothing of the connection. *limit* is in seconds, for the whole call. Where the
         destination chooses endpoints by what a client's request says, *request* is the one. An answer may have up to
         *max_answer* bytes. Redirects are answers like others. An attempt that died with an idle connection, found no
-        connection, or was not acted on, is repeated once. *fallback* is where it goes when no destination of that ID is
-        in force any more: what the caller's plan knew by it.
+        connection, or was not acted on, is repeated once. *destination* is what the caller's plan knows by that ID, and
+        where it goes; None = what the plan in force does.
         """
         call = Call(
             self,
@@ -85,7 +85,7 @@ class Services(CalloutOwner):
             body=body,
             max_answer=max_answer,
         )
-        self._begin(call, destination_id, fallback)
+        self._begin(call, destination_id, destination)
         return call
 
     async def fetch(
@@ -118,6 +118,7 @@ class Services(CalloutOwner):
         request: ClientRequest | None = None,
         fields: bytes = b"",
         max_answer: int = MAX_ANSWER,
+        destination: ServiceDestination | None = None,
     ) -> Cancellable:
         """Call a method (``/package.Service/Method``) with one *message*, and tell *on_answer* the one that comes back.
 
@@ -135,6 +136,7 @@ class Services(CalloutOwner):
             limit=limit,
             max_message=max_answer,
             only=message,
+            destination=destination,
         )
         return unary
 
@@ -151,7 +153,7 @@ class Services(CalloutOwner):
         max_message: int = MAX_ANSWER,
         only: bytes | None = None,
         on_ready: Callable[[], None] | None = None,
-        fallback: ServiceDestination | None = None,
+        destination: ServiceDestination | None = None,
     ) -> GrpcStream:
         """Call a method, and exchange messages with it until its status comes, which is told to *on_end*.
 
@@ -172,7 +174,7 @@ class Services(CalloutOwner):
             only=only,
             on_ready=on_ready,
         )
-        self._begin(stream, destination_id, fallback)
+        self._begin(stream, destination_id, destination)
         return stream
 
     def close(self) -> None:
@@ -185,12 +187,12 @@ class Services(CalloutOwner):
         """*callout* is over."""
         self._under_way.pop(callout, None)
 
-    def _begin(self, callout: Callout, destination_id: str, fallback: ServiceDestination | None = None) -> None:
+    def _begin(self, callout: Callout, destination_id: str, destination: ServiceDestination | None) -> None:
         self._under_way[callout] = None
         if self._is_closed:
             callout.abandon()
         else:
-            callout.start(destination_id, self.destinations.get(destination_id, fallback))
+            callout.start(destination_id, self.destinations.get(destination_id) if destination is None else destination)
 
 
 def _setting(found: asyncio.Future[Answer | CalloutFailure]) -> OnAnswer:

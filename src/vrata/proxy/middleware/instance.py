@@ -15,7 +15,7 @@ class Instance(Protocol):
     """One middleware in one worker: its settings, ready for use, and what it remembers.
 
     It is kept from plan to plan for as long as its settings are the same, so whatever it needs of a plan, such as a
-    destination, it asks for by ID when a request comes.
+    destination, is told to its stages by their places.
     """
 
     def stage(self, place: Place, inner: Inner) -> Inner:
@@ -23,5 +23,6 @@ class Instance(Protocol):
         ...
 
     def close(self) -> None:
-        """No plan uses it any more; requests that are under way may still do so."""
+        """No plan uses it any more, and no request that is under way will come to one of its stages, unless the worker
+        ends before."""
         ...

@@ -115,6 +115,7 @@ class TokenGuard:
 
     def stage(self, place: Place, inner: Inner) -> Inner:
         """Make the stage at *place*."""
+        self.keys.follow(place.destinations)
         return JwtStage(place, inner, self)
 
     def close(self) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
 from vrata.model.middleware.override import Override
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.rejection import Rejection
 
@@ -29,6 +31,10 @@ class Place:
     """What its runs are counted under (``meters.middleware_key``)."""
     override: Override | None = None
     """What is changed about it there."""
+    destinations: Mapping[str, ServiceDestination] = field(default_factory=dict)
+    """Those of the plan, by ID: its requests ask them, also when another plan has come into force meanwhile."""
+    lease: object = None
+    """What keeps the instance open for as long as a request can come here."""
 
 
 class Stage:

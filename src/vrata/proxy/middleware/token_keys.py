@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ from vrata.policy.jwt.key_set import NO_KEYS, InvalidKeySet, KeySet, read_key_se
 from vrata.policy.jwt.refresh import RefreshSchedule
 from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.call import OnAnswer
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Cancellable, Services
 
 MOST_WAITING: Final = 1000
@@ -49,6 +50,10 @@ class TokenKeys(Protocol):
     current: KeySet
     """What tokens are verified with. Another object when anything has changed."""
 
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """A plan with these destinations uses the keys."""
+        ...
+
     def wait(self, waiter: Waiter) -> bool:
         """Let *waiter* know when newer keys are there, or cannot be had; false when there is nothing to wait for."""
         ...
@@ -71,6 +76,9 @@ class InlineKeys(TokenKeys):
         else:
             _log_keys(self.current, issuer)
 
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """They come from no destination."""
+
     def wait(self, waiter: Waiter) -> bool:
         """They never change."""
         return False
@@ -83,6 +91,10 @@ class KeySource(Protocol):
     """Where keys are retrieved from."""
 
     destination_id: str
+
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """A plan with these destinations uses the keys."""
+        ...
 
     def is_known(self) -> bool:
         """Whether the plan in force has the destination."""
@@ -102,6 +114,11 @@ class DestinationKeys(KeySource):
         self._services = services
         self._path = path.encode("ascii")
         self._limit = limit
+        self._destination: ServiceDestination | None = None
+
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """A plan with these destinations uses the keys, and its requests may need them when it is not in force."""
+        self._destination = destinations.get(self.destination_id, self._destination)
 
     def is_known(self) -> bool:
         """Whether the plan in force has the destination."""
@@ -118,6 +135,7 @@ class DestinationKeys(KeySource):
             self._limit,
             on_answer,
             max_answer=LARGEST_KEY_SET,
+            destination=self._services.destinations.get(self.destination_id, self._destination),
         )
 
 
@@ -160,6 +178,10 @@ class RemoteKeys(TokenKeys, Watched):
 
     def __repr__(self) -> str:
         return f"<RemoteKeys of {self._source.destination_id}, {len(self._waiting)} waiting>"
+
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """A plan with these destinations uses the keys."""
+        self._source.follow(destinations)
 
     def wait(self, waiter: Waiter) -> bool:
         """Let *waiter* know when the retrieval under way has ended, or one that begins now if that may be."""

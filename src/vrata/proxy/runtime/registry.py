@@ -128,7 +128,8 @@ class RuntimeRegistry:
                 self._buckets_in_use,
                 python_modules,
                 fleet_limits,
-            )
+            ),
+            asyncio.get_running_loop(),
         )
         self._counts: SharedCounts | None = None
         self._buckets: SharedBuckets | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.client_request import client_request
+from tests.support.manual_loop import ManualLoop
 from vrata.expressions import compile_expression
 from vrata.model import Middleware, Route, RouteGroup
 from vrata.net.deadlines import DeadlineSweeper
@@ -17,7 +18,7 @@ from vrata.proxy.contracts import ClientRequest, LocalResponse
 from vrata.proxy.listener.memory_connection import MemoryConnection
 from vrata.proxy.middleware.instance import MiddlewareUnavailable
 from vrata.proxy.middleware.stage import Inner, Place
-from vrata.proxy.middlewares import ChainFactory, Drafted, Instances
+from vrata.proxy.middlewares import ChainFactory, Drafted, Instances, Resources
 from vrata.proxy.runtime.registry import RuntimeRegistry
 
 
@@ -27,7 +28,7 @@ class Recorder:
     def __init__(self, settings: Any, passed: list[str]) -> None:
         self.settings = settings
         self.passed = passed
-        self.is_closed = False
+        self.closings = 0
 
     def stage(self, place: Place, inner: Inner) -> Inner:
         if place.name == "picky":
@@ -35,7 +36,7 @@ class Recorder:
         return RecordingStage(place, inner, self.passed)
 
     def close(self) -> None:
-        self.is_closed = True
+        self.closings += 1
 
 
 class RecordingStage:
@@ -57,8 +58,9 @@ class Answer:
 class Workshop:
     """Instances, what their stages have recorded, and how chains are made of them."""
 
-    def __init__(self, instances: Instances) -> None:
+    def __init__(self, instances: Instances, loop: ManualLoop) -> None:
         self.instances = instances
+        self.loop = loop
         self.passed: list[str] = []
         self.made: list[Recorder] = []
 
@@ -69,9 +71,14 @@ class Workshop:
         self.made.append(recorder)
         return recorder
 
+    def closed(self) -> list[bool]:
+        """Which of those that were made are closed by now."""
+        self.loop.advance(0)
+        return [each.closings > 0 for each in self.made]
+
     def draft(self, *entities: Middleware) -> tuple[ChainFactory, Drafted]:
         used: Drafted = {}
-        factory = ChainFactory(self.instances, used, compile_expression)
+        factory = ChainFactory(self.instances, used, compile_expression, {})
         for entity in entities:
             factory.add(entity)
         return factory, used
@@ -89,10 +96,11 @@ class Workshop:
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    async def made() -> Instances:
-        return RuntimeRegistry(DeadlineSweeper(asyncio.get_running_loop()), TaskSupervisor()).instances
+    async def made() -> Resources:
+        return RuntimeRegistry(DeadlineSweeper(asyncio.get_running_loop()), TaskSupervisor()).instances.resources
 
-    found = Workshop(asyncio.run(made()))
+    loop = ManualLoop()
+    found = Workshop(Instances(asyncio.run(made()), loop.as_event_loop()), loop)
     monkeypatch.setattr(middlewares, "BUILDERS", {"cors": found.build})
     return found
 
@@ -181,18 +189,50 @@ def test_instances_live_as_long_as_their_settings(workshop: Workshop) -> None:
     factory, used = workshop.draft(cors("a"), cors("b", maxAge=1))
     factory.chain(route("a", "b"), None, Answer())
     workshop.instances.keep_only(used)
-    first, second = used["a"][1], used["b"][1]
+    first, second = used["a"][1].instance, used["b"][1].instance
     # The same settings under another name, and other ones under the same.
     factory, used = workshop.draft(cors("a", "new name"), cors("b", maxAge=2))
     factory.chain(route("a", "b"), None, Answer())
-    assert used["a"][1] is first
-    assert used["b"][1] is not second
-    workshop.instances.abandon(used)
-    assert [each.is_closed for each in workshop.made] == [False, False, True]
+    assert used["a"][1].instance is first
+    assert used["b"][1].instance is not second
+    # This plan does not come into force.
+    del factory
+    used.clear()
+    assert workshop.closed() == [False, False, True]
     factory, used = workshop.draft(cors("a"), cors("b", maxAge=2))
     factory.chain(route("a", "b"), None, Answer())
     workshop.instances.keep_only(used)
-    assert [each.is_closed for each in workshop.made if each is not first] == [True, True, False]
-    assert used["a"][1] is first
+    assert workshop.closed() == [True, False, True, False]  # inner ones are made first
+    assert used["a"][1].instance is first
+    del factory
+    used.clear()
     workshop.instances.keep_only({})
-    assert all(each.is_closed for each in workshop.made)
+    assert workshop.closed() == [True] * 4
+    assert workshop.instances.open_count == 0
+
+
+def test_an_instance_is_open_as_long_as_a_request_may_come_to_it(workshop: Workshop) -> None:
+    factory, used = workshop.draft(cors("a"), cors("b"))
+    chain, _ = factory.chain(route("a", "b"), None, Answer())
+    del factory
+    used.clear()
+    workshop.instances.keep_only({})
+    assert workshop.closed() == [False, False]
+    assert isinstance(chain, RecordingStage)
+    chain = chain.inner  # it has passed the first one
+    assert workshop.closed() == [False, True]  # inner ones are made first
+    assert workshop.answer(chain) == 200
+    del chain
+    assert workshop.closed() == [True, True]
+
+
+def test_whoever_holds_on_to_an_instance_it_is_closed_when_the_worker_ends(workshop: Workshop) -> None:
+    factory, used = workshop.draft(cors("a"), cors("b"))
+    chain, _ = factory.chain(route("a", "b"), None, Answer())
+    workshop.instances.keep_only(used)
+    workshop.instances.close()
+    assert [each.closings for each in workshop.made] == [1, 1]
+    del factory, chain
+    used.clear()
+    workshop.closed()
+    assert [each.closings for each in workshop.made] == [1, 1]

@@ -79,7 +79,7 @@ async def test_clients_have_no_say_in_what_is_told_of_them(proxy: InProcessProxy
 class Speechless:
     """An authorizer that fails to make a question."""
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Any) -> Any:
+    def ask(self, request: ClientRequest, body: bytes, decide: Any, destination: Any) -> Any:
         raise RuntimeError("no words")
 
 
@@ -93,7 +93,7 @@ class Inside:
 class Incoherent:
     """An authorizer whose decision is none."""
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Any) -> Any:
+    def ask(self, request: ClientRequest, body: bytes, decide: Any, destination: Any) -> Any:
         decide(None)
 
 

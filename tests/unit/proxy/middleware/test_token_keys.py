@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from vrata.net.deadlines import DeadlineSweeper
 from vrata.policy.jwt.refresh import LONGEST_PAUSE, PERIOD, SHORTEST_INTERVAL, RefreshSchedule
 from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.call import OnAnswer
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.contracts import FailureClass
 from vrata.proxy.middleware.token_keys import MOST_WAITING, InlineKeys, RemoteKeys
 from vrata.wire.http1.head import parse_response_head
@@ -75,6 +77,9 @@ class Setting:
         self.keys = RemoteKeys(
             self, self.sweeper, self.loop.time, self.loop.call_soon, schedule, "https://issuer.example"
         )
+
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        raise AssertionError("no plan is made here")
 
     def is_known(self) -> bool:
         return self.is_in_force

@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias
 
 from vrata.policy.header_mutation import HeaderMutation, settled
 from vrata.policy.header_rules import HeaderRules
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.wire.http1.editing import fitted_response
@@ -100,10 +101,13 @@ class Asking(Protocol):
 class Authorizer(Protocol):
     """A way to ask one service."""
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+    def ask(
+        self, request: ClientRequest, body: bytes, decide: Decide, destination: ServiceDestination | None
+    ) -> Asking:
         """Ask about *request* and tell *decide* what comes of it, once, and not before this has returned.
 
-        *body* is the request's where the service is to see it. Raises whatever goes wrong with the question itself.
+        *body* is the request's where the service is to see it. The service is what the request's plan knows as the
+        *destination*. Raises whatever goes wrong with the question itself.
         """
         ...
 

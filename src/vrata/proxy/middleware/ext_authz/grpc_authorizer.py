@@ -9,6 +9,7 @@ from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy import grpc_status
 from vrata.policy.header_mutation import FieldEdit, HeaderMutation, InvalidMutation, settled
 from vrata.proxy.callout.answer import GrpcAnswer
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_authz.decision import (
@@ -65,12 +66,20 @@ class GrpcAuthorizer(Authorizer):
         check = settings.on_check
         self.told = ToldFields(check.forward_headers, check.inject_headers, all_by_default=tells_all)
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+    def ask(
+        self, request: ClientRequest, body: bytes, decide: Decide, destination: ServiceDestination | None
+    ) -> Asking:
         """Ask about *request*."""
         message = self.question(request, body)
         answered = partial(self._answered, request, decide)
         return self._services.call_grpc(
-            self._destination_id, self._method, message, self._limit, answered, request=request
+            self._destination_id,
+            self._method,
+            message,
+            self._limit,
+            answered,
+            request=request,
+            destination=destination,
         )
 
     def question(self, request: ClientRequest, body: bytes) -> bytes:

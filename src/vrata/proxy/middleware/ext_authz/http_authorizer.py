@@ -9,6 +9,7 @@ from typing import Final
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy.header_rules import HeaderPatterns, is_untouchable
 from vrata.proxy.callout.answer import Answer, CalloutFailure
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
@@ -59,7 +60,9 @@ class HttpAuthorizer(Authorizer):
         self._copied = CopiedFields(settings.on_allow.copy_to_upstream)
         self._to_client = HeaderPatterns(settings.on_deny.copy_to_client)
 
-    def ask(self, request: ClientRequest, body: bytes, decide: Decide) -> Asking:
+    def ask(
+        self, request: ClientRequest, body: bytes, decide: Decide, destination: ServiceDestination | None
+    ) -> Asking:
         """Ask about *request*."""
         head = request.head
         own: list[Field] = [
@@ -80,6 +83,7 @@ class HttpAuthorizer(Authorizer):
             self._limit,
             partial(self._answered, decide),
             request=request,
+            destination=destination,
         )
 
     def _answered(self, decide: Decide, outcome: Answer | CalloutFailure) -> None:

@@ -68,11 +68,12 @@ def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
 class ExtAuthzStage(Stage):
     """Asks about every request, and acts on what is decided."""
 
-    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "copied", "unusable")
+    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "copied", "destination", "unusable")
 
     def __init__(self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer) -> None:
         super().__init__(place, inner)
         self.authorizer = authorizer
+        self.destination = place.destinations.get(settings.destination_id)
         self.copied = CopiedFields(settings.on_allow.copy_to_upstream)
         self._fails_open = settings.failure_mode_allow
         self._includes_body = settings.include_body
@@ -129,7 +130,7 @@ class Check(Holding):
         """Ask, and let the authorizer see *body*."""
         self.hold()
         try:
-            self._asking = self._stage.authorizer.ask(self.request, body, self._decided)
+            self._asking = self._stage.authorizer.ask(self.request, body, self._decided, self._stage.destination)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody was asked
             _log.exception("no check could be made", request=repr(self.request))
             self._decided(NoDecision("failed to create check request", str(error)))

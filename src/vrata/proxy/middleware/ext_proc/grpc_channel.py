@@ -8,6 +8,7 @@ from typing import Final
 
 from vrata.net.deadlines import NEVER
 from vrata.policy import grpc_status
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.grpc_stream import GrpcStream
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
@@ -70,16 +71,17 @@ class GrpcChannel(Channel):
         timeout: float,
         max_answer: int,
         is_answered: bool,
+        destination: ServiceDestination | None,
     ) -> None:
-        """*timeout* is what each answer may take, in seconds; *max_answer* its bytes.
+        """*timeout* is what each answer may take, in seconds; *max_answer* its bytes. The processor is what the
+        request's plan knows as the *destination*.
 
         Without *is_answered* nothing is expected, and what comes is dropped.
         """
         self._is_answered = is_answered
         self._owner: ChannelOwner | None = owner
         self._peer = peer
-        self._destination = peer.services.destinations.get(peer.destination_id)
-        """That of the plan that the transaction has begun with, which may be replaced meanwhile."""
+        self._destination = destination
         self._request = request
         self._modes = modes
         self._timeout = timeout
@@ -119,7 +121,7 @@ class GrpcChannel(Channel):
                 request=self._request,
                 max_message=self._max_answer,
                 on_ready=self._on_ready,
-                fallback=self._destination,
+                destination=self._destination,
             )
         stream.send(message)
         self._expect_next()

@@ -8,6 +8,7 @@ from typing import Final
 from vrata.proxy.callout.answer import Answer as HttpAnswer
 from vrata.proxy.callout.answer import CalloutFailure
 from vrata.proxy.callout.call import OnAnswer
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Cancellable, Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
@@ -86,13 +87,14 @@ class HttpChannel(Channel):
         request: ClientRequest,
         timeout: float,
         max_answer: int,
+        destination: ServiceDestination | None,
     ) -> None:
-        """*timeout* is what each call may take, in seconds; *max_answer* are the bytes of an answer."""
+        """*timeout* is what each call may take, in seconds; *max_answer* are the bytes of an answer. The processor is
+        what the request's plan knows as the *destination*."""
         self._owner: ChannelOwner | None = owner
         self._services = services
         self._destination_id = destination_id
-        self._destination = services.destinations.get(destination_id)
-        """That of the plan that the transaction has begun with, which may be replaced meanwhile."""
+        self._destination = destination
         self._request = request
         self._timeout = timeout
         self._max_answer = max_answer
@@ -133,7 +135,7 @@ class HttpChannel(Channel):
             on_answer,
             request=self._request,
             max_answer=self._max_answer,
-            fallback=self._destination,
+            destination=self._destination,
         )
 
     def answered(self, shown: Shown, outcome: HttpAnswer | CalloutFailure) -> None:

@@ -37,7 +37,7 @@ class ExtProcInstance:
     def stage(self, place: Place, inner: Inner) -> Inner:
         """Make the stage at *place*."""
         override = place.override.ext_proc if place.override is not None else None
-        settings = place_settings(self._settings, override)
+        settings = place_settings(self._settings, override, place.destinations)
         if self._observatory is not None:
             return ObservingStage(place, inner, settings, self._observatory)
         return ProcessingStage(place, inner, settings, self._peer)

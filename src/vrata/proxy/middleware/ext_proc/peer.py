@@ -46,7 +46,14 @@ class GrpcProcessor:
         """Return one stream's channel."""
         is_answered = self.answers_observations or not observed
         return GrpcChannel(
-            owner, self._peer, request, settings.modes, settings.phase_timeout, settings.max_answer, is_answered
+            owner,
+            self._peer,
+            request,
+            settings.modes,
+            settings.phase_timeout,
+            settings.max_answer,
+            is_answered,
+            settings.destination,
         )
 
 
@@ -66,7 +73,13 @@ class HttpProcessor:
     ) -> Channel:
         """Return a channel that makes calls."""
         return HttpChannel(
-            owner, self._services, self._destination_id, request, settings.phase_timeout, settings.max_answer
+            owner,
+            self._services,
+            self._destination_id,
+            request,
+            settings.phase_timeout,
+            settings.max_answer,
+            settings.destination,
         )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from vrata.model.middleware.ext_proc import ExtProc, Phases
 from vrata.model.middleware.override import ExtProcOverride
 from vrata.policy.header_rules import HeaderRules
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.middleware.ext_proc.message import BUFFERED, NONE, PARTIAL, STREAMED, Modes
 from vrata.proxy.middleware.rejection import Rejection
 
@@ -24,6 +26,8 @@ _BODY_MODES = {"none": NONE, "buffered": BUFFERED, "bufferedPartial": PARTIAL, "
 class PlaceSettings:
     """What holds for the transactions at one place."""
 
+    destination: ServiceDestination | None
+    """What the plan knows as the processor."""
     modes: Modes
     max_body: int
     """Bytes of a body that are held at once: of the longest ``buffered`` one, and of what ``bufferedPartial`` shows."""
@@ -43,8 +47,13 @@ class PlaceSettings:
         return max(MAX_ANSWER, self.max_body * 3 // 2 + _ANSWER_BESIDE_BODY)  # base64 needs four thirds of it
 
 
-def place_settings(settings: ExtProc, override: ExtProcOverride | None) -> PlaceSettings:
-    """Return what *settings* come to where *override* changes them. Raises ValueError where that does not fit."""
+def place_settings(
+    settings: ExtProc, override: ExtProcOverride | None, destinations: Mapping[str, ServiceDestination]
+) -> PlaceSettings:
+    """Return what *settings* come to where *override* changes them, in a plan with these *destinations*.
+
+    Raises ValueError where that does not fit.
+    """
     phases, allow_on_error = settings.phases, settings.allow_on_error
     if override is not None:
         phases = phases if override.phases is None else override.phases
@@ -52,6 +61,7 @@ def place_settings(settings: ExtProc, override: ExtProcOverride | None) -> Place
     if settings.contract != "envoy" and phases.stated_trailers:
         raise ValueError(f'extProc.phases.{phases.stated_trailers[0]} needs contract "envoy"')
     return PlaceSettings(
+        destination=destinations.get(settings.destination_id),
         modes=_modes(phases),
         max_body=phases.max_body_bytes,
         phase_timeout=settings.phase_timeout.seconds,

@@ -46,10 +46,7 @@ class PythonInstance:
         return PythonStage(place, inner, self._user, self._settings, self._tasks, self._sweeper)
 
     def close(self) -> None:
-        """No plan uses it any more: close the object after the last request."""
-        self._user.when_unused(self._close)
-
-    def _close(self) -> None:
+        """Close the object."""
         closing = self._tasks.start(self._user.close(), name=f"close {self._user.name}")
         self._closings.add(closing)
         closing.add_done_callback(self._closings.discard)

@@ -89,7 +89,6 @@ class UserRelay(RelayedRequest):
         # Of the flow.
         self._client_is_full = False
         self._inside_is_paused = False
-        stage.user.entered()
 
     def __repr__(self) -> str:
         return f"<UserRelay {self._phase.name} of {self.outer!r}>"
@@ -282,8 +281,6 @@ class UserRelay(RelayedRequest):
 
     def _settled(self, phase: _Phase) -> None:
         """The class has nothing to do with it any more."""
-        if self._phase is not _Phase.PASSING and self._phase is not _Phase.OVER:
-            self._stage.user.left()
         if self._call is not None:
             self._call.cancel()
             self._call = None

@@ -18,7 +18,6 @@ from vrata.proxy.middleware.python.relay import UserRelay
 from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
 from vrata.proxy.middleware.python.view import FAILED, TOO_LARGE, UserAnswer, apply_changes, view_of
 from vrata.proxy.middleware.stage import Inner, Place, Stage
-from vrata.proxy.middleware.unavailable import UNAVAILABLE
 from vrata.wire.http1.editing import is_moderate
 from vrata.wire.http1.errors import MalformedMessage
 
@@ -51,29 +50,20 @@ class PythonStage(Stage):
         """Take *request* over, once as much of its body is here as the class wants to see."""
         began = self.began(request)
         limit = self._body_limit
-        user = self.user
-        if user.is_closed:
-            # It has waited further outside for longer than any other request of its configuration.
-            self.reject(request, UNAVAILABLE, began)
-            return
-        user.entered()
         if limit >= 0 and not end and len(content) <= limit and request.head.content_length <= limit:
-            BodyCollection(request, content, limit, partial(self._on_body, request, match, began), user.left).start()
+            BodyCollection(request, content, limit, partial(self._on_body, request, match, began)).start()
         else:
             self._on_body(request, match, began, content, end)
 
     def _on_body(self, request: ClientRequest, match: Any, began: float, content: bytes, end: bool) -> None:
         """What is wanted of the body is here, or it is too large."""
         limit = self._body_limit
-        try:
-            if limit < 0:
-                self._ask(request, match, content, end, began, None)
-            elif end and len(content) <= limit:
-                self._ask(request, match, content, end, began, content)
-            else:
-                self.reject(request, TOO_LARGE, began)
-        finally:
-            self.user.left()  # who waits, or awaits a response, has entered anew
+        if limit < 0:
+            self._ask(request, match, content, end, began, None)
+        elif end and len(content) <= limit:
+            self._ask(request, match, content, end, began, content)
+        else:
+            self.reject(request, TOO_LARGE, began)
 
     def _ask(
         self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float, body: bytes | None
@@ -158,7 +148,6 @@ class _Awaiting(Holding):
 
     def start(self) -> None:
         """Ask, and wait."""
-        self._stage.user.entered()
         self.hold()
         self._call.start(self._stage.tasks, self._stage.sweeper)
 
@@ -166,12 +155,10 @@ class _Awaiting(Holding):
         try:
             if not self._stage.lets_pass(self.request, found, self._began):
                 self.forget()
-                self._stage.user.left()
                 return
         except Exception:  # noqa: BLE001 - one request must never take the worker down
             _log.exception("request handling failed", request=repr(self.request))
             self.forget()
-            self._stage.user.left()
             self.request.fail(Failure(FailureClass.INTERNAL))
             return
         if found is not None:
@@ -180,12 +167,8 @@ class _Awaiting(Holding):
 
     def go_on(self, content: bytes, end: bool) -> None:
         """The request goes on."""
-        try:
-            self._stage.go_on(self.request, self._match, content, end, self._began, self._view)
-        finally:
-            self._stage.user.left()
+        self._stage.go_on(self.request, self._match, content, end, self._began, self._view)
 
     def gone(self) -> None:
         """The client went away."""
-        self._stage.user.left()
         self._call.cancel()

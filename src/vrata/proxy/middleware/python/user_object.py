@@ -39,10 +39,6 @@ class UserObject:
 
     def __init__(self, name: str, cls: type[Middleware], settings: Mapping[str, Any]) -> None:
         self.name = name
-        self._under_way = 0
-        self._on_unused: Callable[[], None] | None = None
-        self.is_closed = False
-        """It was let go of, or is about to be: no request may enter any more."""
         self._failures = _Occasions()
         self._delays = _Occasions()
         began = perf_counter()
@@ -159,30 +155,6 @@ class UserObject:
         passed_over = self._failures.occurred()
         if passed_over >= 0:
             _log.error("python middleware timed out", **self._context(method, passed_over), seconds=limit)
-
-    # -- its end ------------------------------------------------------------------------------------------------------
-
-    def entered(self) -> None:
-        """One more request is at the stage, or inside of it: the object may see it, or its response."""
-        self._under_way += 1
-
-    def left(self) -> None:
-        """One request less."""
-        self._under_way -= 1
-        if not self._under_way:
-            self._unused()
-
-    def when_unused(self, on_unused: Callable[[], None]) -> None:
-        """Call *on_unused*, once, when no request is under way. Who comes after that finds it closed."""
-        self._on_unused = on_unused
-        if not self._under_way:
-            self._unused()
-
-    def _unused(self) -> None:
-        on_unused, self._on_unused = self._on_unused, None
-        if on_unused is not None:
-            self.is_closed = True
-            on_unused()
 
     async def close(self) -> None:
         """Let the object release what it holds."""

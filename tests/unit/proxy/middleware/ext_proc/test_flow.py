@@ -140,7 +140,7 @@ class Run:
         self.contents = deque(contents)
         self.replaces = replaces
         self.taken = 0
-        self.transaction = Transaction(parties, place_settings(stated, None), parties, None, 0.0)
+        self.transaction = Transaction(parties, place_settings(stated, None, {}), parties, None, 0.0)
         if way == "request":
             self.transaction.begin(parties, b"", not contents)
         else:
