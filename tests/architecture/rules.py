@@ -78,8 +78,15 @@ ASSEMBLERS = frozenset(
 """The modules and packages of ``proxy`` that put stages together, and so may import any of them. The registry is among
 them because it owns the stages' state from one plan to the next."""
 
-PURE = (f"{ROOT}.policy", f"{ROOT}.proxy.routing", f"{ROOT}.expressions", f"{ROOT}.model", f"{ROOT}.net.cached_name")
-"""Packages, and a module, whose functions depend on their arguments alone: time and chance are passed in."""
+PURE = (
+    f"{ROOT}.policy",
+    f"{ROOT}.proxy.routing",
+    f"{ROOT}.expressions",
+    f"{ROOT}.model",
+    f"{ROOT}.net.cached_name",
+    f"{ROOT}.wire.http1.fields",
+)
+"""Packages, and modules, whose functions depend on their arguments alone: time and chance are passed in."""
 
 PURE_MAY_IMPORT = (*PURE, f"{ROOT}.proxy.contracts")
 """What of Vrata a pure package may import: pure packages, else it would reach a clock or a socket through others."""

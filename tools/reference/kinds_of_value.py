@@ -69,6 +69,7 @@ _TEXTS: Final[dict[Any, str]] = {
 
 _DEMANDS: Final[dict[Any, str]] = {
     _check_in(listener.TracingHeader, "name"): "none that is set for each request",
+    _check_in(jwt.ClaimToHeader, "header"): "none of the proxy's own",
     _check_in(listener.Tracing, "sampling_ratio"): "from 0 to 1",
     _check_of(listener.Buckets): "strictly increasing",
     _check_of(balancing.CookieTtl): "at least `1s`",

@@ -419,6 +419,14 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 {"issuer": "i", "jwksInline": '{"keys":[]}', "claimToHeaders": [{"expr": "a b", "header": "x y"}]},
                 f".claimToHeaders[0].expr: {CEL}; jwt.claimToHeaders[0].header: {TOKEN.format('x y')}",
             ),
+            *(
+                (
+                    "jwt",
+                    {"issuer": "i", "jwksInline": '{"keys":[]}', "claimToHeaders": [{"expr": "now", "header": name}]},
+                    f'.claimToHeaders[0].header: must not be "{name}": that is set by the proxy alone',
+                )
+                for name in ("Content-Length", "transfer-encoding", "Host", "X-Forwarded-For", "x_forwarded_for", "TE")
+            ),
             (
                 "jwt",
                 {"issuer": "i", "jwksInline": '{"keys":[]}', "assertClaims": ["true", "a b"]},

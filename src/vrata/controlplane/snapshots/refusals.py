@@ -9,14 +9,12 @@ from typing import Final
 from vrata.controlplane.snapshots.acted_on import without_effect
 from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
-from vrata.controlplane.snapshots.token_findings import token_refusals
 
 
 def refusals(entities: Entities) -> Iterator[Finding]:
     """Everything that forbids a snapshot of *entities*."""
     yield from _listeners_in_conflict(entities)
     yield from _broken_middlewares(entities)
-    yield from token_refusals(entities)
     yield from _calls_without_http2(entities)
     yield from _trailers_for_nobody(entities)
     for kind, document in entities:

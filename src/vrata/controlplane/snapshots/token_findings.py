@@ -1,4 +1,4 @@
-"""What is wrong with ``jwt`` middlewares that only others than the model know: keys, and headers of requests."""
+"""What is wrong with the keys of ``jwt`` middlewares."""
 
 from __future__ import annotations
 
@@ -7,19 +7,9 @@ from collections.abc import Iterator
 from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
 from vrata.policy.jwt.key_set import InvalidKeySet, read_key_set
-from vrata.wire.http1.fields import is_settable_in_requests
 
 _SHOWN = 3
 """Keys whose reasons are told."""
-
-
-def token_refusals(entities: Entities) -> Iterator[Finding]:
-    """Claims that can become no header."""
-    for middleware in _jwt_middlewares(entities):
-        for index, entry in enumerate(middleware["jwt"].get("claimToHeaders", ())):
-            if not is_settable_in_requests(entry["header"]):
-                path = f"jwt.claimToHeaders[{index}].header"
-                yield finding("middleware", middleware, path, f"{entry['header']} is set by the proxy alone")
 
 
 def token_warnings(entities: Entities) -> Iterator[Finding]:

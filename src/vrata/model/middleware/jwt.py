@@ -11,6 +11,7 @@ from vrata.model.part import ListOf, Part
 from vrata.model.pem import is_pem
 from vrata.model.reference import unless_reference
 from vrata.model.text import ClaimCondition, ClaimValue, HeaderName, NonEmpty, ProbePath
+from vrata.wire.http1.fields import is_settable_in_requests
 
 
 def _check_key_set(text: str) -> None:
@@ -35,13 +36,18 @@ def _check_public_key(text: str) -> None:
         raise ValueError("is not a valid PEM public key") from None
 
 
+def _check_settable(name: str) -> None:
+    if name.isascii() and not is_settable_in_requests(name):
+        raise ValueError(f'must not be "{name[:60]}": that is set by the proxy alone')
+
+
 class ClaimToHeader(Part):
     """A claim that the upstream sees as a header."""
 
     expr: ClaimValue
     """CEL expression over `claims` and `now`."""
-    header: HeaderName
-    """Name of the header."""
+    header: Annotated[HeaderName, AfterValidator(unless_reference(_check_settable))]
+    """Name of the header; none that frames the message, is for one hop, or is the proxy's own to say."""
 
 
 class Jwt(Part):

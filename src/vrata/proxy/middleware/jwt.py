@@ -27,7 +27,6 @@ from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.proxy.middleware.token_keys import InlineKeys, TokenKeys
-from vrata.wire.http1.fields import is_settable_in_requests
 
 LOG_INTERVAL: Final = 10.0
 """Seconds between two lines in the log about refused tokens of one middleware."""
@@ -80,13 +79,7 @@ class TokenGuard:
         clock: Callable[[], float],
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        """*wall_clock* gives the seconds since 1970, by which tokens expire; *clock* only goes forward.
-
-        Raises ValueError for claims that are to become fields which the proxy alone may set.
-        """
-        for each in settings.claim_to_headers:
-            if not is_settable_in_requests(each.header):
-                raise ValueError(f"jwt.claimToHeaders: {each.header} is set by the proxy alone")
+        """*wall_clock* gives the seconds since 1970, by which tokens expire; *clock* only goes forward."""
         self.keys = keys
         self._rules = ClaimRules(settings.issuer, settings.audiences, settings.clock_skew.seconds)
         self._wall_clock = wall_clock
