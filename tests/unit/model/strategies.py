@@ -303,7 +303,7 @@ settings: dict[str, Documents] = {
             jwksRetrievalTimeout=periods,
             clockSkew=limits,
             forwardJwt=flags,
-            claimToHeaders=some(an_object({"expr": st.just("claims.sub"), "header": tokens.map("x-{}".format)})),
+            claimToHeaders=some(an_object({"expr": st.just("claims.sub"), "header": tokens})),
             assertClaims=some(claim_expressions),
         )
     ),

@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from vrata.controlplane.api.member_texts import member_texts
 from vrata.controlplane.proxies import Acknowledgement, DestinationEndpoints, ListenerStatus, ProxyStatus
 from vrata.controlplane.reported import Reported
+from vrata.controlplane.snapshots.finding import Severity
 from vrata.model import KINDS, Entity
 from vrata.model.part import Part
 from vrata.model.question import Question
@@ -183,6 +184,8 @@ def _own_schemas() -> dict[str, Any]:
     entities = _object(collections)
     warning = _object({"kind": text, "id": text, "name": text, "path": text, "reason": text})
     snapshot = _object(summary | {"snapshot": entities})
+    # Not required: snapshots that an older build has made do not say it.
+    warning["properties"]["severity"] = {"type": "string", "enum": [severity.value for severity in Severity]}
     snapshot["properties"]["warnings"] = {"type": "array", "items": warning}
     return {
         "Error": _object({"error": text}),

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
+
+
+class Severity(StrEnum):
+    """How bad it is that a snapshot has something."""
+
+    HIGH = "high"
+    """Requests fail, or somebody gets what he should not."""
+    MEDIUM = "medium"
+    """Something does not act as it is written."""
+    LOW = "low"
+    """Something is superfluous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +27,8 @@ class Finding:
     name: str
     path: str
     reason: str
+    severity: Severity | None = None
+    """Of what does not forbid the snapshot."""
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
@@ -22,7 +36,8 @@ class Finding:
 
     def document(self) -> dict[str, Any]:
         """The JSON form."""
-        return {"kind": self.kind, "id": self.id, "name": self.name, "path": self.path, "reason": self.reason}
+        document = {"kind": self.kind, "id": self.id, "name": self.name, "path": self.path, "reason": self.reason}
+        return document if self.severity is None else {"severity": self.severity, **document}
 
 
 def finding(kind: str, entity: dict[str, Any], path: str, reason: str) -> Finding:

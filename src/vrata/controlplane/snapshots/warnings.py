@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from vrata.controlplane.snapshots.entities import Entities
-from vrata.controlplane.snapshots.finding import Finding, finding
+from vrata.controlplane.snapshots.finding import Finding, Severity, finding
 from vrata.controlplane.snapshots.header_warnings import header_warnings
 from vrata.controlplane.snapshots.middleware_warnings import middleware_warnings
 from vrata.controlplane.snapshots.rate_limit_warnings import rate_limit_warnings
@@ -27,24 +28,32 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")
 
 
 def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
-    """Everything worth a warning that is not refused; *snapshot* has the new snapshot's ``id`` and ``name``."""
+    """Everything worth a warning that is not refused, the worst first; *snapshot* has the new snapshot's ``id`` and
+    ``name``."""
+    yield from _of(Severity.HIGH, _empty(entities, snapshot))
+    yield from _of(Severity.HIGH, _dangling(entities))
+    yield from _of(Severity.HIGH, _old_tls(entities))
+    yield from _of(Severity.HIGH, _trust_in_everybody(entities))
+    yield from _of(Severity.HIGH, route_warnings(entities))
+    yield from _of(Severity.HIGH, token_warnings(entities))
+    yield from _of(Severity.MEDIUM, _shared_ports(entities))
+    yield from _of(Severity.MEDIUM, _retries(entities))
+    yield from _of(Severity.MEDIUM, watch_warnings(entities))
+    yield from _of(Severity.MEDIUM, header_warnings(entities))
+    yield from _of(Severity.MEDIUM, template_warnings(entities))
+    yield from _of(Severity.MEDIUM, rate_limit_warnings(entities))
+    yield from _of(Severity.MEDIUM, middleware_warnings(entities))
+    yield from _of(Severity.LOW, _unused(entities))
+
+
+def _of(severity: Severity, found: Iterable[Finding]) -> Iterator[Finding]:
+    return (replace(each, severity=severity) for each in found)
+
+
+def _empty(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     for kind, effect in (("listener", "proxies accept no connections"), ("route", "every request gets no_route")):
         if not entities.of(kind):
             yield finding("snapshot", snapshot, f"snapshot.{kind}s", f"is empty: {effect}")
-    yield from _dangling(entities)
-    yield from _old_tls(entities)
-    yield from _shared_ports(entities)
-    yield from _trust_in_everybody(entities)
-    yield from route_warnings(entities)
-    yield from _retries(entities)
-    yield from watch_warnings(entities)
-    yield from token_warnings(entities)
-    yield from header_warnings(entities)
-    yield from template_warnings(entities)
-    yield from rate_limit_warnings(entities)
-    yield from middleware_warnings(entities)
-    # Last, since there may be many, and they matter least.
-    yield from _unused(entities)
 
 
 def _dangling(entities: Entities) -> Iterator[Finding]:

@@ -71,6 +71,19 @@ def test_a_snapshot_of_nothing_has_five_empty_arrays_and_says_so() -> None:
     assert [warning["path"] for warning in document["warnings"]] == ["snapshot.listeners", "snapshot.routes"]
 
 
+def test_the_worst_warnings_come_first() -> None:
+    spare = destination(id="d2", name="spare")
+    doubtful = route(
+        id="r2", name="more", match={"path": "/more"}, middlewareIds=["m1"], middlewareOverrides={"m1": {"headers": {}}}
+    )
+    gone = route(forward={"destinations": [{"destinationId": "gone"}]}, match={"path": "/gone"})
+    snapshot = captured(
+        listeners=[listener()], routes=[doubtful, gone], destinations=[destination(), spare], middlewares=[middleware()]
+    )
+    found = [(warning["severity"], warning["id"]) for warning in json.loads(snapshot.body)["warnings"]]
+    assert found == [("high", "r1"), ("medium", "r2"), ("low", "d2")]
+
+
 def test_secrets_are_resolved_and_not_part_of_the_snapshot() -> None:
     sources = Sources({"s1": 'a "quoted"\nvalue\x07'}, {}, NOTHING_ALLOWED)
     direct = {"status": 200, "body": "<{{secret:value:s1}}>"}
