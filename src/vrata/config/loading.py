@@ -4,7 +4,7 @@ import base64
 import binascii
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from vrata.config.sections import (
     ProxySection,
     ServerTlsSection,
     SessionStoreSection,
+    check_absolute,
     split_address,
     split_name_server,
 )
@@ -73,10 +74,7 @@ def load(path: Path | None, environ: Mapping[str, str], command: Command | None 
             problems += material_problems(control_plane_tls, "controlPlane.tls")
         if sections.control_plane.raft is not None:
             problems.append(Problem("controlPlane.raft", "this build runs a single node and does not act on it yet"))
-    if runs != "controlplane":
-        for index, text in enumerate(sections.proxy.python_middlewares.path):
-            if not Path(text).is_dir():
-                problems.append(Problem(f"proxy.pythonMiddlewares.path[{index}]", f'is no directory: "{text[:200]}"'))
+    problems += _directory_problems(sections.proxy.python_middlewares.path, are_used=runs != "controlplane")
     if runs == "proxy":
         if not sections.proxy.control_plane_url:
             problems.append(Problem("", "proxy mode requires proxy.controlPlaneUrl to be set"))
@@ -92,6 +90,20 @@ def load(path: Path | None, environ: Mapping[str, str], command: Command | None 
         session_store=_session_store(sections.session_store),
         warnings=tuple(_warnings(sections)),
     )
+
+
+def _directory_problems(paths: Sequence[str], *, are_used: bool) -> Iterator[Problem]:
+    """What is wrong with directories of Python middlewares; they have to exist only where they are used."""
+    for index, text in enumerate(paths):
+        try:
+            check_absolute(text)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            if not are_used or Path(text).is_dir():
+                continue
+            reason = f'is no directory: "{text[:200]}"'
+        yield Problem(f"proxy.pythonMiddlewares.path[{index}]", reason)
 
 
 def _sections(document: dict[str, Any], environ: Mapping[str, str], source: str) -> FileSections:

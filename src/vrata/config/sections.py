@@ -96,7 +96,13 @@ def _check_credential(text: str) -> None:
         raise ValueError("must be visible ASCII characters without spaces: it travels in a header")
 
 
-def _check_absolute(text: str) -> None:
+def check_absolute(text: str) -> None:
+    """Demand a path that does not depend on where the process was started.
+
+    Raises:
+        ValueError: with the demand.
+
+    """
     if not text.startswith("/"):
         raise ValueError(f'must be an absolute path, got "{text[:60]}"')
 
@@ -207,7 +213,7 @@ class SecretsSection(Part):
 
     allow_env: ListOf[str] = ("VRATA_SECRET_",)
     """Beginnings of the names of environment variables; an empty list allows none."""
-    allow_file: ListOf[Annotated[str, _checked(_check_absolute)]] = ("/run/secrets", "/etc/vrata/secrets")
+    allow_file: ListOf[Annotated[str, _checked(check_absolute)]] = ("/run/secrets", "/etc/vrata/secrets")
     """Directories of files; an empty list allows none."""
 
     @model_validator(mode="after")
@@ -310,8 +316,9 @@ class DnsSection(Part):
 class PythonMiddlewaresSection(Part):
     """`proxy.pythonMiddlewares`."""
 
-    path: ListOf[Annotated[str, _checked(_check_absolute)]] = ()
-    """Directories whose modules workers load, for middlewares of type `python`; empty = there are none."""
+    path: ListOf[str] = ()
+    """Directories whose modules workers load, for middlewares of type `python`, as absolute paths; empty = there are
+    none."""
 
 
 class AdminSection(Part):

@@ -539,5 +539,9 @@ def test_directories_of_python_middlewares(tmp_path: Path, command: Command) -> 
 
 
 def test_a_directory_of_python_middlewares_that_depends_on_where_the_proxy_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r'proxy\.pythonMiddlewares\.path\[0\]: must be an absolute path, got "here"'):
-        loaded(tmp_path, "proxy: {pythonMiddlewares: {path: [here]}}")
+    with pytest.raises(ConfigError) as caught:
+        loaded(tmp_path, f"proxy: {{pythonMiddlewares: {{path: [here, {tmp_path}/gone]}}}}", "serve")
+    assert [str(problem) for problem in caught.value.problems] == [
+        'proxy.pythonMiddlewares.path[0]: must be an absolute path, got "here"',
+        f'proxy.pythonMiddlewares.path[1]: is no directory: "{tmp_path}/gone"',
+    ]
