@@ -12,7 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from vrata.middleware import Middleware, Request, Response
-from vrata.proxy.middleware.python.modules import NO_MODULES, PACKAGE, ClassUnavailable, load_modules
+from vrata.proxy.middleware.python.directory import PACKAGE
+from vrata.proxy.middleware.python.modules import NO_MODULES, ClassUnavailable, load_modules
 
 TENANTS = """
 from vrata.middleware import Middleware, Request, Response
@@ -189,3 +190,89 @@ def test_what_a_module_logs_goes_to_the_log_of_the_proxy(tmp_path: Path) -> None
     ]
     assert entries[1]["exc_info"][0] is ZeroDivisionError
     assert len(entries) == 4  # each once, however often modules are loaded
+
+
+USER = """
+from vrata.middleware import Middleware
+{imports}
+
+class User(Middleware):
+    names = {names}
+
+    def on_request(self, request):
+        import sharedtables
+        return self.names, sharedtables
+"""
+
+
+def test_modules_import_those_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "sharedtables.py").write_text("import json\nfrom zones import ZONES\nPLANS = {'a': 1}\nLOADED = []\n")
+    (tmp_path / "zones.py").write_text("ZONES = ['north']\n")
+    (tmp_path / "after.py").write_text(
+        USER.format(imports="from sharedtables import PLANS, ZONES", names="(PLANS, ZONES)")
+    )
+    (tmp_path / "zz.py").write_text(USER.format(imports="import sharedtables as tables, os.path", names="tables.PLANS"))
+    modules = load_modules([tmp_path])
+    names, tables = modules.find("after:User")({}).on_request(Request())  # type: ignore[misc]
+    assert names == ({"a": 1}, ["north"])
+    # Late, and from elsewhere: always the same one.
+    assert tables is sys.modules["vrata_python.sharedtables"]
+    other, same = modules.find("zz:User")({}).on_request(Request())  # type: ignore[misc]
+    assert other is names[0]
+    assert same is tables
+    # For them alone.
+    assert "sharedtables" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        __import__("sharedtables")
+
+
+def test_two_that_import_each_other(tmp_path: Path) -> None:
+    (tmp_path / "one.py").write_text("import two\nFIRST = 1\ndef both(): return FIRST, two.SECOND\n")
+    (tmp_path / "two.py").write_text("import one\nSECOND = 2\ndef both(): return one.FIRST, SECOND\n")
+    load_modules([tmp_path])
+    assert sys.modules["vrata_python.one"].both() == sys.modules["vrata_python.two"].both() == (1, 2)
+
+
+def test_no_module_hides_an_installed_one(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise AssertionError('not this one')")
+    (tmp_path / "mine.py").write_text(USER.format(imports="import json", names="json.dumps([])"))
+    with capture_logs() as entries:
+        modules = load_modules([tmp_path])
+    assert [entry["path"] for entry in entries] == [str(tmp_path / "json.py")]
+    assert vars(modules.find("mine:User"))["names"] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "reason"),
+    [
+        ("PLANS = {}", 0o666, "everybody may write to it"),
+        ("1 / 0", 0o644, "ZeroDivisionError: division by zero"),
+        ("from mine import User", 0o644, "ImportError: cannot import name 'User' from "),
+    ],
+)
+def test_a_module_that_those_beside_it_cannot_have(tmp_path: Path, source: str, mode: int, reason: str) -> None:
+    (tmp_path / "sharedtables.py").write_text(source)
+    (tmp_path / "sharedtables.py").chmod(mode)
+    (tmp_path / "mine.py").write_text(USER.format(imports="from sharedtables import PLANS", names="PLANS"))
+    with capture_logs() as entries:
+        modules = load_modules([tmp_path])
+    with pytest.raises(ClassUnavailable) as unavailable:
+        modules.find("mine:User")
+    text = f"the module mine was not loaded: the module sharedtables beside it was not loaded: {reason}"
+    assert str(unavailable.value).startswith(text)
+    # The cause alone is worth a traceback.
+    assert [(Path(entry["path"]).stem, "exc_info" in entry) for entry in entries] == [
+        ("sharedtables", not mode & 2),
+        ("mine", False),
+    ]
+
+
+def test_one_that_another_directory_hides_is_not_imported(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sharedtables.py").write_text(f"PLANS = {name!r}")
+    (tmp_path / "two" / "mine.py").write_text(USER.format(imports="from sharedtables import PLANS", names="PLANS"))
+    with capture_logs():
+        modules = load_modules([tmp_path / "one", tmp_path / "two"])
+    with pytest.raises(ClassUnavailable, match=f"sharedtables beside it .* is hidden by the one in {tmp_path}/one"):
+        modules.find("mine:User")
