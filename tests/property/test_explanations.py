@@ -33,7 +33,7 @@ def entry_of(found: Document) -> tuple[str, str] | None:
     return (found.get("group", {}).get("id", ""), found["route"]["id"]) if "route" in found else None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SCENARIOS)
 def test_the_explained_route_is_the_one_that_table_and_brute_force_find(scenario: Scenario) -> None:
     configuration = scenario.configuration
@@ -142,7 +142,7 @@ async def agree(proxy: InProcessProxy, scenarios: list[Scenario]) -> None:
         assert outcomes == {"forward", "redirect", "directResponse", "noRoute"}
 
 
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 @given(st.integers(0, 2**31))
 def test_a_proxy_does_what_was_explained(seed: int) -> None:
     scenarios = [Scenario(seed + at) for at in range(40)]
@@ -191,7 +191,7 @@ PIECES = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.builds(
         SupposedRequest,

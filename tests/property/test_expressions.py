@@ -21,7 +21,7 @@ texts = st.text("ab.(\"')[]{}&|=!<>?:,+-*/%0123 \n\\trueré`", max_size=24) | st
 ).map(" ".join)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @example("\ud800")
 @example("'\ud800'")
 @example("b'\ud800'")
@@ -113,7 +113,6 @@ def test_any_text_can_be_written_as_a_literal(text: str) -> None:
     assert value_of(f"'{escaped}'") == text
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 3000),
     st.sampled_from(

@@ -162,7 +162,7 @@ class World:
         self.loop.run(self.proxy.data_plane.drain(0))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(CASES)
 def test_attempts_and_answer_are_those_of_the_oracle(case: Case) -> None:
     world = World(case)

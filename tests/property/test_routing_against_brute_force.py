@@ -199,7 +199,7 @@ def all_but_one(documents: tuple[Document, ...]) -> list[tuple[Document, ...]]:
     return [documents[:at] + documents[at + 1 :] for at in range(len(documents))]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(SCENARIOS)
 def test_the_table_and_the_brute_force_router_agree(scenario: Scenario) -> None:
     configuration = scenario.configuration
@@ -212,7 +212,7 @@ def test_the_table_and_the_brute_force_router_agree(scenario: Scenario) -> None:
             )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SCENARIOS)
 def test_explaining_and_matching_agree(scenario: Scenario) -> None:
     table = CompiledRouting(scenario.configuration).table
@@ -228,7 +228,7 @@ def test_explaining_and_matching_agree(scenario: Scenario) -> None:
         assert all(verdict.reason for verdict in verdicts if not verdict.matches)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SCENARIOS)
 def test_the_matched_part_is_the_path_the_prefix_or_the_span_of_the_expression(scenario: Scenario) -> None:
     configuration = scenario.configuration

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.h11_comparison import assert_same_request, assert_same_response, vrata_request
 from tests.support.mutation import SNIPPETS, mutants
 
-EXAMPLES = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-MUTATIONS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=120)
+MUTATIONS = settings(max_examples=200)
 
 # -- messages --------------------------------------------------------------------------------------------------------
 

@@ -194,7 +194,7 @@ def canonical(source: str) -> str:
     return str(found if mapped is None else mapped)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(headers(), st.binary(max_size=20))
 def test_what_is_written_is_read_again(written: tuple[bytes, str, int], rest: bytes) -> None:
     data, source, port = written
@@ -203,7 +203,7 @@ def test_what_is_written_is_read_again(written: tuple[bytes, str, int], rest: by
         assert parse_proxy_header(data[:end]) is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(headers(), st.data())
 def test_a_changed_header_is_read_the_same_however_it_comes(
     written: tuple[bytes, str, int], data: st.DataObject
@@ -227,7 +227,7 @@ def verdict(data: bytes) -> ProxyHeader | str | None:
         return str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=64), st.sampled_from([b"", b"PROXY ", SIGNATURE, SIGNATURE + b"\x21\x11\x00\x0c"]))
 def test_any_bytes_are_a_header_or_none_or_its_beginning(data: bytes, beginning: bytes) -> None:
     found = verdict(beginning + data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vrata.config.substitution import expand, substitute
@@ -62,7 +62,6 @@ def test_a_text_that_becomes_empty_is_not_given() -> None:
     assert substitute({"a": "${UNSET}", "b": ""}, {})[0] == {"a": None, "b": ""}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_doubled_dollars_protect_any_text_and_values_are_not_scanned_again(text: str, value: str) -> None:
     assert expand(text.replace("$", "$$"), {}) == text

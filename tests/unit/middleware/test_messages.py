@@ -86,7 +86,7 @@ class TestHeaders:
         assert "hush" not in repr(Headers({"Authorization": "Bearer hush"}))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.text(max_size=6) | st.sampled_from(["X-A", "x_b"]), st.text(max_size=8) | st.text("a\r\n\t \x00:", max_size=6)
 )

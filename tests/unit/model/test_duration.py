@@ -6,7 +6,7 @@ import pickle
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vrata.model.duration import Duration, PositiveDuration, parse_duration
@@ -93,7 +93,6 @@ def test_a_duration_that_64_bits_cannot_hold(text: str) -> None:
         parse_duration(text)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2000), st.text("0123456789", max_size=12), st.sampled_from(sorted(UNITS))),
@@ -111,7 +110,6 @@ def test_groups_add_up(groups: list[tuple[int, str, str]], sign: str) -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.text("0123456789.+-nuµmsh ", max_size=12) | st.text(max_size=8))
 def test_any_text_is_a_duration_or_a_value_error(text: str) -> None:
     try:

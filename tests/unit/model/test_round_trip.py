@@ -24,7 +24,7 @@ json_values = st.recursive(
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_reading_what_was_written_gives_the_same(kind: str, data: st.DataObject) -> None:
     sent = data.draw(documents[kind])
@@ -35,7 +35,7 @@ def test_reading_what_was_written_gives_the_same(kind: str, data: st.DataObject)
     assert again.document() == document
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_entity)
 def test_what_was_stated_is_shown(sent: tuple[str, dict[str, Any]]) -> None:
     kind, document = sent
@@ -43,7 +43,7 @@ def test_what_was_stated_is_shown(sent: tuple[str, dict[str, Any]]) -> None:
     assert not lost
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(any_entity, st.data())
 def test_whatever_is_in_a_member_is_read_or_refused(sent: tuple[str, dict[str, Any]], data: st.DataObject) -> None:
     kind, document = sent

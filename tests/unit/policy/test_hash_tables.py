@@ -36,7 +36,7 @@ def endpoints(count: int) -> list[bytes]:
 
 
 @EACH
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(identities=identities, data=st.data())
 def test_the_choice_does_not_depend_on_the_order(
     make: Maker, size: int, identities: list[bytes], data: st.DataObject
@@ -51,7 +51,7 @@ def test_the_choice_does_not_depend_on_the_order(
 
 
 @EACH
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(identities=identities, key=keys)
 def test_preferences_begin_with_the_pick_and_name_everybody_once(
     make: Maker, size: int, identities: list[bytes], key: int

@@ -254,7 +254,7 @@ STEPS = st.lists(st.one_of(_ROUND, _ROUND, _ROUND, st.lists(_CHANGE, max_size=1)
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(ALL_RULES, st.sets(st.sampled_from(NAMES), min_size=1), STEPS)
 def test_a_history_is_as_it_is_told(rules: Rules, names: set[str], steps: list[tuple[object, ...]]) -> None:
     telling = Telling(rules, {name: Told() for name in names})

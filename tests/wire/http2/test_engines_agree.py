@@ -149,7 +149,7 @@ def agree(one: list[Event], other: list[Event]) -> None:
 
 
 @given(TO_SERVER)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_servers(frames: list[bytes]) -> None:
     found = []
     for engine in (HYPER_H2, NGHTTP2):
@@ -172,7 +172,7 @@ def asking(engine: Engine) -> Session:
 
 
 @given(TO_CLIENT)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_clients(frames: list[bytes]) -> None:
     found = []
     for engine in (HYPER_H2, NGHTTP2):

@@ -198,7 +198,7 @@ PIECES = st.one_of(
 
 
 @given(st.lists(PIECES, max_size=30), st.lists(st.integers(0, 1000), max_size=30), st.booleans())
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_cuts_change_nothing(frames: list[bytes], cuts: list[int], is_client: bool) -> None:
     """What is left of the allowances is the same however the bytes came."""
     data = (b"" if is_client else PREFACE) + b"".join(frames)

@@ -313,7 +313,7 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(STEPS)
 def test_however_it_is_spread_the_sum_is_what_one_worker_would_have_counted(steps: list[Any]) -> None:
     wanted = scope()

@@ -77,7 +77,7 @@ async def take_one(limit: RedisLimit) -> int:
     return answer
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([(1.0, 1), (0.3, 1), (0.7, 5), (1 / 7, 3)]),
     st.lists(st.one_of(st.just(0), st.integers(0, 3_000_000)), min_size=3, max_size=25),

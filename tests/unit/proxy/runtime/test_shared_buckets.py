@@ -72,7 +72,7 @@ def test_limits_and_values_have_buckets_of_their_own(table: int) -> None:
     assert repr(limits[0]) == f"<SharedLimit {bucket!r}>"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from([(0.5, 1), (10.0, 1), (1000.0, 7)]),
     st.lists(

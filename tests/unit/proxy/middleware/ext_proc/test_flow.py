@@ -202,7 +202,7 @@ def content_of(sizes: list[int]) -> list[bytes]:
 
 @EACH_WAY
 @pytest.mark.parametrize("mode", ["none", "buffered", "bufferedPartial", "streamed"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(actions=actions, sizes=sizes, shows_head=st.booleans())
 def test_that_a_body_without_changes_is_what_it_was(
     way: str, mode: str, actions: list[str], sizes: list[int], shows_head: bool
@@ -224,7 +224,7 @@ def test_that_a_body_without_changes_is_what_it_was(
 
 @EACH_WAY
 @pytest.mark.parametrize("mode", ["buffered", "bufferedPartial", "streamed"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(actions=actions, sizes=sizes, shows_head=st.booleans())
 def test_that_what_was_shown_is_replaced(
     way: str, mode: str, actions: list[str], sizes: list[int], shows_head: bool
@@ -244,7 +244,7 @@ def test_that_what_was_shown_is_replaced(
 
 @EACH_WAY
 @pytest.mark.parametrize("mode", ["buffered", "bufferedPartial", "streamed"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(before=actions, after=actions, sizes=sizes)
 def test_that_nothing_is_lost_when_nobody_answers_any_more(
     way: str, mode: str, before: list[str], after: list[str], sizes: list[int]
@@ -265,7 +265,7 @@ def test_that_nothing_is_lost_when_nobody_answers_any_more(
 
 @EACH_WAY
 @pytest.mark.parametrize("mode", ["buffered", "bufferedPartial", "streamed"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(before=actions, after=actions, sizes=sizes)
 def test_that_nothing_goes_on_after_a_rejection(
     way: str, mode: str, before: list[str], after: list[str], sizes: list[int]
