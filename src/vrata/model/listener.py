@@ -171,6 +171,10 @@ class Listener(Entity):
     """Speak HTTP/2 as well: by ALPN with TLS, with prior knowledge or by upgrade without."""
     server_name: HeaderValue = ""
     """Value of the Server header of every response; absent = left as it is."""
+    path_normalization: Literal["none", "base", "mergeSlashes"] = "none"
+    """What becomes of a request's path before anything looks at it, and how it goes on: `base` decodes what need not
+    be encoded, removes dot segments, and refuses what servers read differently; `mergeSlashes` also makes several
+    slashes one; `none` leaves it as it was sent."""
     trusted_proxies: ListOf[Network] = ()
     """Proxies in front of this one, by IP address or CIDR range: what they say of their clients is believed (Forwarded,
     X-Forwarded-For, -Proto, -Host and -Port); absent = nobody is."""

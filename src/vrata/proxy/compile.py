@@ -47,11 +47,18 @@ from vrata.proxy.selectors import Selector, SelectorFactory, Split, Tables
 from vrata.proxy.status import EntityProblem
 from vrata.proxy.tracing.tracer import Tracer
 from vrata.wire.http1.head import MAX_HEAD, MAX_REQUEST_LINE
+from vrata.wire.http1.path import PathNormalization
 
 AnswersAtOnce: TypeAlias = RedirectAction | DirectResponseAction
 
 SLICE = 0.002
 """Seconds of work between two turns of the event loop: what a swap may add to a request's latency."""
+
+_PATHS: Mapping[str, PathNormalization | None] = {
+    "none": None,
+    "base": PathNormalization(merges_slashes=False),
+    "mergeSlashes": PathNormalization(merges_slashes=True),
+}
 
 
 class Compiler:
@@ -366,6 +373,7 @@ def listener_settings(
             TrustedProxies(entity.proxy_protocol.trusted_peers) if entity.proxy_protocol.mode == "required" else None
         ),
         server=entity.server_name.encode("latin-1") if entity.server_name else None,
+        paths=_PATHS[entity.path_normalization],
         max_fields_size=max_fields_size,
         max_connections=entity.max_connections,
         # Room for the request line and for each field's colon, space and CRLF beside what the limit counts.

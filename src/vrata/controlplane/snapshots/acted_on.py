@@ -42,6 +42,7 @@ ACTED_ON: Final[Mapping[str, Acted]] = {
         "tls": WHOLE,
         "http2": WHOLE,
         "serverName": WHOLE,
+        "pathNormalization": WHOLE,
         "trustedProxies": WHOLE,
         "maxRequestHeadersKB": WHOLE,
         "maxConnections": WHOLE,

@@ -109,4 +109,6 @@ def _head_of(data: bytes, settings: ListenerSettings | None) -> RequestHead:
         raise MalformedMessage(400, "malformed request head")
     if settings is not None and settings.max_fields_size and head.fields_size > settings.max_fields_size:
         raise MalformedMessage(431, "request headers too large")
+    if settings is not None and settings.paths is not None:
+        settings.paths.settle(head)
     return head

@@ -246,6 +246,8 @@ class Http2Connection(TimedHttp2Connection):
                 raise MalformedMessage(400, "malformed request line")
             if settings.max_fields_size and head.fields_size > settings.max_fields_size:
                 raise MalformedMessage(431, "request headers too large")
+            if settings.paths is not None:
+                settings.paths.settle(head)
         except MalformedMessage as error:
             stream.refuse(error, text, end, now)
             return

@@ -10,6 +10,7 @@ from vrata.proxy.contracts import OwnAnswers
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.tracing.tracer import Tracer
 from vrata.wire.http1.head import MAX_HEAD
+from vrata.wire.http1.path import PathNormalization
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class ListenerSettings:
     """The peers that may connect, with a header of the PROXY protocol; None where none is expected."""
     server: bytes | None = None
     """Value that replaces the Server field of every response."""
+    paths: PathNormalization | None = None
+    """What brings paths into their normal form; None leaves them as they are."""
     max_fields_size: int = 0
     """Bytes of names and values over all header lines; 0 = no limit beyond :attr:`max_head`."""
     max_head: int = MAX_HEAD
