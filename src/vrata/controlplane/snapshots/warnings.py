@@ -9,6 +9,7 @@ from vrata.controlplane.snapshots.entities import Entities
 from vrata.controlplane.snapshots.finding import Finding, Severity, finding
 from vrata.controlplane.snapshots.header_warnings import header_warnings
 from vrata.controlplane.snapshots.middleware_warnings import middleware_warnings
+from vrata.controlplane.snapshots.path_warnings import path_warnings
 from vrata.controlplane.snapshots.rate_limit_warnings import rate_limit_warnings
 from vrata.controlplane.snapshots.route_warnings import route_warnings
 from vrata.controlplane.snapshots.template_warnings import template_warnings
@@ -36,6 +37,7 @@ def warnings(entities: Entities, snapshot: dict[str, str]) -> Iterator[Finding]:
     yield from _of(Severity.HIGH, _trust_in_everybody(entities))
     yield from _of(Severity.HIGH, route_warnings(entities))
     yield from _of(Severity.HIGH, token_warnings(entities))
+    yield from _of(Severity.HIGH, path_warnings(entities))
     yield from _of(Severity.MEDIUM, _shared_ports(entities))
     yield from _of(Severity.MEDIUM, _retries(entities))
     yield from _of(Severity.MEDIUM, watch_warnings(entities))

@@ -107,8 +107,6 @@ def _head_of(data: bytes, settings: ListenerSettings | None) -> RequestHead:
     if head is None:
         # The reader waits for the end of what nobody goes on with.
         raise MalformedMessage(400, "malformed request head")
-    if settings is not None and settings.max_fields_size and head.fields_size > settings.max_fields_size:
-        raise MalformedMessage(431, "request headers too large")
-    if settings is not None and settings.paths is not None:
-        settings.paths.settle(head)
+    if settings is not None:
+        settings.admit(head)
     return head

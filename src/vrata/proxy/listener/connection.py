@@ -224,10 +224,7 @@ class DownstreamConnection(SucceededConnection):
             self.deadline = self._head_deadline
             return None
         self._head_deadline = NEVER
-        if settings.max_fields_size and head.fields_size > settings.max_fields_size:
-            raise MalformedMessage(431, "request headers too large")
-        if settings.paths is not None:
-            settings.paths.settle(head)
+        settings.admit(head)
         # What comes behind a request for HTTP/2 without waiting for an answer can only be another one of HTTP/1.
         if settings.http2 and len(data) == head.size and self._upgraded(head, data, now):
             return None

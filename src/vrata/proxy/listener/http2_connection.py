@@ -244,10 +244,7 @@ class Http2Connection(TimedHttp2Connection):
             head = parse_request_head(text, settings.max_head)
             if head is None:
                 raise MalformedMessage(400, "malformed request line")
-            if settings.max_fields_size and head.fields_size > settings.max_fields_size:
-                raise MalformedMessage(431, "request headers too large")
-            if settings.paths is not None:
-                settings.paths.settle(head)
+            settings.admit(head)
         except MalformedMessage as error:
             stream.refuse(error, text, end, now)
             return

@@ -9,7 +9,8 @@ from vrata.policy.client_address import TrustedProxies
 from vrata.proxy.contracts import OwnAnswers
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.tracing.tracer import Tracer
-from vrata.wire.http1.head import MAX_HEAD
+from vrata.wire.http1.errors import MalformedMessage
+from vrata.wire.http1.head import MAX_HEAD, RequestHead
 from vrata.wire.http1.path import PathNormalization
 
 
@@ -72,3 +73,13 @@ class ListenerSettings:
     """Whether clients may speak HTTP/2."""
     tls: TlsTermination | None = None
     """None where clients speak in clear."""
+
+    def admit(self, head: RequestHead) -> None:
+        """Give *head*, which was just read, its path in the form in which everybody is to see it.
+
+        Raises :class:`~vrata.wire.http1.errors.MalformedMessage` when it has no such form, or too large fields.
+        """
+        if self.max_fields_size and head.fields_size > self.max_fields_size:
+            raise MalformedMessage(431, "request headers too large")
+        if self.paths is not None:
+            self.paths.settle(head)
