@@ -1,4 +1,4 @@
-"""``python -m bench.middlewares``: measure, print the table, write ``middlewares.json``."""
+"""``python -m bench.middlewares``: measure, print the tables, write ``middlewares.json``."""
 
 from __future__ import annotations
 
@@ -7,116 +7,82 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from bench.balancing import show
-from bench.comparison.installation import ROOT
-from bench.comparison.machine import machine
+from bench.comparison.arguments import names
+from bench.comparison.installation import ROOT, install, present
 from bench.comparison.proxies.vrata import Vrata
 from bench.middlewares import turns
-from bench.middlewares.subject import PLAIN, Subject, select
-from bench.middlewares.turns import Turns
+from bench.middlewares.costs import VRATA
+from bench.middlewares.peers import PROXIES
+from bench.middlewares.report import BAR, differences, document, markdown, metrics_ratio, peer_rows, rows
+from bench.middlewares.subject import select
 from vrata.compilation import INTERPRETED
 
-BAR = 1.05
-"""How many times the processor time without metrics a request may cost with them."""
-ROUNDS, QUICK_ROUNDS = 15, 6
-MINUTES, QUICK_MINUTES = 12.0, 3.6
+ROUNDS, QUICK_ROUNDS = 10, 4
+MINUTES, QUICK_MINUTES = 11.2, 4.5
 """No turn begins later than this."""
-
-
-def rows(subjects: Sequence[Subject], found: Turns) -> list[tuple[str, ...]]:
-    """The table, its heading first."""
-    lines: list[tuple[str, ...]] = [("", "CPU us", "more by us", "middle half", "times", "req/s")]
-    for subject in subjects:
-        if subject.name == PLAIN:
-            plain = found.plain()
-            if plain is not None:
-                lines.append((f"{PLAIN}: {subject.title}", f"{plain.cpu_us:.1f}", "", "", "", f"{plain.rps:.0f}"))
-            continue
-        cost = found.cost(subject.name)
-        if cost is not None:
-            figures, (low, high) = cost.figures, cost.middle
-            lines.append(
-                (
-                    f"{subject.name}: {subject.title}",
-                    f"{figures.cpu_us:.1f}",
-                    f"{cost.added:+.1f}",
-                    f"{low:+.1f} to {high:+.1f}",
-                    f"{cost.ratio:.3f}",
-                    f"{figures.rps:.0f}",
-                )
-            )
-    return lines
-
-
-def metrics_ratio(found: Turns) -> float | None:
-    """How many times the processor time without metrics that with them is; None when it was not measured."""
-    cost = found.cost("no-metrics")
-    return None if cost is None else 1 / cost.ratio
-
-
-def document(subjects: Sequence[Subject], found: Turns, seconds: int) -> dict[str, Any]:
-    """What goes to the file."""
-    plain, ratio = found.plain(), metrics_ratio(found)
-    costs = {subject.name: found.cost(subject.name) for subject in subjects if subject.name != PLAIN}
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "version": Vrata.version(),
-        "rounds": len(found.rounds),
-        "seconds": seconds,
-        "plain": plain.document() if plain is not None else None,
-        "subjects": {
-            name: {
-                **cost.figures.document(),
-                "added_us": round(cost.added, 3),
-                "added_us_middle": [round(edge, 3) for edge in cost.middle],
-                "ratio": round(cost.ratio, 4),
-            }
-            for name, cost in costs.items()
-            if cost is not None
-        },
-        "metrics_ratio": None if ratio is None else round(ratio, 4),
-        "metrics_bar": BAR,
-        "titles": {subject.name: subject.title for subject in subjects},
-        "notes": found.notes,
-        "failures": found.failures,
-    }
 
 
 def main() -> int:
     """Run it; the exit code."""
-    parser = argparse.ArgumentParser(description="What middlewares, metrics and tracing cost per request.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 4 minutes")
-    parser.add_argument("--rounds", type=int, default=0, help="turns of each")
-    parser.add_argument("--seconds", type=int, default=1, help="length of a turn")
-    parser.add_argument("--only", nargs="+", default=[], help="those whose names begin so")
-    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "middlewares.json")
-    arguments = parser.parse_args()
+    arguments = _parse()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        subjects = select(arguments.only)
-    except ValueError as error:
-        parser.error(str(error))
+    started = time.monotonic()
+    wrong = [] if arguments.no_install or not arguments.peers else install(["wrk", "nginx"])
+    versions, absent = present([PROXIES[name] for name in PROXIES if name in arguments.peers])
+    peers = tuple(versions)
     minutes = QUICK_MINUTES if arguments.quick else MINUTES
     rounds = arguments.rounds or (QUICK_ROUNDS if arguments.quick else ROUNDS)
-    found = turns.run(subjects, rounds, arguments.seconds, time.monotonic() + 60 * minutes)
+    found = turns.run(arguments.only, peers, rounds, arguments.seconds, started + 60 * minutes)
+    found.notes += [*wrong, *absent]
     if INTERPRETED:
         found.notes.append(f"hot modules are interpreted, which says little of an installation: {INTERPRETED}")
-    show(rows(subjects, found))
-    for line in (*found.notes, *(f"FAILED: {failure}" for failure in found.failures)):
+    show(rows(arguments.only, found))
+    if peers:
+        print("the whole (more than the own plain route); ratio: Vrata's whole to the peer's (middle half)\n")
+        print(markdown(peer_rows(arguments.only, found, peers)), end="\n\n")
+    for line in (
+        *differences(arguments.only, peers),
+        *found.notes,
+        *(f"FAILED: {failure}" for failure in found.failures),
+    ):
         print(line)
-    arguments.output.write_text(json.dumps(document(subjects, found, arguments.seconds), indent=2) + "\n")
+    versions = {VRATA: Vrata.version(), **versions}
+    result = document(arguments.only, found, arguments.seconds, versions)
+    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
     ratio = metrics_ratio(found)
     if ratio is not None:
         print(
             f"metrics: {ratio:.3f} times the cost without, {'within' if ratio <= BAR else 'NOT within'} {BAR - 1:.0%}"
         )
+    print(f"{time.monotonic() - started:.0f} s")
     return 0 if not found.failures and (ratio is None or ratio <= BAR) else 1
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="What middlewares, metrics and tracing cost per request.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 5 minutes")
+    parser.add_argument("--rounds", type=int, default=0, help="turns of each")
+    parser.add_argument("--seconds", type=int, default=1, help="length of a turn")
+    parser.add_argument("--only", nargs="+", default=[], help="those whose names begin so")
+    parser.add_argument(
+        "--peers", type=names, default=tuple(PROXIES), help="who has to do the same, separated by commas; none"
+    )
+    parser.add_argument("--no-install", action="store_true", help="do with the peers that are installed")
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "middlewares.json")
+    arguments = parser.parse_args()
+    if arguments.peers == ("none",):
+        arguments.peers = ()
+    unknown = set(arguments.peers) - set(PROXIES)
+    if unknown:
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}; there are: {', '.join(PROXIES)}")
+    try:
+        arguments.only = select(arguments.only)
+    except ValueError as error:
+        parser.error(str(error))
+    return arguments
 
 
 if __name__ == "__main__":

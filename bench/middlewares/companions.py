@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +17,8 @@ import grpc
 
 from bench.comparison.nginx_file import nginx
 from bench.comparison.workload import Workload
-from tests.support.authorizer_messages import message_class
+from bench.middlewares.calls import REFUSED, Calls
 from tests.support.ports import free_port
-from tests.support.processors import VrataProcessor
 from tests.support.redis_server import RedisServer
 from tests.support.tokens import ISSUER, Issuer, jwks, live_claims
 
@@ -58,21 +60,20 @@ class Companions:
         self.classes = directory / "classes"
         self.classes.mkdir()
         (self.classes / "bench_classes.py").write_text(CLASSES)
-        self.log = directory / "access.log"
         self.redis = RedisServer(directory / "redis")
         issuer = Issuer("ES256")
         self.key_set = jwks(issuer.jwk).decode()
         self._issuer = issuer
         self._tokens: list[str] = []
-        self._next = 0
+        self._next: Counter[str] = Counter()
         self.port = free_port()
         files = directory / "nginx"
         files.mkdir()
-        self._nginx = nginx(
-            "services", _SERVER.format(port=self.port, answer=Workload("", "").answer.decode()), files, core
-        )
+        self.exports = files / "exports.log"
+        self._nginx = nginx("services", services(self.port, self.exports), files, core)
         self._grpc: Any = grpc.server(ThreadPoolExecutor(64))
-        self._grpc.add_generic_rpc_handlers(_handlers())
+        self.calls = Calls()
+        self._grpc.add_generic_rpc_handlers(self.calls.handlers())
         self.grpc_port: int = self._grpc.add_insecure_port("127.0.0.1:0")
 
     def __enter__(self) -> Self:
@@ -94,14 +95,14 @@ class Companions:
         """One that is good, always the same."""
         return self._all_tokens()[0]
 
-    def fresh_tokens(self) -> Sequence[str]:
-        """All others, the one that has been unused for longest first."""
-        tokens = self._all_tokens()[1:]
-        return tokens[self._next :] + tokens[: self._next]
+    def fresh_tokens(self, proxy: str) -> Sequence[str]:
+        """All others, the one that *proxy* has not seen for longest first."""
+        tokens, first = self._all_tokens()[1:], self._next[proxy]
+        return tokens[first:] + tokens[:first]
 
-    def used(self, number: int) -> None:
-        """So many of the last :meth:`fresh_tokens` have been sent."""
-        self._next = (self._next + number) % (TOKENS - 1)
+    def used(self, proxy: str, number: int) -> None:
+        """So many of the last :meth:`fresh_tokens` have been sent to *proxy*."""
+        self._next[proxy] = (self._next[proxy] + number) % (TOKENS - 1)
 
     def _all_tokens(self) -> list[str]:
         if not self._tokens:
@@ -112,35 +113,44 @@ class Companions:
         return self._tokens
 
 
-_SERVER = """
+ECHO = "echo"
+"""The query of requests that are answered with what the backend has got."""
+ECHOED = ("user-agent", "authorization", "via", "x-env", "x-original", "x-user", "x-seen", "x-tenant", "traceparent")
+"""The fields in that answer, one ``name=value`` per line."""
+_SEEN = '{"action":"requestHeaders","setHeaders":[{"key":"X-Seen","value":"yes"}]}'
+_SEEN_BY_ENVOY = json.dumps(
+    {
+        "requestHeaders": {
+            "response": {
+                "headerMutation": {
+                    "setHeaders": [{"header": {"key": "x-seen", "rawValue": b64encode(b"yes").decode()}}],
+                }
+            }
+        }
+    }
+)
+
+
+def services(port: int, log: Path) -> str:
+    """What is in the ``http`` block: the backend, the authorizer and the processors of HTTP, and the collector.
+
+    *log* has a line for each request with spans that the collector has got: who sent it.
+    """
+    echoed = "".join(f"{name}=$http_{name.replace('-', '_')}\\n" for name in ECHOED)
+    return f"""
+    log_format spans "$http_user_agent";
     server {{
         listen 127.0.0.1:{port} backlog=4096;
-        location / {{ return 200 "{answer}"; }}
-        location = /check {{ add_header X-User ada; return 200; }}
-        location = /process {{
-            return 200 '{{"action":"requestHeaders","setHeaders":[{{"key":"X-Seen","value":"yes"}}]}}';
+        location / {{
+            if ($args = {ECHO}) {{ return 200 "{echoed}"; }}
+            return 200 "{Workload("", "").answer.decode()}";
         }}
-        location = /v1/traces {{ return 200; }}
+        location ^~ /check {{
+            if ($http_user_agent = {REFUSED}) {{ return 403; }}
+            add_header X-User ada;
+            return 200;
+        }}
+        location = /process {{ return 200 '{_SEEN}'; }}
+        location = /process-envoy {{ return 200 '{_SEEN_BY_ENVOY}'; }}
+        location = /v1/traces {{ access_log {log} spans; return 200; }}
     }}"""
-"""The backend, the authorizer and the processor of HTTP, and the collector of spans."""
-
-
-def _handlers() -> list[Any]:
-    allowed = bytes(message_class("extauthz.v1.CheckResponse")(allowed=True).SerializeToString())
-    passed = [VrataProcessor.answer_to(phase) for phase in ("requestHeaders", "responseHeaders")]
-
-    def check(request: bytes, context: Any) -> bytes:
-        return allowed
-
-    def process(requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        for _, answer in zip(requests, passed, strict=False):
-            yield answer
-
-    return [
-        grpc.method_handlers_generic_handler(
-            "extauthz.v1.Authorizer", {"Check": grpc.unary_unary_rpc_method_handler(check)}
-        ),
-        grpc.method_handlers_generic_handler(
-            "extproc.v1.Processor", {"Process": grpc.stream_stream_rpc_method_handler(process)}
-        ),
-    ]

