@@ -29,6 +29,8 @@ Count = Annotated[int, Within(0, 2**31 - 1)]
 """An `int` that counts something."""
 Integer = Annotated[int, Within(-(2**63), 2**63 - 1)]
 Port = Annotated[int, Within(1, 65535)]
+PrefixLength = Annotated[int, Within(1, 128)]
+"""Bits of an IPv6 address that name a network."""
 Percentage = Annotated[int, Within(0, 100)]
 AnswerStatus = Annotated[int, Within(200, 599)]
 """The status of a final response that the proxy itself gives."""

@@ -4,13 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
+MOST_KNOWN: Final = 4096
+"""Addresses of which the network is remembered."""
 _MAPPED_BITS = 96
 """Length of the prefix below which IPv6 keeps the IPv4 addresses (RFC 4291 §2.5.5.2)."""
+
+
+class ClientNetworks:
+    """What tells clients apart by their addresses: one of IPv4 as a whole, of one of IPv6 the network.
+
+    Whoever has IPv6 at all has a network of /64 at least (RFC 6177), and so 2⁶⁴ addresses to choose from.
+    """
+
+    __slots__ = ("_known", "_mask", "_suffix")
+
+    def __init__(self, ipv6_prefix_length: int) -> None:
+        """*ipv6_prefix_length* are the bits that name a network, 1 to 128."""
+        self._mask = (1 << 128) - (1 << (128 - ipv6_prefix_length))
+        self._suffix = f"/{ipv6_prefix_length}" if ipv6_prefix_length < 128 else ""
+        self._known: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<ClientNetworks of IPv6{self._suffix}>"
+
+    def of(self, address: str) -> str:
+        """The network of *address*; an IPv4 address, also where it is mapped into IPv6, and what is none, as it is."""
+        if ":" not in address:
+            return address
+        network = self._known.get(address)
+        if network is None:
+            network = self._network_of(address)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[address] = network
+        return network
+
+    def _network_of(self, address: str) -> str:
+        text, mark, zone = address.partition("%")
+        try:
+            parsed = IPv6Address(text)
+        except ValueError:
+            return address
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return f"{IPv6Address(int(parsed) & self._mask)}{self._suffix}{mark}{zone}"
 
 
 class TrustedProxies:

@@ -139,7 +139,7 @@ SHOWN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     (
         "middleware",
         middleware("rateLimit", {"requestsPerSecond": 0.0, "burst": 0}),
-        {"type": "rateLimit", "rateLimit": {}},
+        {"type": "rateLimit", "rateLimit": {"requestsPerSecond": 0.0}},
     ),
     # Zeros that say something are kept.
     (
@@ -379,6 +379,7 @@ DEFAULTS: list[tuple[str, dict[str, Any], str, Any]] = [
             ("extProc", {"destinationId": "d"}, "observe_mode.workers", 64),
             ("extProc", {"destinationId": "d"}, "observe_mode.queue_size", 4096),
             ("rateLimit", {}, "requests_per_second", 10),
+            ("rateLimit", {}, "ipv6_prefix_length", 64),
             ("rateLimit", {}, "key", None),
             ("rateLimit", {}, "store", "local"),
             ("rateLimit", {}, "on_store_failure", "local"),

@@ -8,9 +8,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrata.policy.client_address import TrustedProxies
+from vrata.policy.client_address import MOST_KNOWN, ClientNetworks, TrustedProxies
 
 PROXIES = TrustedProxies(["10.0.0.0/8", "192.0.2.1", "2001:db8:1::/48"])
+
+
+@pytest.mark.parametrize(
+    ("address", "length", "network"),
+    [
+        ("192.0.2.7", 64, "192.0.2.7"),
+        ("::ffff:192.0.2.7", 64, "192.0.2.7"),
+        ("::ffff:c000:207", 128, "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", 64, "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:3:4:5:6", 56, "2001:db8:1::/56"),
+        ("2001:db8:1:2:3:4:5:6", 1, "::/1"),
+        ("2001:db8:0:0:0:0:0:6", 128, "2001:db8::6"),
+        ("2001:db8::7", 127, "2001:db8::6/127"),
+        ("fe80::1%eth0", 64, "fe80::/64%eth0"),
+        ("unknown:", 64, "unknown:"),
+        ("", 64, ""),
+    ],
+)
+def test_what_tells_clients_apart(address: str, length: int, network: str) -> None:
+    networks = ClientNetworks(length)
+    assert [networks.of(address) for _ in range(2)] == [network] * 2
+
+
+def test_not_every_address_is_remembered() -> None:
+    networks = ClientNetworks(64)
+    for number in range(2 * MOST_KNOWN):
+        assert networks.of(f"2001:db8::{number:x}") == "2001:db8::/64"
+    assert len(networks._known) <= MOST_KNOWN
 
 
 @pytest.mark.parametrize(

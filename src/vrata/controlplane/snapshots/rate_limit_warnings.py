@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from vrata.controlplane.snapshots.entities import Document, Entities
 from vrata.controlplane.snapshots.finding import Finding, finding
+from vrata.model.middleware.rate_limit import DEFAULT_RATE
 from vrata.wire.http1.interpreted_head import HIDDEN
 
 
@@ -17,6 +18,9 @@ def rate_limit_warnings(entities: Entities) -> Iterator[Finding]:
         if middleware["type"] != "rateLimit":
             continue
         settings = middleware["rateLimit"]
+        if settings.get("requestsPerSecond", DEFAULT_RATE) <= 0:
+            reason = f"means the default of {DEFAULT_RATE:g}; to let nobody pass take a direct response or inlineAuthz"
+            yield finding("middleware", middleware, "rateLimit.requestsPerSecond", reason)
         if "onStoreFailure" in settings and settings.get("store") != "redis":
             yield finding("middleware", middleware, "rateLimit.onStoreFailure", 'has no effect unless store is "redis"')
         header = settings.get("key", {}).get("header", "")

@@ -1,13 +1,13 @@
 """Rate limit: a token bucket for each client, or for each value of what tells clients apart."""
 
 from math import floor
-from typing import Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 from pydantic import model_validator
 
 from vrata.model.errors import Problem, broken
 from vrata.model.host import Network
-from vrata.model.number import Integer
+from vrata.model.number import Integer, PrefixLength
 from vrata.model.part import ListOf, Part
 from vrata.model.text import HeaderName, RequestValue
 
@@ -41,6 +41,9 @@ class RateLimitKey(Part):
 class RateLimit(Part):
     """Settings of a `rateLimit` middleware."""
 
+    # Means the default, which is not what it says: it is kept so that a snapshot can warn of it.
+    explicit_zeros: ClassVar[frozenset[str]] = frozenset({"requests_per_second"})
+
     requests_per_second: float = DEFAULT_RATE
     """Refill of a bucket; 0 and less mean the default."""
     burst: Integer = 0
@@ -49,6 +52,8 @@ class RateLimit(Part):
     """What tells clients apart; absent, and for a request without a value: the client's address."""
     trusted_proxies: ListOf[Network] = ()
     """Peers whose X-Forwarded-For is believed; empty = those that the listener trusts."""
+    ipv6_prefix_length: PrefixLength = 64
+    """Bits of a client's IPv6 address that count, since each client has a whole network of them; 128 = the address."""
     store: Literal["local", "redis"] = "local"
     """Who limits together: the workers of one proxy, or all proxies that use the same Redis."""
     on_store_failure: Literal["local", "allow", "deny"] = "local"

@@ -34,8 +34,11 @@ def bearer_token(values: Iterable[bytes]) -> bytes:
     """Return the token in the *values* of the request's Authorization fields (RFC 6750 §2.1).
 
     Raises TokenRefused when there is none. Two fields are refused as well: somebody further on might believe the other.
+    So is the scheme in another spelling, which RFC 9110 §11.1 leaves open but not everybody further on reads.
     """
     fields = list(values)
+    if fields and fields[0][: len(_SCHEME)].lower() == _SCHEME.lower() and not fields[0].startswith(_SCHEME):
+        raise TokenRefused(Fault.FORM, "the scheme has to be spelt Bearer")
     if not fields or not fields[0].startswith(_SCHEME):
         raise TokenRefused(Fault.MISSING, "no Authorization field begins with Bearer")
     if len(fields) > 1:

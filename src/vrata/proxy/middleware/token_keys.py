@@ -171,6 +171,8 @@ class RemoteKeys(TokenKeys, Watched):
         self._due: dict[Waiter, None] = {}
         """Those whose wait is over, in the order in which they go on."""
         self._has_begun = False
+        self._is_settled = False
+        """There is the destination, and it is known when to begin."""
         self._patient_until = self.deadline + _PATIENCE
         self._is_closed = False
         sweeper.watch(self)
@@ -211,8 +213,13 @@ class RemoteKeys(TokenKeys, Watched):
         """It is time to retrieve them."""
         if self._call is not None:
             self.deadline = NEVER
-        elif self._has_begun or self._source.is_known():
+        elif self._has_begun or self._is_settled:
             self._retrieve()
+        elif self._source.is_known():
+            self._is_settled = True
+            self.deadline = self._schedule.start(self._clock())
+            if self.deadline <= self._clock():
+                self._retrieve()
         elif self._clock() >= self._patient_until:
             self._retrieve()  # and fail, which gets into the log
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.controlplane.snapshots.staging import group, middleware, route, staged
 from vrata.controlplane import json_text
 from vrata.controlplane.snapshots.entities import Entities
@@ -28,6 +30,13 @@ def test_what_happens_without_a_store_that_is_not_used() -> None:
     for settings in ({}, {"store": "redis"}, {"store": "redis", "onStoreFailure": "deny"}):
         assert found_in(middlewares=[limit(**settings)]) == []
     assert found_in(middlewares=[middleware(rateLimit={"onStoreFailure": "deny"})]) == []
+
+
+@pytest.mark.parametrize(("rate", "is_doubtful"), [(0, True), (-1, True), (0.5, False), (10, False)])
+def test_a_rate_of_nothing(rate: float, is_doubtful: bool) -> None:
+    reason = "means the default of 10; to let nobody pass take a direct response or inlineAuthz"
+    warned = [("rateLimit.requestsPerSecond", reason)] if is_doubtful else []
+    assert found_in(middlewares=[limit(requestsPerSecond=rate)]) == warned
 
 
 def test_claims_that_nobody_has_verified() -> None:

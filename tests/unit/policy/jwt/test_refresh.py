@@ -1,11 +1,18 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vrata.policy.jwt.refresh import FIRST_PAUSE, LONGEST_PAUSE, PERIOD, SHORTEST_INTERVAL, SPREAD, RefreshSchedule
+from vrata.policy.jwt.refresh import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    MOST_ASKED,
+    PERIOD,
+    SHORTEST_INTERVAL,
+    SPREAD,
+    START_SPREAD,
+    RefreshSchedule,
+)
 
 
 def test_periods_are_shorter_by_chance() -> None:
@@ -37,6 +44,20 @@ def test_tokens_ask_rarely(pauses: list[float]) -> None:
         now += pause
         if schedule.may_ask(now):
             asked.append(now)
-    assert all(later - earlier >= SHORTEST_INTERVAL for earlier, later in pairwise(asked))
-    assert len(asked) <= 1 + (now - 1000.0) / SHORTEST_INTERVAL
-    assert not pauses or len(asked) >= 1
+    for at, first in enumerate(asked):
+        for count, last in enumerate(asked[at:], 1):
+            assert count <= MOST_ASKED + (last - first) / SHORTEST_INTERVAL + 1e-6
+    assert len(asked) >= min(len(pauses), MOST_ASKED)
+
+
+def test_a_few_in_a_row_and_then_one_at_a_time() -> None:
+    schedule = RefreshSchedule(lambda: 0.0)
+    assert [schedule.may_ask(1000.0) for _ in range(MOST_ASKED + 1)] == [True] * MOST_ASKED + [False]
+    assert not schedule.may_ask(1000.0 + SHORTEST_INTERVAL - 0.001)
+    assert [schedule.may_ask(1000.0 + SHORTEST_INTERVAL) for _ in range(2)] == [True, False]
+    assert [schedule.may_ask(2000.0) for _ in range(MOST_ASKED + 1)] == [True] * MOST_ASKED + [False]
+
+
+def test_workers_begin_at_different_times() -> None:
+    assert RefreshSchedule(lambda: 0.0).start(1000.0) == 1000.0
+    assert RefreshSchedule(lambda: 0.5).start(1000.0) == 1000.0 + START_SPREAD / 2

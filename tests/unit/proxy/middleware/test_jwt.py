@@ -23,6 +23,7 @@ from tests.support.threaded_proxy import ThreadedProxy
 from tests.support.tokens import ALGORITHMS, ISSUER, NOW, Issuer, claims, jwks, live_claims, raw_token
 from vrata import __version__
 from vrata.model import Middleware
+from vrata.policy.jwt.refresh import MOST_ASKED, SHORTEST_INTERVAL
 from vrata.policy.jwt.refusal import Fault, TokenRefused
 from vrata.policy.jwt.token import LONGEST_TOKEN
 from vrata.proxy.middleware.jwt import TokenGuard
@@ -170,7 +171,7 @@ PUBLIC_KEY_AS_SECRET = raw_token({"alg": "HS256", "kid": "a"}, live_claims(), b"
     [
         ([], "missing authorization token"),
         ([("Authorization", "Basic YTpi")], "missing authorization token"),
-        ([("Authorization", "bearer " + GOOD.decode())], "missing authorization token"),
+        ([("Authorization", "bearer " + GOOD.decode())], "invalid token format"),
         (as_header(GOOD) * 2, "invalid token format"),
         (as_header(b"a.b"), "invalid token format"),
         (as_header(GOOD + b".x"), "invalid token format"),
@@ -345,9 +346,10 @@ def test_a_flood_of_unknown_keys_is_none_for_the_issuer(setting: Setting) -> Non
     with JwksServer(jwks(FIRST.jwk)) as server, ThreadPoolExecutor(8) as others:
         setting.guard_by(server)
         tokens = [Issuer(kid=f"made up {number}", number=1).token(live_claims()) for number in range(200)]
+        began = time.monotonic()
         answers = list(others.map(setting.send, tokens))
         assert {refusal(answer)[1] for answer in answers} == {FAILED}
-        assert len(server.requests) == 2
+        assert len(server.requests) <= 1 + MOST_ASKED + (time.monotonic() - began) / SHORTEST_INTERVAL
         assert setting.send(FIRST.token(live_claims())).status == 200
 
 

@@ -201,3 +201,26 @@ async def test_the_page_of_the_guide(proxy: InProcessProxy) -> None:
     for line in fields:
         name, _, value = line.partition(": ")
         assert answers[3][name] == value
+
+
+@on_each_loop
+async def test_a_network_of_ipv6_is_one_client(proxy: InProcessProxy) -> None:
+    trusted = ["127.0.0.1"]
+    await answer_directly(proxy, limit(), trustedProxies=trusted)
+    client = await proxy.connect()
+    assert await statuses(client, 1, "X-Forwarded-For: 2001:db8:1:2::1") == [200]
+    assert await statuses(client, 1, "X-Forwarded-For: 2001:db8:1:2:ffff::2") == [429]
+    assert await statuses(client, 1, "X-Forwarded-For: 2001:db8:1:3::1") == [200]
+    assert await statuses(client, 1, "X-Forwarded-For: ::ffff:192.0.2.1") == [200]
+    assert await statuses(client, 1, "X-Forwarded-For: 192.0.2.1") == [429]
+    # The same of a middleware that has its own proxies, and each address on its own where that is asked for.
+    for own in ([], trusted):
+        each = limit(f"own {own}", ipv6PrefixLength=128, trustedProxies=own)
+        await answer_directly(proxy, each, trustedProxies=trusted)
+        for address in ("2001:db8:1:2::1", "2001:db8:1:2::2"):
+            assert await statuses(client, 2, f"X-Forwarded-For: {address}") == [200, 429]
+    wide = limit("wide", ipv6PrefixLength=48, trustedProxies=trusted)
+    await answer_directly(proxy, wide, trustedProxies=trusted)
+    assert await statuses(client, 1, "X-Forwarded-For: 2001:db8:1:2::1") == [200]
+    assert await statuses(client, 1, "X-Forwarded-For: 2001:db8:1:3::1") == [429]
+    assert await statuses(client, 1, "X-Forwarded-For: 192.0.2.1") == [200]

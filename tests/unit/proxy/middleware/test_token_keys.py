@@ -12,7 +12,14 @@ from structlog.testing import capture_logs
 from tests.support.manual_loop import ManualLoop
 from tests.support.tokens import Issuer, jwks
 from vrata.net.deadlines import DeadlineSweeper
-from vrata.policy.jwt.refresh import LONGEST_PAUSE, PERIOD, SHORTEST_INTERVAL, RefreshSchedule
+from vrata.policy.jwt.refresh import (
+    LONGEST_PAUSE,
+    MOST_ASKED,
+    PERIOD,
+    SHORTEST_INTERVAL,
+    START_SPREAD,
+    RefreshSchedule,
+)
 from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.callout.call import OnAnswer
 from vrata.proxy.callout.callout import ServiceDestination
@@ -67,13 +74,13 @@ class Setting:
 
     destination_id = "issuer"
 
-    def __init__(self, *, is_in_force: bool = True) -> None:
+    def __init__(self, *, is_in_force: bool = True, chance: float = 0.0) -> None:
         self.loop = ManualLoop()
         self.is_in_force = is_in_force
         self.calls: list[Retrieval] = []
         self.sweeper = DeadlineSweeper(self.loop.as_event_loop())
         self.sweeper.start()
-        schedule = RefreshSchedule(lambda: 0.0)
+        schedule = RefreshSchedule(lambda: chance)
         self.keys = RemoteKeys(
             self, self.sweeper, self.loop.time, self.loop.call_soon, schedule, "https://issuer.example"
         )
@@ -229,9 +236,46 @@ def test_unknown_keys_have_them_retrieved_but_rarely(setting: Setting) -> None:
             refused += 1
         setting.loop.advance(0.1)
     moments = [call.at for call in setting.calls[1:]]
-    assert all(SHORTEST_INTERVAL <= later - earlier < SHORTEST_INTERVAL + 0.2 for earlier, later in pairwise(moments))
-    assert len(moments) == 10
-    assert refused == 990
+    assert moments[MOST_ASKED - 1] - moments[0] < 1
+    later = moments[MOST_ASKED:]
+    assert all(SHORTEST_INTERVAL - 0.2 < after - before < SHORTEST_INTERVAL + 0.2 for before, after in pairwise(later))
+    assert len(moments) == MOST_ASKED + 9
+    assert refused == 1000 - len(moments)
+
+
+def test_a_rotation_is_noticed_soon_after_another(setting: Setting) -> None:
+    setting.calls[0].answer(GOOD)
+    for _ in range(MOST_ASKED):
+        setting.patient()
+        setting.calls[-1].answer(jwks(SECOND.jwk))
+        setting.loop.advance(1)
+    assert not setting.keys.wait(Patient(setting))
+    # Whoever comes while keys are retrieved, for whatever reason, waits for these.
+    setting.loop.advance(PERIOD)
+    count = len(setting.calls)
+    assert not setting.calls[-1].is_over
+    patient = setting.patient()
+    assert len(setting.calls) == count
+    setting.calls[-1].answer(GOOD)
+    assert len(patient.released_at) == 1
+
+
+def test_workers_begin_at_different_times() -> None:
+    setting = Setting(is_in_force=False, chance=0.5)
+    setting.loop.advance(20)
+    setting.is_in_force = True
+    setting.loop.advance(0.1)
+    assert setting.calls == []
+    setting.loop.advance(START_SPREAD / 2)
+    assert len(setting.calls) == 1
+    # Unless a request needs them at once.
+    setting = Setting(chance=0.5)
+    assert setting.calls == []
+    patient = setting.patient()
+    setting.calls[0].answer(GOOD)
+    assert len(patient.released_at) == 1
+    setting.loop.advance(START_SPREAD)
+    assert len(setting.calls) == 1
 
 
 def test_unknown_keys_add_little_to_an_outage(setting: Setting) -> None:
@@ -244,7 +288,7 @@ def test_unknown_keys_add_little_to_an_outage(setting: Setting) -> None:
             assert len(patient.released_at) == 1
         setting.loop.advance(0.1)
     # In 300 seconds: those that tokens ask for, and those that would be there without any.
-    assert len(setting.calls) <= 300 / SHORTEST_INTERVAL + 12
+    assert len(setting.calls) <= 300 / SHORTEST_INTERVAL + MOST_ASKED + 12
 
 
 def test_many_wait_for_one_retrieval(setting: Setting) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from vrata.expressions import EvaluationError, Expression, compile_expression
 from vrata.model.middleware.rate_limit import RateLimit
-from vrata.policy.client_address import TrustedProxies
+from vrata.policy.client_address import ClientNetworks, TrustedProxies
 from vrata.proxy.contracts import BodyNeeded, ClientRequest
 
 
@@ -21,7 +21,8 @@ class Key(Protocol):
 def key_of(settings: RateLimit) -> Key:
     """The key that *settings* ask for. Raises :class:`ValueError` for what the control plane would have refused."""
     proxies = settings.trusted_proxies
-    client: Key = ProxiedAddress(TrustedProxies(proxies)) if proxies else ClientAddress()
+    networks = ClientNetworks(settings.ipv6_prefix_length)
+    client: Key = ProxiedAddress(networks, TrustedProxies(proxies)) if proxies else ClientAddress(networks)
     key = settings.key
     if key is None:
         return client
@@ -33,27 +34,32 @@ def key_of(settings: RateLimit) -> Key:
 
 
 class ClientAddress(Key):
-    """The client's address, as the listener knows it."""
+    """The network of the client's address, as the listener knows it."""
 
-    __slots__ = ()
+    __slots__ = ("_networks",)
+
+    def __init__(self, networks: ClientNetworks) -> None:
+        self._networks = networks
 
     def of(self, request: ClientRequest) -> bytes:
-        """The address in text."""
-        return b"a" + request.client_ip.encode("ascii", "replace")
+        """The network in text."""
+        return b"a" + self._networks.of(request.client_ip).encode("ascii", "replace")
 
 
 class ProxiedAddress(Key):
-    """The client's address, as the middleware's own trusted proxies tell it."""
+    """The network of the client's address, as the middleware's own trusted proxies tell it."""
 
-    __slots__ = ("_proxies",)
+    __slots__ = ("_networks", "_proxies")
 
-    def __init__(self, proxies: TrustedProxies) -> None:
+    def __init__(self, networks: ClientNetworks, proxies: TrustedProxies) -> None:
+        self._networks = networks
         self._proxies = proxies
 
     def of(self, request: ClientRequest) -> bytes:
-        """The address in text."""
+        """The network in text."""
         lines = [value.decode("latin-1") for value in request.head.forwarded_for]
-        return b"a" + self._proxies.client_of(request.peer.decode("ascii"), lines).encode("ascii", "replace")
+        client = self._proxies.client_of(request.peer.decode("ascii"), lines)
+        return b"a" + self._networks.of(client).encode("ascii", "replace")
 
 
 class HeaderKey(Key):
