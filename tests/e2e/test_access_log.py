@@ -100,6 +100,26 @@ def test_files_that_are_moved_away_are_opened_again_by_all_workers(
     assert sorted(lines) == sorted([*asked, *asked_again, *asked_last, "/slow"])
 
 
+def test_a_file_that_cannot_be_opened_is_reported(
+    gateway: Gateway, port: int, slow: SlowBackend, tmp_path: Path
+) -> None:
+    log = tmp_path / "logs" / "access.log"
+    configure(gateway, port, slow, log_to(log))
+
+    def problems() -> list[tuple[str, str]]:
+        found = gateway.proxies()[0]["lastApply"]["problems"]
+        return [(problem["kind"], problem["id"]) for problem in found]
+
+    assert problems() == [("middleware", "log")]
+    configure(gateway, port, slow, log_to(log))
+    assert problems() == [("middleware", "log")]
+    # Every worker has it, twice; it is told once.
+    assert gateway.process.text().count("entity does not act as configured") == 1
+    log.parent.mkdir()
+    gateway.process.signal(signal.SIGUSR1)
+    eventually(lambda: problems() == [], 20, what="the file is open, and that is reported")
+
+
 def test_lines_on_standard_output_are_whole(gateway: Gateway, port: int, slow: SlowBackend) -> None:
     configure(gateway, port, slow, log_to("stdout"))
     asked = ask(port, "stdout")

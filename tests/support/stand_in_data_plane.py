@@ -11,7 +11,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,9 @@ class StandInDataPlane:
         return iter(())
 
     def reopen_logs(self) -> None:
+        pass
+
+    def watch_problems(self, on_change: Callable[[tuple[EntityProblem, ...]], None]) -> None:
         pass
 
     def answer_scrapes_from(self, source: ExpositionSource) -> None:

@@ -111,6 +111,14 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class ProblemsChanged:
+    """The worker still serves *edition*, and now has these *problems* with it."""
+
+    edition: int
+    problems: tuple[EntityProblem, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected:
     """The worker could not serve *edition* and goes on with what it had."""
 
@@ -162,7 +170,7 @@ Command = (
     | AnswerScrape
     | ReopenLogs
 )
-Event = Applied | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
+Event = Applied | ProblemsChanged | Rejected | Drained | TerminationRequested | MetricsHandedOver | ScrapeArrived
 Message = Command | Event
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in (*get_args(Command), *get_args(Event))}
@@ -185,7 +193,7 @@ def decode(packet: bytes) -> Message:
     try:
         fields: dict[str, Any] = json.loads(packet)
         kind = _KINDS[fields.pop("kind")]
-        if kind is Applied:
+        if kind in (Applied, ProblemsChanged):
             fields["problems"] = tuple(EntityProblem(**problem) for problem in fields["problems"])
         return kind(**fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

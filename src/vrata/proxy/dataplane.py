@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -38,6 +39,9 @@ from vrata.wire.http1.errors import MalformedMessage
 
 REMOVED_LISTENER_DRAIN = 30.0
 """Seconds that the connections of a removed listener may take to finish."""
+
+OPEN_TIMEOUT = 1.0
+"""Seconds that a snapshot's new access logs are waited for, to be reported of if they cannot be opened."""
 
 FLUSH_TIMEOUT = 2.0
 """Seconds that the last lines of access logs may take."""
@@ -97,6 +101,12 @@ class DataPlane:
         self._closing: set[Listener] = set()
         self._plan: Plan | None = None
         self._is_draining = False
+        # What is wrong with the plan and the listeners; files of access logs come and go beside that.
+        self._problems: tuple[EntityProblem, ...] = ()
+        self._reported: tuple[EntityProblem, ...] = ()
+        self._is_applying = False
+        self._on_problems: Callable[[tuple[EntityProblem, ...]], None] | None = None
+        self._registry.log_writers.on_change = self._review_problems
         self._populated_with = self._registry.all_discovered
         """What was discovered when the plan's destinations got their endpoints."""
         self._sweeper.start()
@@ -134,17 +144,23 @@ class DataPlane:
         :class:`~vrata.proxy.reading.SnapshotRejected` and changes nothing when the document cannot be used at all;
         single bad entities are left out and reported.
         """
-        async with self._applying:
+        async with self._applying, self._reporting():
             started = perf_counter()
             found = self._registry.all_discovered
             plan = await self._compiler.compile(document)
             self._put_in_force(plan)
             self._populated_with = found
             await self._follow_discovery()
-            problems = (*plan.problems, *await self._reconcile_listeners(plan))
+            self._problems = (*plan.problems, *await self._reconcile_listeners(plan))
+            await self._registry.log_writers.opened(OPEN_TIMEOUT)
+            problems = self._reported = self._all_problems()
             seconds = perf_counter() - started
             _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
             return ApplyReport(plan.snapshot_id, problems, seconds)
+
+    def watch_problems(self, on_change: Callable[[tuple[EntityProblem, ...]], None]) -> None:
+        """Call *on_change* with all problems when they are others than what was reported of the last apply."""
+        self._on_problems = on_change
 
     def judge(self, standings: Mapping[str, DestinationStanding]) -> asyncio.Task[None]:
         """Choose endpoints by these *standings*, by destination ID, from now on, even while something is applied.
@@ -165,6 +181,35 @@ class DataPlane:
         ):
             self._populated_with = self._registry.all_discovered
             self._put_in_force(await self._compiler.repopulate(self._plan))
+
+    @asynccontextmanager
+    async def _reporting(self) -> AsyncIterator[None]:
+        """Who applies a plan reports all problems in the end: until then changes are not told."""
+        self._is_applying = True
+        try:
+            yield
+        finally:
+            self._is_applying = False
+            self._review_problems()
+
+    def _review_problems(self) -> None:
+        """Tell of other problems than were reported."""
+        problems = self._all_problems()
+        if problems != self._reported and not self._is_applying and self._on_problems is not None:
+            self._reported = problems
+            self._on_problems(problems)
+
+    def _all_problems(self) -> tuple[EntityProblem, ...]:
+        return (*self._problems, *self._log_problems())
+
+    def _log_problems(self) -> Iterator[EntityProblem]:
+        """The access logs of the plan in force whose files cannot be opened."""
+        failures = self._registry.log_writers.failures
+        for middleware, _ in self._plan.instances.values() if self._plan is not None and failures else ():
+            settings = middleware.access_log
+            if middleware.type == "accessLog" and settings is not None and settings.path in failures:
+                reason = f"access log {settings.path} cannot be opened: {failures[settings.path]}"
+                yield EntityProblem(middleware.kind, middleware.id, middleware.name, reason)
 
     def _put_in_force(self, plan: Plan) -> None:
         self._plan = plan

@@ -39,6 +39,7 @@ from vrata.proxy.channel import (
     Drained,
     Judge,
     Message,
+    ProblemsChanged,
     Rejected,
     ReopenLogs,
     ShareBuckets,
@@ -93,6 +94,10 @@ class ServesTraffic(Protocol):
 
     async def apply(self, document: Mapping[str, Any]) -> Report:
         """Serve with *document*, or raise and change nothing."""
+        ...
+
+    def watch_problems(self, on_change: Callable[[tuple[EntityProblem, ...]], None]) -> None:
+        """Call *on_change* with all problems when they are others than what was reported of the last apply."""
         ...
 
     async def drain(self, timeout: float) -> bool:
@@ -195,6 +200,8 @@ class Worker:
         self._data_plane: ServesTraffic | None = None
         self._reporter: MetricsReporter | None = None
         self._amendments: tuple[int, Amendments] = (0, {})
+        self._edition = 0
+        """The last one that was applied."""
 
     async def run(self, sock: socket.socket) -> None:
         """Serve until told to drain or until the supervisor is gone; then drain and return."""
@@ -203,6 +210,7 @@ class Worker:
         channel = Channel(sock, self._on_message, self._on_supervisor_gone)
         reporter = self._reporter = MetricsReporter(channel, data_plane.take_metrics)
         data_plane.answer_scrapes_from(reporter)
+        data_plane.watch_problems(lambda found: channel.send(ProblemsChanged(self._edition, _portable(found))))
         tasks.start(reporter.report_forever(), name="report metrics")
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, channel.send, TerminationRequested())
         try:
@@ -236,9 +244,10 @@ class Worker:
                 case Apply(edition=edition):
                     assert descriptor is not None
                     amended, amendments = self._amendments
-                    channel.send(
-                        await _apply(data_plane, edition, descriptor, amendments if amended == edition else {})
-                    )
+                    answer = await _apply(data_plane, edition, descriptor, amendments if amended == edition else {})
+                    if isinstance(answer, Applied):
+                        self._edition = edition
+                    channel.send(answer)
                 case Drain():
                     return command
                 case _:

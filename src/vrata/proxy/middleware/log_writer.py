@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -45,9 +46,14 @@ class _Batch:
 class _Account:
     """What became of the lines of one file; on the loop alone."""
 
-    def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, on_change: Callable[[], None]) -> None:
         self.waiting = 0
         """Bytes that were taken and not written yet."""
+        self.failure = ""
+        """Why the file is not open, or not the one that was asked for, and what that means; empty when it is."""
+        self.first_opening: asyncio.Future[None] = loop.create_future()
+        """Done when it was tried to open the file."""
+        self._on_change = on_change
         self._path = path
         self._loop = loop
         self._failing = False
@@ -76,7 +82,19 @@ class _Account:
     def not_opened(self, error: OSError, *, is_kept: bool) -> None:
         """The file could not be opened, or not opened again; what was open before may have been kept."""
         effect = "the file that was open before is written on" if is_kept else "its lines go to standard output"
-        _log.warning("access log cannot be opened", path=self._path, reason=error.strerror or str(error), effect=effect)
+        reason = error.strerror or str(error)
+        _log.warning("access log cannot be opened", path=self._path, reason=reason, effect=effect)
+        self._opening(f"{reason}: {effect}")
+
+    def opened(self) -> None:
+        """The file was opened, or opened again."""
+        self._opening("")
+
+    def _opening(self, failure: str) -> None:
+        before, self.failure = self.failure, failure
+        _resolve(self.first_opening)
+        if failure != before:
+            self._on_change()
 
     def _lose(self, reason: str, meter: MiddlewareMeter | None) -> None:
         self._lost[reason] += 1
@@ -157,15 +175,24 @@ class LogThread:
             self._file.open()
         except OSError as error:
             self._loop.call_soon_threadsafe(partial(self._account.not_opened, error, is_kept=self._file.is_open))
+        else:
+            self._loop.call_soon_threadsafe(self._account.opened)
 
 
 class LogWriter:
     """Takes the lines of one file. It lives as long as somebody holds it, and its thread until all is written."""
 
-    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self,
+        path: str,
+        loop: asyncio.AbstractEventLoop,
+        most_waiting: int = MOST_WAITING,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        """*on_change* is called when :attr:`failure` has changed."""
         self._loop = loop
         self._most_waiting = most_waiting
-        self._account = _Account(path, loop)
+        self._account = _Account(path, loop, on_change or _nothing)
         self.thread = LogThread(path, self._account, loop)
         self._batch = _Batch()
         self._handing_over: asyncio.TimerHandle | None = None
@@ -173,6 +200,16 @@ class LogWriter:
 
     def __repr__(self) -> str:
         return f"<LogWriter {self.thread}, {self._account.waiting} bytes waiting>"
+
+    @property
+    def failure(self) -> str:
+        """Why the file could not be opened, and what becomes of lines instead; empty when it is open, or may be yet."""
+        return self._account.failure
+
+    @property
+    def first_opening(self) -> asyncio.Future[None]:
+        """Done when it was tried to open the file."""
+        return self._account.first_opening
 
     def write(self, line: bytes, meter: MiddlewareMeter | None) -> None:
         """Have *line*, which ends with its line feed, written soon. *meter* counts it if it is lost."""
@@ -210,6 +247,8 @@ class LogWriters:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.on_change: Callable[[], None] = _nothing
+        """Called when :attr:`failures` have changed."""
         self._writers: weakref.WeakValueDictionary[str, LogWriter] = weakref.WeakValueDictionary()
         self._threads: set[LogThread] = set()
 
@@ -220,11 +259,25 @@ class LogWriters:
         """Return what writes to *path*; it is closed when nobody holds it any more."""
         writer = self._writers.get(path)
         if writer is None:
-            writer = self._writers[path] = LogWriter(path, self._loop)
+            writer = self._writers[path] = LogWriter(path, self._loop, on_change=self._changed)
             thread = writer.thread
             self._threads.add(thread)
             thread.ended.add_done_callback(lambda _: self._threads.discard(thread))
         return writer
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """By path: why files could not be opened, and what becomes of their lines."""
+        return {path: writer.failure for path, writer in list(self._writers.items()) if writer.failure}
+
+    async def opened(self, timeout: float) -> None:
+        """Return when it was tried to open every file, or after *timeout* seconds: some file systems hang."""
+        awaited = [found.first_opening for found in list(self._writers.values()) if not found.first_opening.done()]
+        if awaited:
+            await asyncio.wait(awaited, timeout=timeout)
+
+    def _changed(self) -> None:
+        self.on_change()
 
     def reopen(self) -> None:
         """Open every file again, since it may have been moved away."""
@@ -237,6 +290,8 @@ class LogWriters:
             writer.hand_over()
         awaited: list[asyncio.Future[None]] = []
         for thread in self._threads:
+            if thread.ended.done():
+                continue  # it takes no orders any more, and is about to be forgotten
             done: asyncio.Future[None] = self._loop.create_future()
             thread.orders.put(done)
             awaited.append(done)
@@ -244,6 +299,10 @@ class LogWriters:
             return True
         _, pending = await asyncio.wait(awaited, timeout=timeout)
         return not pending
+
+
+def _nothing() -> None:
+    pass
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -27,6 +27,7 @@ from vrata.proxy.channel import (
     Judge,
     Message,
     MetricsHandedOver,
+    ProblemsChanged,
     Rejected,
     ReopenLogs,
     ScrapeArrived,
@@ -62,7 +63,8 @@ class WorkerProcess:
     (:mod:`vrata.proxy.runtime.shared_counts`, :mod:`~vrata.proxy.runtime.shared_buckets`).
     *metrics* gets what it counts, and *standings* tells it how endpoints stand, from its start to its end.
     *on_exit* is called once, from the event loop, when the process has ended for whatever reason;
-    *on_termination_requested* when somebody asked the process itself to end.
+    *on_termination_requested* when somebody asked the process itself to end, *on_problems_changed* when it has found
+    others with the edition that it serves.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class WorkerProcess:
         standings: StandingsPublisher,
         on_exit: Callable[[WorkerProcess], None],
         on_termination_requested: Callable[[WorkerProcess], None],
+        on_problems_changed: Callable[[], None],
     ) -> None:
         self.slot = settings.slot
         self.state = WorkerState.STARTING
@@ -87,6 +90,9 @@ class WorkerProcess:
         self._standings = standings
         self._on_exit = on_exit
         self._on_termination_requested = on_termination_requested
+        self._on_problems_changed = on_problems_changed
+        self._changed = ProblemsChanged(-1, ())
+        """What it said last of its problems since an edition was applied."""
         self._loop = asyncio.get_running_loop()
         self._exited: asyncio.Future[None] = self._loop.create_future()
         # What it holds and what it owes.
@@ -158,7 +164,8 @@ class WorkerProcess:
         match verdict:
             case Applied():
                 self.edition = edition
-                self.problems = verdict.problems
+                # What it has found since may have come together with its verdict.
+                self.problems = (self._changed if self._changed.edition == edition.number else verdict).problems
                 for address in edition.document.addresses_of(verdict.problems):
                     self._adopted.pop(address, None)
             case Rejected():
@@ -249,6 +256,11 @@ class WorkerProcess:
                 answer = self._answers.get(message.edition)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
+            case ProblemsChanged():
+                self._changed = message
+                if self.edition is not None and self.edition.number == message.edition:
+                    self.problems = message.problems
+                    self._on_problems_changed()
             case Drained():
                 if not message.complete:
                     _log.warning("worker cut requests at the drain deadline", slot=self.slot, pid=self.pid)

@@ -189,6 +189,7 @@ class WorkerSlot:
                 self._standings,
                 self._on_exit,
                 self._on_termination_requested,
+                self._on_change,
             )
         except (OSError, EOFError) as error:
             # Out of processes or descriptors, or the fork server has just died; it is started again when next needed.

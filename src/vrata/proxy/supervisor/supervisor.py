@@ -7,7 +7,7 @@ import os
 import random
 import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -378,6 +378,7 @@ class Supervisor:
 
     def _conclude(self, outcome: ApplyOutcome) -> None:
         if outcome is not self._last_outcome:
+            _report_problems(outcome, self._last_outcome, self._edition.tls)
             self._last_outcome = outcome
             self.history.note(outcome)
             _report(outcome)
@@ -385,7 +386,7 @@ class Supervisor:
         self._on_change()
 
     def _review_problems(self) -> None:
-        """Take over what the workers that serve now say of the document: new ones may find other code and files."""
+        """Take over what the workers that serve now say of the document: files change, and new ones find other code."""
         before = self._good_outcome
         workers = [worker for slot in self._slots for worker in slot.workers]
         if before is None or not workers or any(worker.edition is not self._edition for worker in workers):
@@ -396,7 +397,8 @@ class Supervisor:
         self._good_outcome = replace(before, problems=problems)
         if self._last_outcome is before:
             self._last_outcome = self._good_outcome
-        _log.warning("new workers report other problems", snapshot=before.snapshot_id, problems=len(problems))
+        _report_problems(self._good_outcome, before, self._edition.tls)
+        _log.warning("workers report other problems", snapshot=before.snapshot_id, problems=len(problems))
 
     def _on_worker_death(self, process: int) -> None:
         """What the worker had of what all share is free again."""
@@ -478,6 +480,14 @@ def _report_changed(kind: str, material: Mapping[str, object], before: Mapping[s
     for identity in material.keys() & before.keys():
         if material[identity] != before[identity]:
             _log.info("certificate or its settings changed", kind=kind, id=identity)
+
+
+def _report_problems(outcome: ApplyOutcome, before: ApplyOutcome | None, tls: TlsReview) -> None:
+    """Log problems of workers as they come up: each worker has them, and one apply after the other."""
+    known = {*tls.problems, *(before.problems if before is not None else ())}
+    for found in outcome.problems:
+        if found not in known:
+            _log.warning("entity does not act as configured", **asdict(found))
 
 
 def _report(outcome: ApplyOutcome) -> None:

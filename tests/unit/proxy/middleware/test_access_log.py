@@ -15,6 +15,7 @@ from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.support.stream_client import request
+from vrata.proxy.status import EntityProblem
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -187,6 +188,39 @@ async def test_the_last_lines_are_there_after_a_drain(proxy: InProcessProxy, tmp
             await client.exchange(f"GET /{number}")
         await proxy.data_plane.drain(0)
         assert await asyncio.to_thread(path.read_text) == "".join(f"p=/{number}\n" for number in range(20))
+
+
+@on_each_loop
+async def test_a_file_that_cannot_be_opened_is_a_problem_of_the_middleware(
+    proxy: InProcessProxy, tmp_path: Path
+) -> None:
+    found: list[tuple[EntityProblem, ...]] = []
+    proxy.data_plane.watch_problems(found.append)
+    path = tmp_path / "logs" / "access.log"
+    answer = {"id": "r", "name": "r", "match": {}, "directResponse": {"status": 204}, "middlewareIds": ["log"]}
+    log = access_log(path, onResponse={"fields": {"p": "${request.path}"}})
+    report = await proxy.apply(answer, middlewares=[log])
+    reason = f"access log {path} cannot be opened: No such file or directory: its lines go to standard output"
+    problem = EntityProblem("middleware", "log", "log", reason)
+    assert report.problems == (problem,)
+    assert (await proxy.apply(answer, middlewares=[log])).problems == (problem,)
+    assert found == []  # what an apply reports is not told twice
+
+    path.parent.mkdir()
+    proxy.data_plane.reopen_logs()
+    await eventually_async(lambda: found == [()], 10, what="it is told that the file is open")
+    path.parent.rename(tmp_path / "gone")
+    proxy.data_plane.reopen_logs()
+    await eventually_async(lambda: len(found) == 2, 10, what="it is told that the file is not open again")
+    assert found[1][0].reason.endswith("No such file or directory: the file that was open before is written on")
+    assert (await proxy.apply(answer, middlewares=[])).problems == (
+        EntityProblem(
+            "route",
+            "r",
+            "r",
+            'middleware "log" does not exist or could not be read: its requests are answered with 500',
+        ),
+    )
 
 
 @on_each_loop

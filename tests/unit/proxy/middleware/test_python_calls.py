@@ -17,7 +17,7 @@ from vrata.observability import tasks
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python import call
 from vrata.proxy.middleware.python.call import AsyncCall
-from vrata.proxy.middleware.python.user_object import CallFailed, UserObject
+from vrata.proxy.middleware.python.user_object import CallFailed, CannotBeMade, UserObject
 from vrata.proxy.middleware.python.view import UserAnswer
 
 Answer = UserAnswer | CallFailed | None
@@ -68,20 +68,22 @@ class TestAClass:
         assert (inheriting.awaits_request, inheriting.awaits_response) == (True, True)
 
     @pytest.mark.parametrize(
-        ("error", "reason"),
+        ("error", "reason", "is_refusal"),
         [
-            (ValueError("no tenants"), "ValueError: no tenants"),
-            (SystemExit(2), "SystemExit: 2"),
+            (ValueError("no tenants"), "ValueError: no tenants", True),
+            (KeyError("plans"), "KeyError: 'plans'", False),
+            (SystemExit(2), "SystemExit: 2", False),
         ],
     )
-    def test_one_that_cannot_be_made(self, error: BaseException, reason: str) -> None:
+    def test_one_that_cannot_be_made(self, error: BaseException, reason: str, is_refusal: bool) -> None:
         class Broken(Middleware):
             def __init__(self, settings: Mapping[str, Any]) -> None:
                 raise error
 
-        with capture_logs() as entries, pytest.raises(ValueError, match=f"^Broken cannot be made: {reason}$"):
+        with pytest.raises(CannotBeMade, match=f"^Broken cannot be made: {reason}$") as failed:
             of(Broken)
-        assert entries[0]["exc_info"]
+        assert failed.value.__cause__ is error
+        assert failed.value.is_refusal is is_refusal
 
 
 class TestPlainMethods:

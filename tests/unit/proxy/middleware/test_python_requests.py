@@ -294,6 +294,8 @@ async def test_a_class_that_is_not_there_lets_nobody_past(scene: PythonScene) ->
     class Broken(Middleware):
         def __init__(self, settings: Mapping[str, Any]) -> None:
             super().__init__(settings)
+            if "plans" not in settings:
+                raise ValueError("plans are required")
             raise RuntimeError("no database")
 
     report = await scene.apply_settings({"class": "mine:Missing", "failureMode": "allow"})
@@ -303,9 +305,14 @@ async def test_a_class_that_is_not_there_lets_nobody_past(scene: PythonScene) ->
     response = await client.exchange("GET /")
     assert (response.status, response.body) == (500, b'{"error":"middleware unavailable"}')
     vars(scene._module)["Broken"] = Broken
-    report = await scene.apply_settings({"class": "mine:Broken"})
-    assert "Broken cannot be made: RuntimeError: no database" in report.problems[0].reason
+    for version in range(2):
+        report = await scene.apply_settings({"class": "mine:Broken", "settings": {"plans": version}})
+        assert "Broken cannot be made: RuntimeError: no database" in report.problems[0].reason
+    # Each plan tries again and reports it; the traceback is told once.
     assert scene.logged() == [("error", "python middleware cannot be made")]
+    report = await scene.apply_settings({"class": "mine:Broken"})
+    assert "Broken cannot be made: ValueError: plans are required" in report.problems[0].reason
+    assert scene.logged() == []
     assert (await client.exchange("GET /")).status == 500
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import copy
 
+import structlog
+
 from vrata.model.middleware.python import Python
 from vrata.net.deadlines import DeadlineSweeper
 from vrata.observability.tasks import TaskSupervisor
 from vrata.proxy.middleware.python.modules import PythonModules
 from vrata.proxy.middleware.python.stage import PythonStage
-from vrata.proxy.middleware.python.user_object import UserObject
+from vrata.proxy.middleware.python.user_object import CannotBeMade, UserObject
 from vrata.proxy.middleware.stage import Inner, Place
+
+_log = structlog.get_logger("vrata.proxy.middleware")
 
 
 class PythonInstance:
@@ -33,9 +37,15 @@ class PythonInstance:
         self._tasks = tasks
         self._sweeper = sweeper
         self._closings = closings
-        self._user = UserObject(
-            settings.class_name, modules.find(settings.class_name), copy.deepcopy(settings.settings)
-        )
+        cls = modules.find(settings.class_name)
+        try:
+            self._user = UserObject(settings.class_name, cls, copy.deepcopy(settings.settings))
+        except CannotBeMade as failed:
+            # Every plan tries again, and says so among its problems: the traceback is told once.
+            if not failed.is_refusal and modules.is_news(f"{settings.class_name}: {failed}"):
+                cause = failed.__cause__
+                _log.error("python middleware cannot be made", middleware=settings.class_name, exc_info=cause)
+            raise
 
     def __repr__(self) -> str:
         return f"<PythonInstance {self._user!r}>"

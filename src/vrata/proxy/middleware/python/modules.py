@@ -16,6 +16,9 @@ from vrata.middleware import Middleware
 from vrata.proxy.middleware.python.directory import PACKAGE, ModuleDirectory, Unsafe
 from vrata.proxy.middleware.python.logs import forward_logs
 
+MOST_TOLD = 1000
+"""Failures of classes that one worker logs with their tracebacks: a text may be another one each time."""
+
 _log = structlog.get_logger("vrata.proxy.middleware")
 
 
@@ -31,6 +34,7 @@ class PythonModules:
         self._loaded = loaded
         self._failures = failures
         self._has_directories = has_directories
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<PythonModules {', '.join(self._loaded)}>"
@@ -47,6 +51,13 @@ class PythonModules:
         if not (isinstance(found, type) and issubclass(found, Middleware)):
             raise ClassUnavailable(f"{name} is no subclass of vrata.middleware.Middleware")
         return found
+
+    def is_news(self, text: str) -> bool:
+        """Whether *text*, a failure of a class, was not told yet in the life of this worker; it is from now on."""
+        if text in self._told or len(self._told) >= MOST_TOLD:
+            return False
+        self._told.add(text)
+        return True
 
     def _reason(self, name: str) -> str:
         if name in self._failures:

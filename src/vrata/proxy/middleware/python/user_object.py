@@ -31,10 +31,19 @@ class CallFailed(Exception):  # noqa: N818 - it was told and logged already
     """A method has failed, or returned what it must not."""
 
 
+class CannotBeMade(ValueError):  # noqa: N818 - what is found out, and not a failure of ours
+    """The class raises what is the cause of this; the text says it."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether that is how classes say that their settings are wrong, and not a fault in their code."""
+        return isinstance(self.__cause__, ValueError)
+
+
 class UserObject:
     """The object, and which of its methods there are.
 
-    *name* is what logs call it. Making one raises ``ValueError`` with a reason when the class does.
+    *name* is what logs call it. Making one raises :class:`CannotBeMade` when the class does.
     """
 
     def __init__(self, name: str, cls: type[Middleware], settings: Mapping[str, Any]) -> None:
@@ -45,9 +54,8 @@ class UserObject:
         try:
             self._object = cls(settings)
             on_request, on_response = self._object.on_request, self._object.on_response
-        except BaseException as error:  # noqa: BLE001 - a class that exits must not end the worker
-            _log.exception("python middleware cannot be made", middleware=name)
-            raise ValueError(f"{cls.__name__} cannot be made: {type(error).__name__}: {error}") from None
+        except BaseException as error:
+            raise CannotBeMade(f"{cls.__name__} cannot be made: {type(error).__name__}: {error}") from error
         if perf_counter() - began > SLOW:
             self._warn("__init__", perf_counter() - began)
         self.on_request: _Method | None = on_request if _is_overridden(cls, on_request, "on_request") else None
