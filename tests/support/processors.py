@@ -1,7 +1,7 @@
 """External processors for tests: real servers that do as a script says, whichever contract they speak.
 
 A *script* is a function from what was :class:`Seen` to what is answered: a :class:`Do`, a :class:`Reject`, bytes that
-are sent as they are, :data:`HANG`, :data:`DIE` or :data:`LEAVE`.
+are sent as they are, any number of these in a list, :data:`HANG`, :data:`DIE` or :data:`LEAVE`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class Reject:
     body: bytes = b""
 
 
-Reply = Do | Reject | bytes | str
+Reply = Do | Reject | bytes | str | Iterable[bytes]
 Script = Callable[[Seen], Reply]
 
 
@@ -183,8 +183,12 @@ class GrpcProcessor(Processor):
                     context.abort(grpc.StatusCode.INTERNAL, "died")
                 elif reply == LEAVE:
                     return
-                else:
-                    yield reply if isinstance(reply, bytes) else self._written(seen, reply)
+                elif isinstance(reply, bytes):
+                    yield reply
+                elif isinstance(reply, Do | Reject):
+                    yield self._written(seen, reply)
+                elif not isinstance(reply, str):
+                    yield from reply
             is_complete = True
         finally:
             self.ended += 1
@@ -196,6 +200,10 @@ class GrpcProcessor(Processor):
         message = message_class(cls.file, f"{cls.service.rpartition('.')[0]}.ProcessingResponse")()
         getattr(message, _MEMBERS[phase]).SetInParent()
         return bytes(message.SerializeToString())
+
+    def message(self, **fields: Any) -> bytes:
+        """A message to the proxy."""
+        return bytes(self._responses(**fields).SerializeToString())
 
     def _read(self, message: Any, number: int) -> Seen:
         raise NotImplementedError
@@ -239,6 +247,17 @@ class EnvoyProcessor(GrpcProcessor):
     contract = "envoy"
     file = ENVOY_FILE
     service = "envoy.service.ext_proc.v3.ExternalProcessor"
+
+    def heads(self, phase: str, **values: str) -> bytes:
+        """The answer to a head or to trailers, in which hyphens of names are underscores here."""
+        mutation = {"set_headers": [_option(name.replace("_", "-"), value) for name, value in values.items()]}
+        changes = {"header_mutation": mutation}
+        return self.message(**{_MEMBERS[phase]: changes if phase.endswith("Trailers") else {"response": changes}})
+
+    def piece(self, phase: str, body: bytes, end: bool = False) -> bytes:
+        """A piece of a body that is streamed back."""
+        mutation = {"streamed_response": {"body": body, "end_of_stream": end}}
+        return self.message(**{_MEMBERS[phase]: {"response": {"body_mutation": mutation}}})
 
     def _read(self, message: Any, number: int) -> Seen:
         member = message.WhichOneof("request")

@@ -22,6 +22,8 @@ from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.head import MAX_FIELDS, MAX_HEAD, RequestHead, ResponseHead, parse_response_head
 from vrata.wire.http1.status import has_no_body
 
+MAX_METADATA = 65536
+"""Bytes of what is kept with a request (:meth:`ClientRequest.keep_metadata`)."""
 _OWN_LINES = 128
 """Bytes of the status line and of Content-Length, which no answer is without."""
 
@@ -270,6 +272,15 @@ class ClientRequest(RequestView, Protocol):
 
         What :meth:`edit` has removed from the head does not come back in them.
         """
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, bytes]:
+        """What services have said of it, by namespace: a message of ``google.protobuf.Struct`` each."""
+        ...
+
+    def keep_metadata(self, namespace: str, struct: bytes) -> bool:
+        """Put *struct* to what is kept in *namespace*, whose members of the same names it replaces; False: too much."""
         ...
 
     def withhold_trailers(self, names: HeaderPatterns) -> None:

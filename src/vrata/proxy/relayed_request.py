@@ -102,6 +102,13 @@ class RelayedRequest(ClientRequest, RequestHandler):
     def trailers(self) -> bytes:  # noqa: D102
         return self.outer.trailers
 
+    @property
+    def metadata(self) -> Mapping[str, bytes]:  # noqa: D102
+        return self.outer.metadata
+
+    def keep_metadata(self, namespace: str, struct: bytes) -> bool:  # noqa: D102
+        return self.outer.keep_metadata(namespace, struct)
+
     def withhold_trailers(self, names: HeaderPatterns) -> None:  # noqa: D102
         self.outer.withhold_trailers(names)
 

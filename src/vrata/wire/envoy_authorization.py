@@ -10,6 +10,7 @@ from typing import Final
 
 from vrata.wire.envoy_headers import HeaderOption, read_option
 from vrata.wire.protobuf import LENGTH, VARINT, MessageWriter, read_fields, read_pair
+from vrata.wire.protobuf_struct import check_struct
 
 CHECK: Final = b"/envoy.service.auth.v3.Authorization/Check"
 """The method that is called."""
@@ -17,6 +18,7 @@ CHECK: Final = b"/envoy.service.auth.v3.Authorization/Check"
 _STATUS: Final = 1 << 3 | LENGTH
 _DENIED: Final = 2 << 3 | LENGTH
 _OK: Final = 3 << 3 | LENGTH
+_DYNAMIC_METADATA: Final = 4 << 3 | LENGTH
 _ERROR: Final = 5 << 3 | LENGTH
 _CODE: Final = 1 << 3 | VARINT
 _HEADERS: Final = 2 << 3 | LENGTH
@@ -106,6 +108,7 @@ class CheckResponse:
         "headers_to_remove",
         "http_status",
         "is_denial",
+        "metadata",
         "query_to_remove",
         "query_to_set",
         "response_headers",
@@ -128,6 +131,9 @@ class CheckResponse:
         self.query_to_set: list[tuple[str, str]] = []
         """Parameters of the query, by name and value."""
         self.query_to_remove: list[str] = []
+
+        self.metadata = b""
+        """What is to be kept with the request (``dynamic_metadata``): a ``google.protobuf.Struct``, or nothing."""
 
     def __repr__(self) -> str:
         return f"<CheckResponse {self.code}>"
@@ -165,6 +171,9 @@ def decode_response(message: bytes) -> CheckResponse:
             # One of three, of which the last counts; where that comes twice the two are one message.
             said = said + field.content if field.tag == kind else field.content
             kind = field.tag
+        elif field.tag == _DYNAMIC_METADATA:
+            check_struct(field.content)
+            response.metadata += field.content
     for field in read_fields(status):
         if field.tag == _CODE:
             response.code = field.int32

@@ -40,7 +40,7 @@ class HeaderOption:
 
 
 def read_header(message: bytes) -> tuple[str, bytes]:
-    """Return name and value of a ``HeaderValue``: its text, or the raw bytes where there is no text.
+    """Return name and value of a ``HeaderValue``: its text, or its raw bytes; there must not be both.
 
     Raises :class:`~vrata.wire.protobuf.MalformedProtobuf`.
     """
@@ -53,6 +53,8 @@ def read_header(message: bytes) -> tuple[str, bytes]:
             text = field.text
         elif field.tag == _RAW_VALUE:
             raw = field.content
+    if text and raw:
+        raise MalformedProtobuf("a header with two values")
     return name, text.encode("utf-8") if text else raw
 
 

@@ -337,8 +337,13 @@ settings: dict[str, Documents] = {
     )
     | an_object(
         {"destinationId": ids, "contract": st.just("envoy")},
-        phases=an_object(requestTrailers=one_of("send", "skip"), responseTrailers=one_of("send", "skip")),
+        phases=an_object(requestTrailers=one_of("send", "skip"), responseTrailers=one_of("send", "skip"))
+        | an_object({"requestBody": st.just("fullDuplexStreamed"), "requestTrailers": st.just("send")}),
         allowModeOverride=flags,
+        maxPhaseTimeout=limits,
+        requestAttributes=some(st.sampled_from(["request.path", "source.port", "request.headers['x-a']"])),
+        responseAttributes=some(st.sampled_from(["response.code", 'response.headers["x-a"]'])),
+        metadata=an_object(forwardNamespaces=some(names), receiveNamespaces=some(names)),
     ),
     "rateLimit": an_object(
         requestsPerSecond=st.floats(-1, 0) | st.floats(0.01, 1e6) | st.integers(-1, 100),

@@ -321,8 +321,8 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 ),
                 (
                     {"extProc": {"phases": {"requestBody": "all"}}},
-                    '.extProc.phases.requestBody: must be "none", "buffered", "bufferedPartial" or "streamed", '
-                    'got "all"',
+                    '.extProc.phases.requestBody: must be "none", "buffered", "bufferedPartial", "streamed" or '
+                    '"fullDuplexStreamed", got "all"',
                 ),
                 ({"rateLimit": {}}, ".rateLimit: unknown field"),
                 ({"python": {}}, ".python.settings: is required"),
@@ -478,6 +478,40 @@ DOCUMENTS: list[tuple[str, Any, str]] = [
                 '.phases.requestTrailers: needs contract "envoy"',
             ),
             ("extProc", {**REF, "allowModeOverride": True}, '.allowModeOverride: needs contract "envoy"'),
+            ("extProc", {**REF, "maxPhaseTimeout": "1s"}, '.maxPhaseTimeout: needs contract "envoy"'),
+            ("extProc", {**REF, "requestAttributes": ["request.path"]}, '.requestAttributes: needs contract "envoy"'),
+            (
+                "extProc",
+                {**REF, "metadata": {"receiveNamespaces": ["a"]}},
+                '.metadata.receiveNamespaces: needs contract "envoy"',
+            ),
+            (
+                "extProc",
+                {**REF, "contract": "envoy", "requestAttributes": ["request.path", "response.code"]},
+                ".requestAttributes[1]: must be an attribute that is known when the request begins, "
+                'got "response.code"',
+            ),
+            (
+                "extProc",
+                {**REF, "contract": "envoy", "responseAttributes": ["response.headers['X-A']"]},
+                ".responseAttributes[0]: must be an attribute that is known when the response begins, "
+                "got \"response.headers['X-A']\"",
+            ),
+            (
+                "extProc",
+                {**REF, "contract": "envoy", "phases": {"responseBody": "fullDuplexStreamed"}},
+                '.phases.responseTrailers: must be "send" where responseBody is "fullDuplexStreamed"',
+            ),
+            (
+                "extProc",
+                {
+                    **REF,
+                    "contract": "envoy",
+                    "phases": {"requestBody": "fullDuplexStreamed", "requestTrailers": "send"},
+                    "observeMode": {"enabled": True},
+                },
+                '.phases.requestBody: must not be "fullDuplexStreamed" where observeMode is enabled',
+            ),
             ("extProc", {**REF, "phaseTimeout": "200"}, f".phaseTimeout: {DURATION.format('200')}"),
             (
                 "extProc",

@@ -366,6 +366,7 @@ DEFAULTS: list[tuple[str, dict[str, Any], str, Any]] = [
             ("extProc", {"destinationId": "d"}, "contract", "vrata"),
             ("extProc", {"destinationId": "d"}, "allow_mode_override", False),
             ("extProc", {"destinationId": "d"}, "phase_timeout.seconds", 0.2),
+            ("extProc", {"destinationId": "d"}, "max_phase_timeout.seconds", 0),
             ("extProc", {"destinationId": "d"}, "phases.request_headers", "send"),
             ("extProc", {"destinationId": "d"}, "phases.response_headers", "send"),
             ("extProc", {"destinationId": "d"}, "phases.request_body", "none"),

@@ -11,6 +11,7 @@ from vrata.expressions import PeerCertificate
 from vrata.policy.header_rules import HeaderPatterns
 from vrata.policy.session_cookie import SessionCookie
 from vrata.proxy.contracts import (
+    MAX_METADATA,
     ClientRequest,
     Failure,
     FailureClass,
@@ -34,6 +35,7 @@ from vrata.wire.http1.status import STATUS_LINES, has_no_body
 from vrata.wire.http1.target import first_parameters
 
 _CONTINUE = ResponseHead(100)
+_NOTHING: Mapping[str, bytes] = {}
 
 
 class ServingConnection(Protocol):
@@ -74,6 +76,7 @@ class DownstreamRequest(ClientRequest):
         "_connection",
         "_head",
         "_invited",
+        "_metadata",
         "_removed",
         "_sessions",
         "_status",
@@ -101,6 +104,7 @@ class DownstreamRequest(ClientRequest):
         self._body: SeenBody | None = None
         self._invited = False
         self._sessions: dict[bytes, bytes] | None = None
+        self._metadata: dict[str, bytes] | None = None
         self.response_lines = b""
         """What the final response gets beside its own fields: lines, each with its CRLF."""
         self.meters = meters
@@ -246,6 +250,22 @@ class DownstreamRequest(ClientRequest):
             if name not in removed and not any(patterns.match(name) for patterns in self._withheld):
                 kept.append(line)
         return b"".join(kept)
+
+    @property
+    def metadata(self) -> Mapping[str, bytes]:
+        """What services have said of it."""
+        return self._metadata if self._metadata is not None else _NOTHING
+
+    def keep_metadata(self, namespace: str, struct: bytes) -> bool:
+        """Put *struct* to what is kept in *namespace*."""
+        kept = self._metadata
+        if kept is None:
+            kept = self._metadata = {}
+        if sum(map(len, kept.values())) + len(struct) > MAX_METADATA:
+            return False
+        # Of messages one after the other the members of the last one count.
+        kept[namespace] = kept.get(namespace, b"") + struct
+        return True
 
     def withhold_trailers(self, names: HeaderPatterns) -> None:
         """Pass no trailers on that are called so."""

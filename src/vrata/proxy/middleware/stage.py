@@ -68,14 +68,18 @@ class Stage:
 
     def reject(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
         """Answer *request*; the work on it *began* then."""
+        self.rejected(request, rejection.status, began)
+        request.respond(rejection.of(request))
+
+    def rejected(self, request: ClientRequest, status: int, began: float) -> None:
+        """Count that *request* is answered; the work on it *began* then."""
         meters = request.meters
         if meters is not None:
             meter = meters.middleware(self.place.meter_key)
             if meter is not None:
-                meter.rejected(rejection.status, perf_counter() - began)
+                meter.rejected(status, perf_counter() - began)
         if request.trace is not None:
             request.trace.rejected(self.place.name)
-        request.respond(rejection.of(request))
 
     def replace(self, request: ClientRequest, rejection: Rejection) -> None:
         """Answer *request*, which has gone on, in place of what is inside."""

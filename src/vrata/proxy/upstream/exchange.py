@@ -27,6 +27,7 @@ class Exchange(ResponseReader):
         "_began",
         "_carrier",
         "_chunked",
+        "_fills",
         "_fresh",
         "_half_closed",
         "_head",
@@ -74,6 +75,8 @@ class Exchange(ResponseReader):
         self._paused = False
         self._unprocessed = False
         self._fresh = False
+        self._fills = False
+        """What was sent at first has filled the connection."""
         self._half_closed = False
         """One side of the tunnel has ended."""
         self._waiting: Waiting | None = None
@@ -225,13 +228,15 @@ class Exchange(ResponseReader):
         carrier.begin(self)
         if self._paused:
             carrier.pause_reading()
-        if self._unsent_size > MAX_UNSENT:
-            self._owner.on_upstream_ready()  # before the write, which may fill the connection at once
+        was_full = self._unsent_size > MAX_UNSENT
+        self._fills = False
         head, content, trailers = self._head, b"".join(self._unsent), self._trailers
         self._forget_unsent()
         carrier.send_head(head, content, self._request_complete, self._chunked, trailers)
         if self._request_complete and not self._over:
             self._owner.on_request_sent()
+        if was_full and not self._fills and not self._over:
+            self._owner.on_upstream_ready()  # after the head, since who hears it may send content at once
         return True
 
     def _dial_failed(self, error: DialError | TooManyWaiting) -> None:
@@ -293,6 +298,7 @@ class Exchange(ResponseReader):
 
     def on_full(self) -> None:
         """The upstream reads slower than the client writes."""
+        self._fills = True
         self._owner.on_upstream_full()
 
     def on_ready(self) -> None:

@@ -8,32 +8,20 @@ from typing import Final
 
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy import grpc_status
-from vrata.policy.header_mutation import (
-    ADD_IF_ABSENT,
-    APPEND,
-    REPLACE,
-    REPLACE_IF_PRESENT,
-    FieldEdit,
-    HeaderMutation,
-    settled,
-)
+from vrata.policy.header_mutation import ADD_IF_ABSENT, FieldEdit, HeaderMutation, settled
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.middleware.envoy_edit import field_edit
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Decision, NoDecision
 from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer, denial
 from vrata.proxy.middleware.ext_authz.told_fields import texts_of
-from vrata.wire import envoy_headers
 from vrata.wire.envoy_authorization import CHECK, CheckResponse, HttpRequest, Peer, decode_response, encode_request
 from vrata.wire.envoy_headers import HeaderOption
 from vrata.wire.http1.query import edited_query
 
-_ACTIONS: Final = {
-    envoy_headers.APPEND: APPEND,
-    envoy_headers.ADD_IF_ABSENT: ADD_IF_ABSENT,
-    envoy_headers.OVERWRITE: REPLACE,
-    envoy_headers.OVERWRITE_IF_EXISTS: REPLACE_IF_PRESENT,
-}
+METADATA: Final = "envoy.filters.http.ext_authz"
+"""The namespace in which what an authorizer says of a request (``dynamic_metadata``) is kept with it."""
 _PARTIAL: Final = b"x-envoy-auth-partial-body"
 """Whether the body that is told is a part of it; a client's own word on that is left out."""
 _PLAIN: Final = FieldEdit(b"content-type", b"text/plain", ADD_IF_ABSENT)
@@ -74,6 +62,8 @@ class EnvoyAuthorizer(GrpcAuthorizer):
     def decision(self, request: ClientRequest, message: bytes) -> Decision:
         """What a ``CheckResponse`` says."""
         response = decode_response(message)
+        if response.metadata and not request.keep_metadata(METADATA, response.metadata):
+            return NoDecision("grpc check failed: malformed answer", "more dynamic_metadata than is kept")
         if response.has_failed:
             return NoDecision("grpc check failed: the authorizer has failed", "error_response")
         if response.code == grpc_status.OK and not response.is_denial:
@@ -102,7 +92,7 @@ def _allowed(request: ClientRequest, response: CheckResponse, copied: CopiedFiel
 
 def _edits(options: Sequence[HeaderOption], without: Collection[bytes]) -> list[FieldEdit]:
     """What *options* say, in our words; fields *without* which the head is to be are not set, as removals come last."""
-    edits = [FieldEdit(each.name.encode("utf-8"), each.value, _ACTIONS[each.action]) for each in options]
+    edits = [field_edit(each) for each in options]
     return [edit for edit in edits if edit.name.lower() not in without]
 
 

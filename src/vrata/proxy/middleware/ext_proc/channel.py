@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vrata.proxy.middleware.ext_proc.message import Answer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import Answer, OwnResponse, Phase, Refusal, Shown
 
 
 class ChannelOwner(Protocol):
@@ -12,6 +12,10 @@ class ChannelOwner(Protocol):
 
     def on_answer(self, phase: Phase, answer: Answer | Refusal) -> None:
         """The oldest thing that was shown of a direction, which was *phase*, is answered."""
+        ...
+
+    def on_own_response(self, part: OwnResponse) -> None:
+        """The processor answers the request, whose head it has seen, itself: this is one *part* of what it says."""
         ...
 
     def on_failure(self, reason: str) -> None:
@@ -41,6 +45,14 @@ class Channel(Protocol):
 
     def waive(self, *, of_request: bool) -> None:
         """Nobody waits any more for what is owed of one direction."""
+        ...
+
+    def pause(self) -> None:
+        """Take no more from the processor for now, but what is under way."""
+        ...
+
+    def resume(self) -> None:
+        """Go on."""
         ...
 
     def finish(self) -> None:

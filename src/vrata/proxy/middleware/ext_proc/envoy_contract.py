@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import Final
 
-from vrata.policy.header_mutation import ADD_IF_ABSENT, APPEND, REPLACE, REPLACE_IF_PRESENT, FieldEdit, HeaderMutation
+from vrata.policy.header_mutation import FieldEdit, HeaderMutation
+from vrata.proxy.middleware.envoy_edit import field_edit
 from vrata.proxy.middleware.ext_proc.message import (
+    DUPLEX,
     NONE,
-    PARTIAL,
     Answer,
     Contract,
     Fields,
     MalformedAnswer,
     ModeOverride,
     Modes,
+    MoreTime,
+    OwnResponse,
     Phase,
     Refusal,
+    Said,
     Shown,
+    Structs,
     checked_status,
 )
+from vrata.wire.envoy_headers import read_header, read_option
 from vrata.wire.protobuf import LENGTH, VARINT, Field, MalformedProtobuf, MessageWriter, read_fields, tag, varint
+from vrata.wire.protobuf_struct import read_objects
 
 METHOD: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
@@ -32,6 +39,8 @@ _SHOWN = {
     Phase.RESPONSE_TRAILERS: 7,
 }
 """Numbers of the fields of ``ProcessingRequest``."""
+_METADATA_CONTEXT: Final = 8
+_ATTRIBUTES: Final = 9
 _OBSERVABILITY_MODE: Final = 10
 _PROTOCOL_CONFIG: Final = 11
 
@@ -45,8 +54,10 @@ _RESPONSES = {
     tag(6, LENGTH): Phase.RESPONSE_TRAILERS,
 }
 _IMMEDIATE: Final = tag(7, LENGTH)
+_DYNAMIC_METADATA: Final = tag(8, LENGTH)
 _MODE_OVERRIDE: Final = tag(9, LENGTH)
 _MORE_TIME: Final = tag(10, LENGTH)
+_STREAMED_IMMEDIATE: Final = tag(11, LENGTH)
 
 _FIRST_MESSAGE: Final = tag(1, LENGTH)
 """Field 1 where that is a message, as in ``HeadersResponse`` and ``HeaderValueOption``, or a text or bytes."""
@@ -54,13 +65,17 @@ _FIRST_NUMBER: Final = tag(1, VARINT)
 _SECOND: Final = tag(2, LENGTH)
 _THIRD: Final = tag(3, LENGTH)
 
-_CLEAR_BODY: Final = tag(2, VARINT)
-_APPEND_ACTION: Final = tag(3, VARINT)
+_SECOND_NUMBER: Final = tag(2, VARINT)
+_END_OF_STREAM: Final = tag(3, VARINT)
 _GRPC_STATUS: Final = tag(4, LENGTH)
+_DETAILS: Final = tag(5, LENGTH)
 
-_ACTIONS = {1: ADD_IF_ABSENT, 2: REPLACE, 3: REPLACE_IF_PRESENT}
-"""By ``append_action``. Of 0, which is also its absence, the older ``append`` decides, and in this service that is
-false where it is absent, too."""
+_STATUS_DIGITS: Final = 3
+_NEGATIVE: Final = 1 << 63
+"""From here on 64 bits without a sign are a negative number."""
+
+ATTRIBUTES_KEY: Final = "envoy.filters.http.ext_proc"
+"""Under which name Envoy's filter sends attributes."""
 
 
 class EnvoyContract(Contract):
@@ -83,6 +98,13 @@ class EnvoyContract(Contract):
                 part.message(1, _header_map(shown.fields))
         message = MessageWriter()
         message.message(_SHOWN[shown.phase], part.finished())
+        if shown.metadata:
+            message.message(_METADATA_CONTEXT, shown.metadata)
+        if shown.attributes:
+            entry = MessageWriter()
+            entry.text(1, ATTRIBUTES_KEY)
+            entry.message(2, shown.attributes)
+            message.message(_ATTRIBUTES, entry.finished())
         message.integer(_OBSERVABILITY_MODE, shown.observed)
         if opening is not None:
             config = MessageWriter()
@@ -91,7 +113,7 @@ class EnvoyContract(Contract):
             message.message(_PROTOCOL_CONFIG, config.finished())
         return message.finished()
 
-    def decode(self, message: bytes) -> Answer | Refusal | None:
+    def decode(self, message: bytes) -> Said:
         """Return what *message* says. Raises :class:`MalformedAnswer`."""
         try:
             return _read(message)
@@ -107,48 +129,117 @@ def _header_map(fields: Fields) -> bytes:
     return headers.finished()
 
 
-def _read(message: bytes) -> Answer | Refusal | None:
+def _read(message: bytes) -> Said:
     last, content = 0, b""
     override: bytes | None = None
+    metadata: bytes | None = None
     for field in read_fields(message):
-        if field.tag in _RESPONSES or field.tag == _IMMEDIATE:
+        if field.tag in _RESPONSES or field.tag == _IMMEDIATE or field.tag == _STREAMED_IMMEDIATE:
             content = content + field.content if field.tag == last else field.content
             last = field.tag
         elif field.tag == _MODE_OVERRIDE:
             override = (override or b"") + field.content
+        elif field.tag == _DYNAMIC_METADATA:
+            metadata = (metadata or b"") + field.content
         elif field.tag == _MORE_TIME:
-            return None  # Envoy grants it where its configuration allows for that, and acts on nothing else beside
+            return MoreTime(_seconds(field.content))  # whatever else the message says is ignored
     if not last:
         raise MalformedAnswer("an answer without a response")
+    structs: Structs = () if metadata is None else tuple(read_objects(metadata))
     if last == _IMMEDIATE:
-        return _refusal(content)
+        return _refusal(content, structs)
+    if last == _STREAMED_IMMEDIATE:
+        return _own_response(content)
     phase = _RESPONSES[last]
     if phase is Phase.REQUEST_TRAILERS or phase is Phase.RESPONSE_TRAILERS:
-        return Answer(phase, _mutation(_joined(content, _FIRST_MESSAGE)))
-    return _answer(phase, _joined(content, _FIRST_MESSAGE), None if override is None else _modes(override))
+        return Answer(phase, _mutation(_joined(content, _FIRST_MESSAGE)), metadata=structs)
+    modes = None if override is None else _modes(override)
+    return _answer(phase, _joined(content, _FIRST_MESSAGE), modes, structs)
 
 
-def _answer(phase: Phase, common: bytes, override: ModeOverride | None) -> Answer:
+def _answer(phase: Phase, common: bytes, override: ModeOverride | None, metadata: Structs) -> Answer:
     status = 0
     body: bytes | None = None
+    is_streamed = ends = False
     for field in read_fields(common):
         if field.tag == _FIRST_NUMBER:
             status = field.int32
     for field in read_fields(_joined(common, _THIRD)):
         if field.tag == _FIRST_MESSAGE:
-            body = field.content
-        elif field.tag == _CLEAR_BODY:
-            body = b"" if field.is_true else None
+            body, is_streamed = field.content, False
+        elif field.tag == _SECOND_NUMBER:
+            body, is_streamed = b"" if field.is_true else None, False
         elif field.tag == _THIRD:
-            raise MalformedAnswer("a streamed response, which was not asked for")
+            body, ends = _piece(field.content)
+            is_streamed = True
     if status not in (0, 1):
         raise MalformedAnswer("an unknown status")
     if phase is Phase.REQUEST_HEADERS or phase is Phase.RESPONSE_HEADERS:
         if not status:
-            body = None
+            body, is_streamed = None, False
     else:
         override = None
-    return Answer(phase, _mutation(_joined(common, _SECOND)), body, status == 1, override)
+    mutation = _mutation(_joined(common, _SECOND))
+    return Answer(phase, mutation, body, status == 1, override, is_streamed, ends and is_streamed, metadata)
+
+
+def _piece(message: bytes) -> tuple[bytes, bool]:
+    """What a ``StreamedBodyResponse`` has, and whether it is the last."""
+    body, ends = b"", False
+    for field in read_fields(message):
+        if field.tag == _FIRST_MESSAGE:
+            body = field.content
+        elif field.tag == _SECOND_NUMBER:
+            ends = field.is_true
+    return body, ends
+
+
+def _own_response(message: bytes) -> OwnResponse:
+    last, content = 0, b""
+    for field in read_fields(message):
+        if field.tag == _FIRST_MESSAGE or field.tag == _SECOND or field.tag == _THIRD:
+            content = content + field.content if field.tag == last else field.content
+            last = field.tag
+    if last == _SECOND:
+        body, ends = _piece(content)
+        return OwnResponse(body=body, end=ends)
+    if last == _THIRD:
+        return OwnResponse(fields=_fields(content), end=True)
+    if not last:
+        raise MalformedAnswer("a streamed response without any part of one")
+    ends = False
+    for field in read_fields(content):
+        if field.tag == _END_OF_STREAM:
+            ends = field.is_true
+    status = b""
+    fields: list[tuple[bytes, bytes]] = []
+    for name, value in _fields(_joined(content, _FIRST_MESSAGE)):
+        if name == b":status":
+            status = value
+        elif not name.startswith(b":"):
+            fields.append((name, value))
+    if not (len(status) == _STATUS_DIGITS and status.isdigit() and b"200" <= status < b"600"):
+        raise MalformedAnswer("a streamed response whose :status is not that of a final response")
+    return OwnResponse(int(status), tuple(fields), end=ends)
+
+
+def _fields(header_map: bytes) -> Fields:
+    fields: list[tuple[bytes, bytes]] = []
+    for field in read_fields(header_map):
+        if field.tag == _FIRST_MESSAGE:
+            name, value = read_header(field.content)
+            fields.append((name.encode().lower(), value))
+    return tuple(fields)
+
+
+def _seconds(duration: bytes) -> float:
+    seconds = nanoseconds = 0
+    for field in read_fields(duration):
+        if field.tag == _FIRST_NUMBER:
+            seconds = field.number if field.number < _NEGATIVE else 0
+        elif field.tag == _SECOND_NUMBER:
+            nanoseconds = field.int32
+    return seconds + nanoseconds / 1e9
 
 
 def _mutation(message: bytes) -> HeaderMutation:
@@ -165,33 +256,9 @@ def _mutation(message: bytes) -> HeaderMutation:
 
 
 def _edit(option: bytes) -> FieldEdit | None:
-    header: bytes | None = None
-    appends = False
-    action = 0
-    for field in read_fields(option):
-        if field.tag == _FIRST_MESSAGE:
-            header = (header or b"") + field.content
-        elif field.tag == _SECOND:
-            appends = any(each.is_true for each in read_fields(field.content) if each.tag == _FIRST_NUMBER)
-        elif field.tag == _APPEND_ACTION:
-            action = field.int32
-    if header is None:
+    if not _present(option, _FIRST_MESSAGE):
         return None
-    name = value = raw = b""
-    for field in read_fields(header):
-        if field.tag == _FIRST_MESSAGE:
-            name = field.text.encode()
-        elif field.tag == _SECOND:
-            value = field.text.encode()
-        elif field.tag == _THIRD:
-            raw = field.content
-    if value and raw:
-        raise MalformedAnswer("a header with two values")
-    if not action:
-        return FieldEdit(name, raw or value, APPEND if appends else REPLACE)
-    if action not in _ACTIONS:
-        raise MalformedAnswer("an unknown append action")
-    return FieldEdit(name, raw or value, _ACTIONS[action])
+    return field_edit(read_option(option))
 
 
 def _modes(message: bytes) -> ModeOverride:
@@ -199,7 +266,7 @@ def _modes(message: bytes) -> ModeOverride:
     for field in read_fields(message):
         if field.tag & 7 == VARINT and field.tag >> 3 in numbers:
             numbers[field.tag >> 3] = field.int32
-    if not all(NONE <= numbers[number] <= PARTIAL for number in (3, 4)):
+    if not all(NONE <= numbers[number] <= DUPLEX for number in (3, 4)):
         raise MalformedAnswer("an unknown body mode")
     sent = {0: None, 1: True, 2: False}
     if not all(numbers[number] in sent for number in (2, 5, 6)):
@@ -207,13 +274,16 @@ def _modes(message: bytes) -> ModeOverride:
     return ModeOverride(sent[numbers[2]], numbers[3], numbers[4], sent[numbers[5]], sent[numbers[6]])
 
 
-def _refusal(message: bytes) -> Refusal:
+def _refusal(message: bytes, metadata: Structs) -> Refusal:
     status = 0
+    details = ""
     grpc_code: int | None = None
     body = b""
     for field in read_fields(message):
         if field.tag == _THIRD:
             body = field.content
+        elif field.tag == _DETAILS:
+            details = field.text
     for field in read_fields(_joined(message, _FIRST_MESSAGE)):
         if field.tag == _FIRST_NUMBER:
             status = field.int32
@@ -223,7 +293,8 @@ def _refusal(message: bytes) -> Refusal:
             if field.tag == _FIRST_NUMBER:
                 grpc_code = field.uint32
     fields = (FieldEdit(b"content-type", b"text/plain"),) if body else ()
-    return Refusal(checked_status(status), _mutation(_joined(message, _SECOND)), body, fields, grpc_code)
+    mutation = _mutation(_joined(message, _SECOND))
+    return Refusal(checked_status(status), mutation, body, fields, grpc_code, details, metadata)
 
 
 def _present(message: bytes, wanted: int) -> bool:

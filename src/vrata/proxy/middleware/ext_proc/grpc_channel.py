@@ -13,10 +13,22 @@ from vrata.proxy.callout.grpc_stream import GrpcStream
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
-from vrata.proxy.middleware.ext_proc.message import Answer, Contract, MalformedAnswer, Modes, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import (
+    Answer,
+    Contract,
+    MalformedAnswer,
+    Modes,
+    MoreTime,
+    OwnResponse,
+    Phase,
+    Refusal,
+    Shown,
+)
 
 FAREWELL: Final = 1.0
 """Seconds that a processor has to end the stream when it was told that nothing follows."""
+_LEAST_EXTENSION: Final = 0.001
+"""Seconds; less cannot be asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +47,16 @@ class GrpcPeer:
 class _Owed:
     """An answer that has not come yet."""
 
-    __slots__ = ("due", "is_waived", "phase")
+    __slots__ = ("due", "is_duplex", "is_extended", "is_waived", "phase")
 
-    def __init__(self, phase: Phase, due: float) -> None:
+    def __init__(self, phase: Phase, due: float, is_duplex: bool) -> None:
         self.phase = phase
         self.due = due
+        self.is_duplex = is_duplex
+        """It comes in any number of messages, or after them."""
         self.is_waived = False
+        self.is_extended = False
+        """More time was given for it."""
 
 
 class GrpcChannel(Channel):
@@ -50,9 +66,12 @@ class GrpcChannel(Channel):
         "_destination",
         "_end_reason",
         "_farewell",
+        "_has_taken_over",
         "_is_answered",
+        "_is_paused",
         "_loop",
         "_max_answer",
+        "_max_timeout",
         "_modes",
         "_owed",
         "_owner",
@@ -69,12 +88,14 @@ class GrpcChannel(Channel):
         request: ClientRequest,
         modes: Modes,
         timeout: float,
+        max_timeout: float,
         max_answer: int,
         is_answered: bool,
         destination: ServiceDestination | None,
     ) -> None:
-        """*timeout* is what each answer may take, in seconds; *max_answer* its bytes. The processor is what the
-        request's plan knows as the *destination*.
+        """*timeout* is what each answer may take, and *max_timeout* what the processor may ask for, in seconds.
+
+        *max_answer* are the bytes of an answer. The processor is what the request's plan knows as the *destination*.
 
         Without *is_answered* nothing is expected, and what comes is dropped.
         """
@@ -85,6 +106,7 @@ class GrpcChannel(Channel):
         self._request = request
         self._modes = modes
         self._timeout = timeout
+        self._max_timeout = max_timeout
         self._max_answer = max_answer
         self._loop = peer.services.loop
         self._stream: GrpcStream | None = None
@@ -92,6 +114,9 @@ class GrpcChannel(Channel):
         self._end_reason: str | None = None
         """Why the stream is over; empty: it was ended without an error."""
         self._farewell: asyncio.TimerHandle | None = None
+        self._has_taken_over = False
+        """The processor makes the response."""
+        self._is_paused = False
 
     def __repr__(self) -> str:
         return f"<GrpcChannel to {self._peer.destination_id}, {len(self._owed)} answers owed>"
@@ -108,8 +133,8 @@ class GrpcChannel(Channel):
             return
         opening = self._modes if self._stream is None else None
         message = self._peer.contract.encode(shown, opening)
-        if self._is_answered:
-            self._owed.append(_Owed(shown.phase, self._loop.time() + self._timeout))
+        if self._is_answered and not self._has_taken_over:
+            self._owe(shown)
         stream = self._stream
         if stream is None:
             peer = self._peer
@@ -131,6 +156,24 @@ class GrpcChannel(Channel):
         for owed in self._owed:
             if owed.phase.is_of_request == of_request:
                 owed.is_waived = True
+        self._expect_next()
+
+    def pause(self) -> None:
+        """Take no more messages for now, but those that have come already. Nothing is late meanwhile."""
+        self._is_paused = True
+        if self._stream is not None:
+            self._stream.pause()
+        self._expect_next()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._is_paused = False
+        now = self._loop.time()
+        for owed in self._owed:
+            if owed.due != NEVER:
+                owed.due = now + self._timeout
+        if self._stream is not None:
+            self._stream.resume()
         self._expect_next()
 
     def finish(self) -> None:
@@ -155,16 +198,36 @@ class GrpcChannel(Channel):
         except MalformedAnswer as error:
             self._fail(f"its answer is none: {error}")
             return
-        if answer is not None:
-            owed = self._settle(answer)
-            if owed is None:
-                self._fail("an answer to what was not shown")
-                return
+        if isinstance(answer, MoreTime):
+            self._extend(answer.seconds)
             self._expect_next()
-            if not owed.is_waived:
-                owner.on_answer(owed.phase, answer)
-        else:
-            self._expect_next()
+            return
+        if isinstance(answer, OwnResponse) or self._has_taken_over:
+            self._take_over(answer)
+            return
+        owed = self._settle(answer)
+        if owed is None:
+            self._fail("an answer to what was not shown")
+            return
+        self._expect_next()
+        if not owed.is_waived:
+            owner.on_answer(answer.phase if isinstance(answer, Answer) else owed.phase, answer)
+
+    def _owe(self, shown: Shown) -> None:
+        """The processor owes an answer to what is shown; of a body that is answered by another one, in the end."""
+        due = self._loop.time() + self._timeout
+        phase = shown.phase
+        if not shown.is_duplex:
+            self._owed.append(_Owed(phase, due, False))
+            return
+        is_known = False
+        for owed in self._owed:
+            if owed.phase.is_of_request == phase.is_of_request:
+                if shown.end:
+                    owed.due = due
+                is_known = is_known or owed.phase is phase
+        if not is_known:
+            self._owed.append(_Owed(phase, due if shown.end else NEVER, True))
 
     def _settle(self, answer: Answer | Refusal) -> _Owed | None:
         """Take out what is answered: the oldest of the answer's direction. A refusal has none, and is of who waits."""
@@ -179,19 +242,81 @@ class GrpcChannel(Channel):
             elif owed.phase.is_of_request == answer.phase.is_of_request:
                 if owed.phase is answer.phase:
                     found = index
-                break
-        return self._owed.pop(found) if found >= 0 else None
+                    break
+                if not (owed.is_duplex and owed.phase.is_body):
+                    break
+        if found < 0:
+            return None
+        owed = self._owed[found]
+        if isinstance(answer, Answer) and owed.is_duplex:
+            return self._settle_duplex(answer, owed)
+        return self._owed.pop(found)
+
+    def _settle_duplex(self, answer: Answer, answered: _Owed) -> _Owed:
+        """As above; one of a body comes in many messages, and each gives time for the next."""
+        is_over = not answered.phase.is_body or answer.ends
+        due = self._loop.time() + self._timeout
+        left: list[_Owed] = []
+        is_before = True
+        for owed in self._owed:
+            if owed is answered:
+                is_before = False
+                if is_over:
+                    continue
+            elif is_before and owed.phase.is_of_request == answer.phase.is_of_request:
+                continue  # a body whose trailers are answered is over
+            if owed.phase.is_of_request == answer.phase.is_of_request and owed.is_duplex and owed.due < due:
+                owed.due = due
+            left.append(owed)
+        self._owed = left
+        return answered
+
+    def _extend(self, seconds: float) -> None:
+        """Give more time for what is owed first, once, where that is allowed; else nothing changes."""
+        if not _LEAST_EXTENSION <= seconds <= self._max_timeout:
+            return
+        for first in self._owed:
+            if first.is_waived or first.due == NEVER:
+                continue
+            if not first.is_extended:
+                due = self._loop.time() + seconds
+                for owed in self._owed:
+                    # What is answered after it cannot come before it.
+                    if owed.phase.is_of_request == first.phase.is_of_request and (owed is first or owed.due < due):
+                        owed.due = due
+                first.is_extended = True
+            return
+
+    def _take_over(self, answer: Answer | Refusal | OwnResponse) -> None:
+        """The processor makes the response: it begins in answer to the request's head, and goes on until its end."""
+        owner = self._owner
+        if not isinstance(answer, OwnResponse) or (answer.status != 0) == self._has_taken_over:
+            self._fail("a response of its own that is none")
+            return
+        if not self._has_taken_over:
+            if not self._owed or self._owed[0].phase is not Phase.REQUEST_HEADERS or self._owed[0].is_waived:
+                self._fail("a response of its own to what was not the head of a request")
+                return
+            self._has_taken_over = True
+            self._owed.clear()
+            self._expect_next()
+        if owner is not None:
+            owner.on_own_response(answer)
 
     def _expect_next(self) -> None:
         stream = self._stream
         if stream is None:
             return
-        for owed in self._owed:
-            if not owed.is_waived:
-                stream.expect(owed.due - self._loop.time())
+        due = NEVER
+        if not self._is_paused:
+            for owed in self._owed:
+                if not owed.is_waived and owed.due < due:
+                    due = owed.due
+            if due == NEVER and stream.is_full:
+                # Who does not have to answer yet, or at all, may at least be expected to read.
+                stream.expect(self._timeout)
                 return
-        # Who gives no answers may at least be expected to read.
-        stream.expect(self._timeout if stream.is_full and not self._is_answered else NEVER)
+        stream.expect(due - self._loop.time())
 
     def _on_ready(self) -> None:
         self._expect_next()
@@ -206,7 +331,7 @@ class GrpcChannel(Channel):
         else:
             name = grpc_status.NAMES[code] if code < len(grpc_status.NAMES) else str(code)
             self._end_reason = f"{name}: {reason}"
-        if not self._is_answered or any(not owed.is_waived for owed in self._owed):
+        if not self._is_answered or self._has_taken_over or any(not owed.is_waived for owed in self._owed):
             self._tell_end()
 
     def _tell_end(self) -> None:

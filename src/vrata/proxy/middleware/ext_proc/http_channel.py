@@ -13,7 +13,7 @@ from vrata.proxy.callout.services import Cancellable, Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.json_contract import JsonContract
-from vrata.proxy.middleware.ext_proc.message import MalformedAnswer, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Refusal, Shown
 
 TARGET: Final = b"/process"
 _FIELDS: Final = b"content-type: application/json\r\n"
@@ -117,6 +117,12 @@ class HttpChannel(Channel):
         """Drop what is under way of one direction."""
         (self._of_request if of_request else self._of_response).cancel()
 
+    def pause(self) -> None:
+        """Nothing comes that was not asked for."""
+
+    def resume(self) -> None:
+        """As above."""
+
     def finish(self) -> None:
         """Drop what is under way."""
         self._owner = None
@@ -154,10 +160,10 @@ class HttpChannel(Channel):
         except MalformedAnswer as error:
             self._fail(f"its answer is none: {error}")
             return
-        if not isinstance(answer, Refusal) and (answer is None or answer.phase is not shown.phase):
+        if isinstance(answer, Refusal) or (isinstance(answer, Answer) and answer.phase is shown.phase):
+            owner.on_answer(shown.phase, answer)
+        else:
             self._fail("an answer to what was not shown")
-            return
-        owner.on_answer(shown.phase, answer)
 
     def _fail(self, reason: str) -> None:
         owner = self._owner

@@ -69,6 +69,14 @@ class ProcessingStage(Stage, TransactionStage):
         """Answer *request*."""
         self.reject(request, rejection, began)
 
+    def answered(self, request: ClientRequest, status: int, began: float) -> None:
+        """The processor answers *request* itself."""
+        self.rejected(request, status, began)
+
+    def explained(self, request: ClientRequest, details: str) -> None:
+        """Why the processor has rejected *request*."""
+        _log.info("rejected by external processor", middleware=self.place.middleware_id, details=details)
+
     def failed(self, request: ClientRequest, reason: str) -> None:
         """The processor has failed."""
         _log.info("external processor failed", middleware=self.place.middleware_id, reason=reason)

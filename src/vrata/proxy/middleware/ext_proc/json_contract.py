@@ -16,6 +16,7 @@ from vrata.proxy.middleware.ext_proc.message import (
     Modes,
     Phase,
     Refusal,
+    Said,
     Shown,
     as_text,
     checked_status,
@@ -49,7 +50,7 @@ class JsonContract(Contract):
             members["observeOnly"] = True
         return json.dumps(members, separators=(",", ":")).encode()
 
-    def decode(self, message: bytes) -> Answer | Refusal | None:
+    def decode(self, message: bytes) -> Said:
         """Return what the object *message* says. Raises :class:`MalformedAnswer`."""
         try:
             members = json.loads(message)

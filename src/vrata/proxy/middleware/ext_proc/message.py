@@ -16,6 +16,8 @@ BUFFERED: Final = 2
 """Shown when it is complete."""
 PARTIAL: Final = 3
 """Its beginning is shown, and all of it goes on."""
+DUPLEX: Final = 4
+"""Shown in pieces as they come; what the processor makes of them comes in pieces of its own, whenever it likes."""
 
 REJECTION_STATUS: Final = 403
 """That of a rejection which names none."""
@@ -37,11 +39,19 @@ class Phase(Enum):
         """True for those of the way to the upstream."""
         return self in _OF_REQUEST
 
+    @property
+    def is_body(self) -> bool:
+        """True for those of content."""
+        return self is Phase.REQUEST_BODY or self is Phase.RESPONSE_BODY
+
 
 _OF_REQUEST = frozenset((Phase.REQUEST_HEADERS, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS))
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Names, in lower case, with their values; a name comes as often as the field does."""
+
+Structs = tuple[tuple[str, bytes], ...]
+"""Namespaces of metadata, each with a message of ``google.protobuf.Struct``."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +94,47 @@ class ModeOverride:
     response_trailers: bool | None = None
 
 
-@dataclass(frozen=True)
 class Shown:
     """What the processor is shown of one phase."""
 
-    phase: Phase
-    pseudo: Fields = ()
-    """Pseudo headers: ``:method``, ``:path``, ``:authority`` and ``:scheme``, or ``:status``."""
-    fields: Fields = ()
-    body: bytes = b""
-    end: bool = False
-    """Nothing of this direction follows: there is no body, or this is the last of it."""
-    observed: bool = False
-    """The answer will not be acted on."""
+    __slots__ = ("attributes", "body", "end", "fields", "is_duplex", "metadata", "observed", "phase", "pseudo")
+
+    def __init__(
+        self,
+        phase: Phase,
+        pseudo: Fields = (),
+        fields: Fields = (),
+        body: bytes = b"",
+        end: bool = False,
+        observed: bool = False,
+        is_duplex: bool = False,
+    ) -> None:
+        self.phase = phase
+        self.pseudo = pseudo
+        """Pseudo headers: ``:method``, ``:path``, ``:authority`` and ``:scheme``, or ``:status``."""
+        self.fields = fields
+        self.body = body
+        self.end = end
+        """Nothing of this direction follows: there is no body, or this is the last of it."""
+        self.observed = observed
+        """The answer will not be acted on."""
+        self.is_duplex = is_duplex
+        """Of a direction whose body is :data:`DUPLEX`: no answer is due before the processor has seen its end."""
+        self.attributes = b""
+        """What is told beside, as one message of ``google.protobuf.Struct``; empty: nothing."""
+        self.metadata = b""
+        """What is kept with the request, as one message of ``envoy.config.core.v3.Metadata``; empty: nothing."""
+
+    def __repr__(self) -> str:
+        return f"<Shown {self.phase.value} {self.size} bytes>"
 
     @property
     def size(self) -> int:
         """Bytes of what is shown."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.fields + self.pseudo)
+        size = len(self.body) + len(self.attributes) + len(self.metadata)
+        for name, value in self.fields + self.pseudo:
+            size += len(name) + len(value)
+        return size
 
 
 @dataclass(frozen=True)
@@ -115,6 +148,12 @@ class Answer:
     is_last: bool = False
     """Nothing more of this direction shall be shown (``CONTINUE_AND_REPLACE``)."""
     override: ModeOverride | None = None
+    is_streamed: bool = False
+    """:attr:`body` is a piece of the new body, wherever the old one is."""
+    ends: bool = False
+    """It is the last of those pieces."""
+    metadata: Structs = ()
+    """What shall be kept with the request."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +168,34 @@ class Refusal:
     """The head before that."""
     grpc_code: int | None = None
     """What a request of gRPC is told; None: the code for the status."""
+    details: str = ""
+    """Why, for the log."""
+    metadata: Structs = ()
+    """What shall be kept with the request."""
+
+
+@dataclass(frozen=True)
+class OwnResponse:
+    """A part of a response that the processor makes itself, in place of what is inside: a head, content, trailers."""
+
+    status: int = 0
+    """That of the head; 0 = this is no head."""
+    fields: Fields = ()
+    """Of the head, or of the trailers."""
+    body: bytes = b""
+    end: bool = False
+    """Nothing follows."""
+
+
+@dataclass(frozen=True)
+class MoreTime:
+    """The processor needs more time for what it was shown last."""
+
+    seconds: float
+
+
+Said = Answer | Refusal | OwnResponse | MoreTime
+"""What a message from the processor can be."""
 
 
 class MalformedAnswer(ValueError):  # noqa: N818 - it names the thing that arrived
@@ -142,8 +209,8 @@ class Contract(Protocol):
         """Return the message for *shown*; *opening* are the modes where it is the first of its transaction."""
         ...
 
-    def decode(self, message: bytes) -> Answer | Refusal | None:
-        """Return what *message* says; None when there is nothing in it to act on. Raises :class:`MalformedAnswer`."""
+    def decode(self, message: bytes) -> Said:
+        """Return what *message* says. Raises :class:`MalformedAnswer`."""
         ...
 
 

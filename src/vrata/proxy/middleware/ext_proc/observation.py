@@ -14,8 +14,9 @@ from typing import Final
 import structlog
 
 from vrata.proxy.contracts import ClientRequest, Failure
+from vrata.proxy.middleware.ext_proc.asides import Asides
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
-from vrata.proxy.middleware.ext_proc.message import BUFFERED, NONE, STREAMED, Answer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import BUFFERED, NONE, STREAMED, Answer, OwnResponse, Phase, Refusal, Shown
 from vrata.proxy.middleware.ext_proc.peer import Peer
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import fields_of, lines_of, shown_request, shown_response
@@ -126,6 +127,7 @@ class Account(ChannelOwner):
     """What the processor is told of one transaction, in its order."""
 
     __slots__ = (
+        "_asides",
         "_channel",
         "_has_ended",
         "_is_declined",
@@ -148,6 +150,7 @@ class Account(ChannelOwner):
         self._place = place
         self._request = request
         self._settings = settings
+        self._asides = Asides(settings) if settings.tells_more else None
         self._channel: Channel | None = None
         self._queue: deque[Shown] = deque()
         self._is_ready = False
@@ -162,11 +165,13 @@ class Account(ChannelOwner):
     def __repr__(self) -> str:
         return f"<Account {len(self._queue)} queued>"
 
-    def tell(self, shown: Shown) -> None:
-        """Tell it when it is its turn, or drop it."""
+    def tell(self, shown: Shown, response: ResponseHead | None = None) -> None:
+        """Tell it when it is its turn, or drop it; *response* is the head of the response, where it begins."""
         observatory = self._observatory
         if self._is_declined:
             return
+        if self._asides is not None:
+            self._asides.add_to(shown, self._request, response)
         if self._is_lost or not observatory.admits(shown.size):
             observatory.drop(self._place, self._request, 1)
             return
@@ -204,6 +209,10 @@ class Account(ChannelOwner):
 
     def on_answer(self, phase: Phase, answer: Answer | Refusal) -> None:
         """Whatever it says, it has seen what it was shown."""
+        self._over()
+
+    def on_own_response(self, part: OwnResponse) -> None:
+        """As above."""
         self._over()
 
     def on_failure(self, reason: str) -> None:
@@ -312,7 +321,7 @@ class Observation(RelayedRequest):
         is_bodiless = not head.body_expected(self.head.method)
         if self._settings.modes.response_headers:
             is_end = is_bodiless or (end and not content)
-            self._account.tell(shown_response(head, self._settings.visible, is_end, observed=True))
+            self._account.tell(shown_response(head, self._settings.visible, is_end, observed=True), head)
         if is_bodiless:
             self._response_body.is_done = self._response_is_told = True  # what comes on a tunnel is no body
             self._settle()

@@ -51,6 +51,7 @@ class GrpcProcessor:
             request,
             settings.modes,
             settings.phase_timeout,
+            settings.max_phase_timeout,
             settings.max_answer,
             is_answered,
             settings.destination,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vrata.proxy.middleware.ext_proc.flow import Flow, FlowOwner
+from vrata.proxy.middleware.ext_proc.flow import Flow
+from vrata.proxy.middleware.ext_proc.flow_owner import FlowOwner
 from vrata.proxy.middleware.ext_proc.message import NONE, Modes, Phase
 from vrata.proxy.middleware.ext_proc.view import names_in_response, shown_response
 from vrata.wire.http1.editing import edited_response
@@ -42,14 +43,15 @@ class ResponseFlowOwner(FlowOwner, Protocol):
 class ResponseFlow(Flow):
     """From what is inside to the client."""
 
-    __slots__ = ("_head", "_is_bodiless", "_is_to_head", "_lines", "_transaction")
+    __slots__ = ("_is_bodiless", "_is_to_head", "_lines", "_transaction", "head")
 
     def __init__(self, transaction: ResponseFlowOwner, modes: Modes, head: ResponseHead, method: bytes) -> None:
         super().__init__(
             transaction, Phase.RESPONSE_BODY, Phase.RESPONSE_TRAILERS, modes.response_body, modes.response_trailers
         )
         self._transaction = transaction
-        self._head = head
+        self.head = head
+        """As it goes on."""
         self._is_to_head = method == b"HEAD"
         self._lines = b""
         self._is_bodiless = not head.body_expected(method)
@@ -73,12 +75,12 @@ class ResponseFlow(Flow):
         """The response begins."""
         self._lines = trailers
         self._sink_is_full = self._is_paused = client_is_full  # who makes the response has been told then
-        if self._is_bodiless and self._head.status != 101:
+        if self._is_bodiless and self.head.status != 101:
             content = b""
         shown = None
         if shows_head:
             settings = self._transaction.settings
-            shown = shown_response(self._head, settings.visible, end and not content, observed=False)
+            shown = shown_response(self.head, settings.visible, end and not content, observed=False)
         self.begin(shown, content, end)
 
     def take_response(self, content: bytes, end: bool, trailers: bytes) -> None:
@@ -88,13 +90,13 @@ class ResponseFlow(Flow):
         self.take(content, end)
 
     def present(self) -> set[bytes]:  # noqa: D102
-        return names_in_response(self._head)
+        return names_in_response(self.head)
 
     def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:  # noqa: D102
-        self._head = edited_response(self._head, removed, added, length)
+        self.head = edited_response(self.head, removed, added, length)
 
     def length(self) -> int:  # noqa: D102
-        return self._head.content_length
+        return self.head.content_length
 
     def trailers(self) -> bytes:  # noqa: D102
         return self._lines
@@ -103,7 +105,7 @@ class ResponseFlow(Flow):
         self._lines = lines
 
     def start(self, content: bytes, end: bool) -> None:  # noqa: D102
-        self._transaction.begin_response(self._head, content, end, self._lines if end else b"")
+        self._transaction.begin_response(self.head, content, end, self._lines if end else b"")
 
     def send(self, content: bytes, end: bool) -> None:  # noqa: D102
         self._transaction.go_on_with_response(content, end, self._lines if end else b"")

@@ -14,20 +14,27 @@ import structlog
 from vrata.policy import grpc_status
 from vrata.policy.header_mutation import InvalidMutation, field_lines
 from vrata.proxy.contracts import ClientRequest, Failure, FailureClass
+from vrata.proxy.middleware.ext_proc.asides import Asides, keep_metadata
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
-from vrata.proxy.middleware.ext_proc.flow import Flow
-from vrata.proxy.middleware.ext_proc.message import Answer, Modes, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import (
+    DUPLEX,
+    Answer,
+    MalformedAnswer,
+    Modes,
+    OwnResponse,
+    Phase,
+    Refusal,
+    Shown,
+)
+from vrata.proxy.middleware.ext_proc.own_response import head_of, trailers_of
+from vrata.proxy.middleware.ext_proc.processed_request import ProcessedRequest
 from vrata.proxy.middleware.ext_proc.refusal import rejection_of
+from vrata.proxy.middleware.ext_proc.request_flow import RequestFlow, RequestFlowOwner
 from vrata.proxy.middleware.ext_proc.response_flow import ResponseFlow, ResponseFlowOwner
 from vrata.proxy.middleware.ext_proc.settings import FAILED, PlaceSettings
 from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
-from vrata.proxy.middleware.ext_proc.view import (
-    names_in_request,
-    shown_request,
-)
+from vrata.proxy.middleware.ext_proc.view import shown_request
 from vrata.proxy.middleware.rejection import Rejection
-from vrata.proxy.relayed_request import RelayedRequest
-from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.editing import is_moderate
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import ResponseHead
@@ -37,19 +44,21 @@ TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_stat
 _log = structlog.get_logger("vrata.proxy.middleware")
 
 
-class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
+class Transaction(ProcessedRequest, RequestFlowOwner, ResponseFlowOwner, ChannelOwner):
     """One request on its way through. Whoever makes it calls :meth:`open`, then :meth:`begin`."""
 
     __slots__ = (
+        "_asides",
         "_began",
         "_channel",
         "_client_is_full",
+        "_is_answered",
         "_is_over",
+        "_is_paused",
         "_match",
         "_modes",
         "_passes_response",
         "_request_flow",
-        "_request_trailers",
         "_response_flow",
         "_stage",
         "_tunnel_has_ended",
@@ -70,10 +79,14 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         self._passes_response = False
         """The response goes on as it comes, without a flow."""
         self._client_is_full = False
+        self._is_answered = False
+        """The processor itself makes the response."""
+        self._is_paused = False
+        """Nothing is taken from the processor."""
+        self._asides = Asides(settings) if settings.tells_more else None
         self._tunnel_has_ended = False
-        self._request_trailers: bytes | None = None
         # Flows lead back here, and are dropped when it is over: nothing is to wait for the garbage collector.
-        self._request_flow: _RequestFlow | None = _RequestFlow(self, settings.modes)
+        self._request_flow: RequestFlow | None = RequestFlow(self, settings.modes)
         self._response_flow: ResponseFlow | None = None
 
     @property
@@ -96,19 +109,51 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
 
     def show(self, shown: Shown) -> None:
         """Show it to the processor."""
-        if self._channel is not None:
-            self._channel.show(shown)
+        channel = self._channel
+        if channel is None:
+            return
+        asides = self._asides
+        if asides is not None:
+            response_flow = self._response_flow
+            asides.add_to(shown, self.outer, None if response_flow is None else response_flow.head)
+        channel.show(shown)
 
     def waive(self, *, of_request: bool) -> None:
         """What the processor still owes of one direction is of no interest any more."""
         if self._channel is not None:
             self._channel.waive(of_request=of_request)
 
+    @property
+    def processor_is_full(self) -> bool:
+        """The processor does not read what it is shown."""
+        return self._channel is not None and self._channel.is_full
+
+    def settle_processor(self) -> None:
+        """Take no more from the processor while a flow holds too much of it, or the client of its response."""
+        channel, request_flow, response_flow = self._channel, self._request_flow, self._response_flow
+        if channel is None:
+            return
+        is_paused = (
+            (self._is_answered and self._client_is_full)
+            or (request_flow is not None and request_flow.holds_too_much)
+            or (response_flow is not None and response_flow.holds_too_much)
+        )
+        if is_paused == self._is_paused:
+            return
+        self._is_paused = is_paused
+        if is_paused:
+            channel.pause()
+        else:
+            channel.resume()
+
     def on_answer(self, phase: Phase, answer: Answer | Refusal) -> None:
         """What was shown of *phase* is answered."""
         if self._is_over:
             return
         try:
+            if answer.metadata and not keep_metadata(self.outer, answer.metadata, self.settings):
+                self.on_failure("it has more to say of the request than is kept")
+                return
             if isinstance(answer, Refusal):
                 if not self.settings.disable_reject:
                     self._refuse(answer)
@@ -116,6 +161,8 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
                 answer = Answer(phase)
             self._act(answer)
             self._settle_channel()
+        except MalformedAnswer as none:
+            self.on_failure(f"its answer is none: {none}")
         except InvalidMutation as invalid:
             self.on_failure(f"it wants {invalid}")
         except MalformedMessage as malformed:
@@ -133,7 +180,7 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         if self._is_over:
             return
         self._stage.failed(self.outer, reason)
-        if self.settings.allow_on_error:
+        if self.settings.allow_on_error and not self._is_irrecoverable:
             self._let_go()
         else:
             self._answer(self.settings.failure)
@@ -146,17 +193,66 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
 
     def on_done(self) -> None:
         """The processor wants to see no more."""
-        if not self._is_over:
+        if self._is_over:
+            return
+        if self._is_irrecoverable:
+            self.give_up("it has left with a body that only it has")
+        else:
             self._let_go()
 
     def on_ready(self) -> None:
-        """The processor has caught up: what matters is what it has answered."""
+        """The processor has caught up."""
+        try:
+            if self._request_flow is not None:
+                self._request_flow.processor_ready()
+            if self._response_flow is not None:
+                self._response_flow.processor_ready()
+        except Exception:  # noqa: BLE001 - as above
+            self._break_off()
+
+    def on_own_response(self, part: OwnResponse) -> None:
+        """The processor answers the request itself."""
+        if self._is_over:
+            return
+        if self.settings.disable_reject and not self._is_answered:
+            self.on_done()
+            return
+        try:
+            if part.status:
+                self._begin_own_response(part)
+            else:
+                self._go_on_with_own_response(part)
+        except InvalidMutation as invalid:
+            self.on_failure(f"it wants {invalid}")
+        except Exception:  # noqa: BLE001 - as above
+            self._break_off()
+
+    def _begin_own_response(self, part: OwnResponse) -> None:
+        head = head_of(part)
+        self._is_answered = True
+        if self._request_flow is not None:
+            self._request_flow.answered_otherwise()
+        self._stage.answered(self.outer, part.status, self._began)
+        self.begin_response(head, b"", part.end or not head.body_expected(self.head.method), b"")
+
+    def _go_on_with_own_response(self, part: OwnResponse) -> None:
+        self.go_on_with_response(part.body, part.end, trailers_of(part))
+
+    @property
+    def _is_irrecoverable(self) -> bool:
+        """There is no going on without the processor."""
+        request_flow, response_flow = self._request_flow, self._response_flow
+        return (
+            self._is_answered
+            or (request_flow is not None and request_flow.is_irrecoverable)
+            or (response_flow is not None and response_flow.is_irrecoverable)
+        )
 
     def _act(self, answer: Answer) -> None:
         request_flow, response_flow = self._request_flow, self._response_flow
         if request_flow is None:
             return
-        if answer.override is not None and self.settings.allow_mode_override:
+        if answer.override is not None and self._may_override:
             self._modes = modes = self._modes.overridden(answer.override)
             if answer.phase is Phase.REQUEST_HEADERS:
                 request_flow.body_mode = modes.request_body
@@ -168,10 +264,16 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         elif response_flow is not None:
             response_flow.answered(answer)
 
+    @property
+    def _may_override(self) -> bool:
+        # Bodies that answers are not about have begun by the time that anything could be overridden, as in Envoy.
+        modes = self.settings.modes
+        return self.settings.allow_mode_override and DUPLEX not in (modes.request_body, modes.response_body)
+
     def _settle_channel(self) -> None:
         """Let the channel go as soon as nothing will be shown: a response, or a tunnel, may last for hours."""
         channel, request_flow = self._channel, self._request_flow
-        if channel is None or request_flow is None or not request_flow.is_done:
+        if channel is None or request_flow is None or self._is_answered or not request_flow.is_done:
             return
         response_flow = self._response_flow
         if response_flow is not None:
@@ -205,6 +307,8 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
             self._response_flow.release()
 
     def _refuse(self, refusal: Refusal) -> None:
+        if refusal.details:
+            self._stage.explained(self.outer, refusal.details)
         rejection = rejection_of(refusal)
         if rejection.is_too_large:
             self.on_failure("the headers of its rejection are too many or too long")
@@ -215,7 +319,8 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         """Give the client *rejection*, or cut the response that has begun."""
         outer = self.outer
         request_flow, response_flow = self._request_flow, self._response_flow
-        has_begun = self._passes_response or (response_flow is not None and response_flow.has_started)
+        has_begun = self._passes_response or self._is_answered
+        has_begun = has_begun or (response_flow is not None and response_flow.has_started)
         has_entered = request_flow is not None and request_flow.has_started
         self._close()
         if has_begun:
@@ -288,15 +393,6 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         if end:
             self._finish()
         self.outer.send_content(content, end, trailers)
-
-    def replace_trailers(self, lines: bytes) -> None:
-        """The request's trailers are *lines* from now on."""
-        self._request_trailers = lines
-
-    @property
-    def trailers(self) -> bytes:
-        """The request's trailer lines, each with its CRLF; empty until the content has ended."""
-        return self.outer.trailers if self._request_trailers is None else self._request_trailers
 
     # -- what is inside -----------------------------------------------------------------------------------------------
 
@@ -371,7 +467,9 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         """The client does not keep up."""
         self._client_is_full = True
         flow = self._response_flow
-        if flow is not None:
+        if self._is_answered:
+            self.settle_processor()
+        elif flow is not None:
             flow.sink_full()
         else:
             self.hold_inside()
@@ -380,63 +478,9 @@ class Transaction(RelayedRequest, ResponseFlowOwner, ChannelOwner):
         """The client has caught up."""
         self._client_is_full = False
         flow = self._response_flow
-        if flow is not None:
+        if self._is_answered:
+            self.settle_processor()
+        elif flow is not None:
             flow.sink_ready()
         else:
             self.let_inside_go_on()
-
-
-class _RequestFlow(Flow):
-    """From the client to what is inside."""
-
-    __slots__ = ("_transaction",)
-
-    def __init__(self, transaction: Transaction, modes: Modes) -> None:
-        super().__init__(
-            transaction, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS, modes.request_body, modes.request_trailers
-        )
-        self._transaction = transaction
-
-    def present(self) -> set[bytes]:
-        return names_in_request(self._transaction.head)
-
-    def edit(self, removed: tuple[bytes, ...], added: bytes, length: int) -> None:
-        self._transaction.outer.edit(removed, added, length)
-
-    def length(self) -> int:
-        return self._transaction.head.content_length
-
-    def trailers(self) -> bytes:
-        return self._transaction.trailers
-
-    def edit_trailers(self, lines: bytes) -> None:
-        self._transaction.replace_trailers(lines)
-
-    def start(self, content: bytes, end: bool) -> None:
-        self._transaction.enter(content, end)
-
-    def send(self, content: bytes, end: bool) -> None:
-        handler = self._transaction.handler
-        if handler is not None:
-            handler.on_request_body(content, end)
-
-    def pause_source(self) -> None:
-        self._transaction.outer.pause_body()
-
-    def resume_source(self) -> None:
-        self._transaction.outer.resume_body()
-
-    def invite(self) -> None:
-        if self._transaction.head.expects_continue:
-            self._transaction.outer.invite_body()
-
-    def replaced(self, content: bytes) -> None:
-        outer = self._transaction.outer
-        if not outer.body_pending:
-            outer.seen(SeenBody(content, True))  # expressions may have seen what was there before
-
-    def too_large(self) -> None:
-        self._transaction.too_large()
-
-    def can_be_chunked(self) -> bool:
-        return self._transaction.head.minor == 1  # RFC 9112 §6.1: what HTTP/1.0 sends has a length

@@ -19,8 +19,16 @@ class TransactionStage(Protocol):
         """Answer *request* before it has been inside."""
         ...
 
+    def answered(self, request: ClientRequest, status: int, began: float) -> None:
+        """The processor answers *request* itself before it has been inside."""
+        ...
+
     def replace(self, request: ClientRequest, rejection: Rejection) -> None:
         """Answer *request* in place of what is inside."""
+        ...
+
+    def explained(self, request: ClientRequest, details: str) -> None:
+        """Why the processor has rejected *request*, in its own words."""
         ...
 
     def failed(self, request: ClientRequest, reason: str) -> None:

@@ -12,6 +12,7 @@ from vrata.proxy.middleware.ext_proc.message import (
     Modes,
     Phase,
     Refusal,
+    Said,
     Shown,
     as_text,
     checked_status,
@@ -65,7 +66,7 @@ class VrataContract(Contract):
         message.integer(_OBSERVE_ONLY, shown.observed)
         return message.finished()
 
-    def decode(self, message: bytes) -> Answer | Refusal | None:
+    def decode(self, message: bytes) -> Said:
         """Return what *message* says. Raises :class:`MalformedAnswer`."""
         try:
             return _read(message)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
+from google.protobuf.struct_pb2 import Struct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +26,15 @@ from vrata.proxy.middleware.ext_proc.message import (
     MalformedAnswer,
     ModeOverride,
     Modes,
+    MoreTime,
+    OwnResponse,
     Phase,
     Refusal,
+    Said,
     Shown,
 )
+from vrata.wire.envoy_metadata import encode_metadata
+from vrata.wire.protobuf_struct import StructWriter
 
 CONTRACT = EnvoyContract()
 FILE = "envoy/service/ext_proc/v3/external_processor.proto"
@@ -42,7 +49,7 @@ def shown(phase: Phase, opening: Modes | None = None, **settings: Any) -> Any:
     return message_class(FILE, "envoy.service.ext_proc.v3.ProcessingRequest").FromString(message)
 
 
-def read(**fields: Any) -> Answer | Refusal | None:
+def read(**fields: Any) -> Said:
     return CONTRACT.decode(made("ProcessingResponse", **fields).SerializeToString())
 
 
@@ -120,6 +127,7 @@ def test_that_the_library_reads_the_trailers_that_are_shown() -> None:
                 b"no",
                 (FieldEdit(b"content-type", b"text/plain"),),
                 8,
+                "why",
             ),
         ),
         ({"immediate_response": {"grpc_status": {}}}, Refusal(403, grpc_code=0)),
@@ -170,7 +178,56 @@ def test_that_answers_about_headers_say_what_else_is_to_be_shown(mode: dict[str,
 
 
 def test_that_more_time_is_no_answer() -> None:
-    assert read(request_headers={}, override_message_timeout={"seconds": 1}) is None
+    assert read(request_headers={}, override_message_timeout={"seconds": 1, "nanos": 500_000_000}) == MoreTime(1.5)
+    assert read(override_message_timeout={"seconds": -1}) == MoreTime(0)
+
+
+def test_that_pieces_of_new_bodies_are_read() -> None:
+    piece = {"response": {"body_mutation": {"streamed_response": {"body": b"a", "end_of_stream": True}}}}
+    assert read(request_body=piece) == Answer(Phase.REQUEST_BODY, body=b"a", is_streamed=True, ends=True)
+    piece = {"response": {"body_mutation": {"streamed_response": {}}}}
+    assert read(response_body=piece) == Answer(Phase.RESPONSE_BODY, body=b"", is_streamed=True)
+
+
+def test_that_responses_of_the_processor_are_read() -> None:
+    headers = [{"key": ":status", "raw_value": b"201"}, {"key": "X-A", "value": "b"}, {"key": ":path", "value": "/"}]
+    part = {"headers_response": {"headers": {"headers": headers}, "end_of_stream": True}}
+    assert read(streamed_immediate_response=part) == OwnResponse(201, ((b"x-a", b"b"),), end=True)
+    part = {"body_response": {"body": b"a"}}
+    assert read(streamed_immediate_response=part) == OwnResponse(body=b"a")
+    part = {"trailers_response": {"headers": headers[1:2]}}
+    assert read(streamed_immediate_response=part) == OwnResponse(fields=((b"x-a", b"b"),), end=True)
+
+
+def test_that_what_is_said_of_a_request_is_read_by_namespace() -> None:
+    said = {"a.b": {"c": 1.5, "d": [True, None], "e": {"f": "g"}}, "not an object": 1, "empty": {}}
+    answer = read(request_headers={}, dynamic_metadata=said)
+    assert isinstance(answer, Answer)
+    found = {name: json_format.MessageToDict(Struct.FromString(struct)) for name, struct in answer.metadata}
+    assert found == {"a.b": said["a.b"], "empty": {}}
+    refusal = read(immediate_response={}, dynamic_metadata={"a": {"b": 1}})
+    assert isinstance(refusal, Refusal)
+    assert [name for name, _ in refusal.metadata] == ["a"]
+
+
+def test_that_the_library_reads_what_is_told_beside() -> None:
+    struct = StructWriter()
+    struct.text("request.path", "/\udcff")
+    struct.number("source.port", 1)
+    struct.truth("connection.mtls", False)
+    struct.struct("within", b"")
+    message = Shown(Phase.REQUEST_BODY, body=b"a")
+    message.attributes = struct.finished()
+    message.metadata = encode_metadata({"a": struct.finished(), "b": b""}, ("a", "c"))
+    found = message_class(FILE, "envoy.service.ext_proc.v3.ProcessingRequest").FromString(
+        CONTRACT.encode(message, None)
+    )
+    expected = {"request.path": "/?", "source.port": 1, "connection.mtls": False, "within": {}}
+    assert list(found.attributes) == ["envoy.filters.http.ext_proc"]
+    assert json_format.MessageToDict(found.attributes["envoy.filters.http.ext_proc"]) == expected
+    assert {name: json_format.MessageToDict(each) for name, each in found.metadata_context.filter_metadata.items()} == {
+        "a": expected
+    }
 
 
 def test_that_an_answer_in_two_halves_is_merged() -> None:
@@ -189,13 +246,11 @@ def test_that_an_answer_in_two_halves_is_merged() -> None:
     ("fields", "reason"),
     [
         ({}, "an answer without a response"),
-        ({"request_headers": {}, "mode_override": {"request_body_mode": 4}}, "an unknown body mode"),
+        ({"request_headers": {}, "mode_override": {"request_body_mode": 5}}, "an unknown body mode"),
         ({"request_headers": {}, "mode_override": {"response_header_mode": 3}}, "an unknown header mode"),
         ({"request_headers": {"response": {"status": 2}}}, "an unknown status"),
-        (
-            {"request_body": {"response": {"body_mutation": {"streamed_response": {}}}}},
-            "a streamed response, which was not asked for",
-        ),
+        ({"streamed_immediate_response": {}}, "a streamed response without any part of one"),
+        ({"streamed_immediate_response": {"headers_response": {}}}, "a streamed response whose :status"),
         ({"immediate_response": {"status": {"code": 101}}}, "a rejection whose status"),
     ],
 )
@@ -208,7 +263,7 @@ def test_that_what_is_no_answer_is_refused(fields: dict[str, Any], reason: str) 
     ("option", "reason"),
     [
         ({"header": {"key": "a", "value": "b", "raw_value": b"c"}}, "a header with two values"),
-        ({"header": {"key": "a"}, "append_action": 4}, "an unknown append action"),
+        ({"header": {"key": "a"}, "append_action": 4}, "an unknown append_action"),
     ],
 )
 def test_that_headers_that_cannot_be_set_are_refused(option: dict[str, Any], reason: str) -> None:
@@ -223,4 +278,4 @@ def test_that_any_bytes_are_an_answer_or_refused(message: bytes) -> None:
         found = CONTRACT.decode(message)
     except MalformedAnswer:
         return
-    assert found is None or isinstance(found, Answer | Refusal)
+    assert isinstance(found, Answer | Refusal | OwnResponse | MoreTime)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
@@ -124,6 +126,36 @@ async def test_that_rejections_have_a_content_type(proxy: InProcessProxy) -> Non
         assert (await client.exchange("GET /"))["content-type"] == "text/plain"
         rejection = Reject(401, (("content-type", "text/html"),), b"no")
         assert (await client.exchange("GET /")).all("content-type") == ["text/html"]
+
+
+@on_our_loop
+async def test_that_more_time_is_given_once_where_that_is_allowed(proxy: InProcessProxy) -> None:
+    def script(seen: Seen) -> Iterator[bytes]:
+        yield found.message(override_message_timeout={"seconds": 15})
+        yield found.message(override_message_timeout={"nanos": 1_000_000})  # a second time: ignored
+        found.pause.wait(0.9)
+        yield found.answer_to(seen.phase)
+
+    with RecordingBackend() as backend, EnvoyProcessor() as found:
+        found.script = script
+        await process(proxy, found, backend.port, phaseTimeout="600ms", maxPhaseTimeout="20s")
+        client = await proxy.connect()
+        assert (await client.exchange("GET /")).status == 200
+        await process(proxy, found, backend.port, phaseTimeout="600ms", maxPhaseTimeout="10s")
+        assert (await client.exchange("GET /")).status == 500
+
+
+@on_our_loop
+async def test_that_rejections_say_what_calls_of_grpc_are_told(proxy: InProcessProxy) -> None:
+    with RecordingBackend() as backend, EnvoyProcessor() as found:
+        immediate = {"status": {"code": 503}, "body": b"later", "grpc_status": {"status": 8}, "details": "too many"}
+        found.script = lambda seen: [found.message(immediate_response=immediate)]
+        await process(proxy, found, backend.port)
+        client = await proxy.connect()
+        with capture_logs() as logs:
+            response = await client.exchange("POST /", "Content-Type: application/grpc")
+        assert (response.status, response["grpc-status"], response["grpc-message"]) == (200, "8", "later")
+        assert [line["details"] for line in logs if "details" in line] == ["too many"]
 
 
 @on_our_loop

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from tests.support.request_message import accepted, message
 from vrata.model.middleware.ext_proc import ExtProc
-from vrata.proxy.middleware.ext_proc.flow import MAX_HELD, MAX_PIECE, MAX_PIECES, MAX_UNDER_WAY
 from vrata.proxy.middleware.ext_proc.message import Answer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.passage import MAX_HELD, MAX_PIECE, MAX_PIECES, MAX_UNDER_WAY
 from vrata.proxy.middleware.ext_proc.settings import place_settings
 from vrata.proxy.middleware.ext_proc.transaction import Transaction
 from vrata.proxy.middleware.rejection import Rejection

@@ -6,7 +6,7 @@ import pytest
 
 from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.ext_proc.json_contract import JsonContract
-from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Said, Shown
 
 CONTRACT = JsonContract()
 REQUEST = Phase.REQUEST_HEADERS
@@ -16,7 +16,7 @@ def written(shown: Shown) -> Any:
     return json.loads(CONTRACT.encode(shown, None))
 
 
-def read(**members: Any) -> Answer | Refusal | None:
+def read(**members: Any) -> Said:
     return CONTRACT.decode(json.dumps(members).encode())
 
 

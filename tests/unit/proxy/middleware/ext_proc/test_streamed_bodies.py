@@ -28,7 +28,7 @@ from tests.support.processors import (
 )
 from tests.support.raw_http import TruncatedResponse
 from tests.support.staged_backend import StagedBackend, StagedConnection
-from vrata.proxy.middleware.ext_proc.flow import MAX_PIECE
+from vrata.proxy.middleware.ext_proc.passage import MAX_PIECE
 
 Kind = type[Processor]
 EACH = pytest.mark.parametrize("kind", PROCESSORS)

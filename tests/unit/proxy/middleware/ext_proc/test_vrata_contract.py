@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.proto_files import message_class
 from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
-from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Said, Shown
 from vrata.proxy.middleware.ext_proc.vrata_contract import VrataContract
 
 CONTRACT = VrataContract()
@@ -25,7 +25,7 @@ def made(name: str, **fields: Any) -> Any:
     return message_class(FILE, f"extproc.v1.{name}")(**fields)
 
 
-def read(**fields: Any) -> Answer | Refusal | None:
+def read(**fields: Any) -> Said:
     return CONTRACT.decode(made("ProcessingResponse", **fields).SerializeToString())
 
 
