@@ -109,7 +109,7 @@ bench-rate-limit: $(RUN_STAMP) ## rate limits: whether they are exact with 1, 2 
 bench-protections: $(RUN_STAMP) ## what all protections of a destination cost per request
 	$(BIN)/python -m bench.protections
 
-bench-middlewares: apt-packages $(TEST_STAMP) ## what each middleware, metrics and tracing cost per request; writes bench/results
+bench-middlewares: apt-packages $(TEST_STAMP) ## what each middleware, metrics and tracing cost per request, beside Envoy and nginx; writes bench/results
 	$(BIN)/python -m bench.middlewares $(MIDDLEWARES_ARGS)
 
 bench-quick: $(RUN_STAMP) ## the same with fewer and shorter workloads, under 3 minutes

@@ -53,7 +53,7 @@ def peer_rows(subjects: Sequence[Subject], found: Turns, peers: Sequence[str]) -
                 for peer in peers
                 for cell in (_amount(subject.name, found, peer), _ratio(_beside(subject.name, found, peer)))
             ]
-            lines.append((subject.name, ours, *theirs))
+            lines.append((f"{subject.name}: {subject.title}", ours, *theirs))
     return lines
 
 
