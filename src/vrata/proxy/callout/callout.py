@@ -124,7 +124,7 @@ class Callout(AttemptOwner, Watched):
     def _fail(self, failure_class: FailureClass, reason: str) -> None:
         """The callout is over without a result."""
         destination, endpoint = self._destination, self._endpoint
-        _log.info(
+        _log.debug(  # who asked tells what it means
             "callout failed",
             error=failure_class.label,
             detail=reason,

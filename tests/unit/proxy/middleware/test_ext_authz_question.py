@@ -23,6 +23,7 @@ from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.middleware.ext_authz.decision import Authorizer
 from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
 from vrata.proxy.middleware.ext_authz.stage import ExtAuthzStage
+from vrata.proxy.middleware.failure_log import FailureLog
 from vrata.proxy.middleware.stage import Place
 
 
@@ -112,7 +113,7 @@ NO_DECISION = (500, b"internal_error", "a decision could not be acted on")
 def test_whatever_goes_wrong_there_is_an_answer_and_nobody_gets_past(
     authorizer: Authorizer, outcomes: list[tuple[int, bytes, str]]
 ) -> None:
-    stage = ExtAuthzStage(Place("m", "m", "m"), Inside(), SETTINGS, authorizer)
+    stage = ExtAuthzStage(Place("m", "m", "m"), Inside(), SETTINGS, authorizer, FailureLog("no authorization"))
     client = DownstreamClient(answer=lambda request: stage.run(request, None, b"", True))
     with capture_logs() as entries:
         client.send(message(line=b"GET / HTTP/1.1"))

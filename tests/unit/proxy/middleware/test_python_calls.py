@@ -140,6 +140,7 @@ class TestPlainMethods:
     def test_failures_are_logged_once_in_a_while_and_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 100.0
         monkeypatch.setattr("vrata.proxy.middleware.python.user_object.perf_counter", lambda: now)
+        monkeypatch.setattr("vrata.observability.occasions.perf_counter", lambda: now)
         user = of(Doing, do=raising(RuntimeError("x")))
         with capture_logs() as entries:
             for moment in (100.0, 100.1, 109.9, 110.0, 110.1):
@@ -151,6 +152,7 @@ class TestPlainMethods:
     def test_one_that_keeps_the_worker_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 0.0
         monkeypatch.setattr("vrata.proxy.middleware.python.user_object.perf_counter", lambda: now)
+        monkeypatch.setattr("vrata.observability.occasions.perf_counter", lambda: now)
 
         class Slow(Middleware):
             def on_request(self, request: Request) -> None:
@@ -312,6 +314,7 @@ class TestAsyncMethods:
     def test_one_that_keeps_the_worker_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 0.0
         monkeypatch.setattr("vrata.proxy.middleware.python.user_object.perf_counter", lambda: now)
+        monkeypatch.setattr("vrata.observability.occasions.perf_counter", lambda: now)
 
         async def do() -> None:
             nonlocal now

@@ -27,6 +27,7 @@ from vrata.proxy.middleware.ext_authz.envoy_authorizer import EnvoyAuthorizer
 from vrata.proxy.middleware.ext_authz.grpc_authorizer import MALFORMED
 from vrata.proxy.middleware.ext_authz.http_authorizer import UNREACHABLE, HttpAuthorizer
 from vrata.proxy.middleware.ext_authz.vrata_authorizer import VrataAuthorizer
+from vrata.proxy.middleware.failure_log import FailureLog
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.wire.http1.editing import SAME_LENGTH
@@ -45,13 +46,14 @@ class ExtAuthzInstance:
     def __init__(self, settings: ExtAuthz, services: Services) -> None:
         self._settings = settings
         self._authorizer = _authorizer(settings, services)
+        self._failures = FailureLog("no authorization")
 
     def __repr__(self) -> str:
         return f"<ExtAuthzInstance by {self._authorizer!r}>"
 
     def stage(self, place: Place, inner: Inner) -> Inner:
         """Make the stage at *place*."""
-        return ExtAuthzStage(place, inner, self._settings, self._authorizer)
+        return ExtAuthzStage(place, inner, self._settings, self._authorizer, self._failures)
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -68,11 +70,23 @@ def _authorizer(settings: ExtAuthz, services: Services) -> Authorizer:
 class ExtAuthzStage(Stage):
     """Asks about every request, and acts on what is decided."""
 
-    __slots__ = ("_fails_open", "_includes_body", "_max_body", "authorizer", "copied", "destination", "unusable")
+    __slots__ = (
+        "_fails_open",
+        "_failures",
+        "_includes_body",
+        "_max_body",
+        "authorizer",
+        "copied",
+        "destination",
+        "unusable",
+    )
 
-    def __init__(self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer) -> None:
+    def __init__(
+        self, place: Place, inner: Inner, settings: ExtAuthz, authorizer: Authorizer, failures: FailureLog
+    ) -> None:
         super().__init__(place, inner)
         self.authorizer = authorizer
+        self._failures = failures
         self.destination = place.destinations.get(settings.destination_id)
         self.copied = CopiedFields(settings.on_allow.copy_to_upstream)
         self._fails_open = settings.failure_mode_allow
@@ -107,7 +121,7 @@ class ExtAuthzStage(Stage):
     def denies(self, request: ClientRequest, failure: NoDecision) -> Rejection:
         """What *request* is answered where a failure lets nobody in."""
         self.count_failure(request)
-        _log.info("no authorization", middleware=self.place.name, reason=failure.reason, detail=failure.detail)
+        self._failures.tell(self.place.name, reason=failure.reason, detail=failure.detail)
         return Rejection.error(FORBIDDEN, f"ext_authz: {failure.reason}")
 
 

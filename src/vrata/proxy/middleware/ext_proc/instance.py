@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
-
 from vrata.model.middleware.ext_proc import ExtProc
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
@@ -14,10 +12,9 @@ from vrata.proxy.middleware.ext_proc.peer import Peer, peer_of
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
 from vrata.proxy.middleware.ext_proc.transaction import Transaction
 from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
+from vrata.proxy.middleware.failure_log import FailureLog
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
-
-_log = structlog.get_logger("vrata.proxy.middleware")
 
 
 class ExtProcInstance:
@@ -26,6 +23,7 @@ class ExtProcInstance:
     def __init__(self, settings: ExtProc, services: Services) -> None:
         self._settings = settings
         self._peer = peer_of(settings, services)
+        self._failures = FailureLog("external processor failed")
         self._observatory: Observatory | None = None
         observe = settings.observe_mode
         if observe.enabled:
@@ -40,7 +38,7 @@ class ExtProcInstance:
         settings = place_settings(self._settings, override, place.destinations)
         if self._observatory is not None:
             return ObservingStage(place, inner, settings, self._observatory)
-        return ProcessingStage(place, inner, settings, self._peer)
+        return ProcessingStage(place, inner, settings, self._peer, self._failures)
 
     def close(self) -> None:
         """There is nothing to give back: what is under way ends by itself."""
@@ -49,12 +47,13 @@ class ExtProcInstance:
 class ProcessingStage(Stage, TransactionStage):
     """Has the processor asked about every request, and what becomes of it."""
 
-    __slots__ = ("_peer", "_settings")
+    __slots__ = ("_failures", "_peer", "_settings")
 
-    def __init__(self, place: Place, inner: Inner, settings: PlaceSettings, peer: Peer) -> None:
+    def __init__(self, place: Place, inner: Inner, settings: PlaceSettings, peer: Peer, failures: FailureLog) -> None:
         super().__init__(place, inner)
         self._settings = settings
         self._peer = peer
+        self._failures = failures
 
     def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
         """Begin a transaction."""
@@ -79,7 +78,7 @@ class ProcessingStage(Stage, TransactionStage):
 
     def failed(self, request: ClientRequest, reason: str) -> None:
         """The processor has failed."""
-        _log.info("external processor failed", middleware=self.place.middleware_id, reason=reason)
+        self._failures.tell(self.place.middleware_id, reason=reason)
         self.count_failure(request)
 
 

@@ -13,13 +13,11 @@ from typing import Any, TypeAlias, cast
 import structlog
 
 from vrata.middleware import Middleware, Request, Response
+from vrata.observability.occasions import Occasions
 from vrata.proxy.middleware.python.view import UserAnswer
 
 SLOW = 0.05
 """Seconds in a plain method from which on it is worth a warning: the worker serves nobody meanwhile."""
-
-QUIET = 10.0
-"""Seconds in which one middleware logs one failure and one warning; what comes between is counted."""
 
 _Method: TypeAlias = Callable[..., object]
 _Async: TypeAlias = Callable[..., Coroutine[Any, None, object]]
@@ -48,8 +46,8 @@ class UserObject:
 
     def __init__(self, name: str, cls: type[Middleware], settings: Mapping[str, Any]) -> None:
         self.name = name
-        self._failures = _Occasions()
-        self._delays = _Occasions()
+        self._failures = Occasions()
+        self._delays = Occasions()
         began = perf_counter()
         try:
             self._object = cls(settings)
@@ -190,24 +188,6 @@ class UserObject:
         if passed_over:
             context["passed_over"] = passed_over
         return context
-
-
-class _Occasions:
-    """When to say something that may happen all the time."""
-
-    def __init__(self) -> None:
-        self._silent_until = 0.0
-        self._passed_over = 0
-
-    def occurred(self) -> int:
-        """It has occurred: how often it was passed over since it was last said, negative when it is passed over now."""
-        now = perf_counter()
-        if now < self._silent_until:
-            self._passed_over += 1
-            return -1
-        self._silent_until = now + QUIET
-        passed_over, self._passed_over = self._passed_over, 0
-        return passed_over
 
 
 def _is_overridden(cls: type[Middleware], method: object, name: str) -> bool:
