@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
+
 from vrata.model.middleware.ext_proc import ExtProc
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
@@ -15,6 +17,8 @@ from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
 from vrata.proxy.middleware.failure_log import FailureLog
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
+
+_log = structlog.get_logger("vrata.proxy.middleware")
 
 
 class ExtProcInstance:
