@@ -101,6 +101,9 @@ _EC: Final[dict[str, dict[str, _Scheme]]] = {
 _ED25519: Final[dict[str, _Scheme]] = {"EdDSA": _Eddsa(), "Ed25519": _Eddsa()}
 _ED448: Final[dict[str, _Scheme]] = {"EdDSA": _Eddsa(), "Ed448": _Eddsa()}
 
+ALGORITHMS: Final = frozenset((*_RSA, *_ED25519, *_ED448, *(name for schemes in _EC.values() for name in schemes)))
+"""All that a token may be signed with, whatever the keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:

@@ -71,17 +71,7 @@ class LoggedExchange(ResponseObserver):
 
     def response_header(self, name: str) -> str:
         """First value of the response's field *name*; empty without one."""
-        head = self._response
-        if head is None:
-            return ""
-        values = head.values(name.encode("utf-8"))
-        if values:
-            return values[0].decode("utf-8", "surrogateescape")
-        if name == "content-length" and head.content_length >= 0:
-            return str(head.content_length)
-        if name == "server" and head.server is not None:
-            return head.server.decode("utf-8", "surrogateescape")
-        return ""
+        return response_field(self._response, name) if self._response is not None else ""
 
     def on_response(self, head: ResponseHead) -> ResponseHead:
         """The response begins."""
@@ -93,6 +83,18 @@ class LoggedExchange(ResponseObserver):
         self.size = size
         self.seconds = perf_counter() - self._began
         self._stage.log_response(self, self._request)
+
+
+def response_field(head: ResponseHead, name: str) -> str:
+    """First value of the field *name* (lower case) of a response, as lines tell it; empty without one."""
+    values = head.values(name.encode("utf-8"))
+    if values:
+        return values[0].decode("utf-8", "surrogateescape")
+    if name == "content-length" and head.content_length >= 0:
+        return str(head.content_length)
+    if name == "server" and head.server is not None:
+        return head.server.decode("utf-8", "surrogateescape")
+    return ""
 
 
 class AccessLogInstance:

@@ -35,20 +35,22 @@ class Conditional:
     def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
         """Take *request* over, once its body is known as far as the conditions depend on it."""
         try:
-            applies = self._applies(request)
+            runs = applies(self._skip_when, self._only_when, request)
         except BodyNeeded as needed:
             ready = partial(self.run, request, match)
             self._bodies.hold_back(request, content, end, str(needed), ready)
             return
-        if applies:
+        if runs:
             self._stage.run(request, match, content, end)
         else:
             self._inner.run(request, match, content, end)
 
-    def _applies(self, request: ClientRequest) -> bool:
-        if any(holds(expression, request) for expression in self._skip_when):
-            return False
-        return not self._only_when or any(holds(expression, request) for expression in self._only_when)
+
+def applies(skip_when: tuple[Expression, ...], only_when: tuple[Expression, ...], request: ClientRequest) -> bool:
+    """Tell whether a stage with these conditions runs for *request*. Raises :class:`BodyNeeded` as :func:`holds`."""
+    if any(holds(expression, request) for expression in skip_when):
+        return False
+    return not only_when or any(holds(expression, request) for expression in only_when)
 
 
 def holds(expression: Expression, request: ClientRequest) -> bool:

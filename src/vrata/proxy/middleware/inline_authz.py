@@ -26,15 +26,44 @@ class Rule:
     def __repr__(self) -> str:
         return f"<Rule {'allow' if self.allows else 'deny'} {self.condition}>"
 
+    def waits(self, request: ClientRequest) -> bool:
+        """Tell whether the body of *request*, which is not known yet, is what it depends on."""
+        return self.condition.reads_body and request.body_pending
+
+
+def rules_of(settings: InlineAuthz) -> list[Rule]:
+    """The rules from top to bottom.
+
+    Raises InvalidExpression for one that cannot be compiled: without it others would decide.
+    """
+    return [Rule(compile_expression(rule.cel), allows=rule.action == "allow") for rule in settings.rules]
+
+
+def denial_of(settings: InlineAuthz) -> Rejection:
+    """The answer to a request that is denied."""
+    return Rejection(settings.deny_status, settings.deny_body.encode(), message="access denied")
+
+
+def deciding_rule(rules: list[Rule], first: int, request: ClientRequest) -> int:
+    """Ask *rules* from number *first* on; return the number of the one that is true, or that waits for the body.
+
+    Without either it is the number of rules. One that has no value, or one of another type than bool, is not true.
+    """
+    for index in range(first, len(rules)):
+        rule = rules[index]
+        if rule.waits(request) or rule.condition.holds(request):
+            return index
+    return len(rules)
+
 
 class InlineAuthzInstance:
     """One ``inlineAuthz`` middleware."""
 
     def __init__(self, settings: InlineAuthz, bodies: BodyGate) -> None:
-        """Raises InvalidExpression for a rule that cannot be compiled: without it others would decide."""
-        self._rules = [Rule(compile_expression(rule.cel), allows=rule.action == "allow") for rule in settings.rules]
+        """Raises InvalidExpression, as :func:`rules_of` does."""
+        self._rules = rules_of(settings)
         self._allows_by_default = settings.default_action == "allow"
-        self._denial = Rejection(settings.deny_status, settings.deny_body.encode(), message="access denied")
+        self._denial = denial_of(settings)
         self._bodies = bodies
 
     def __repr__(self) -> str:
@@ -51,7 +80,7 @@ class InlineAuthzInstance:
 
 
 class InlineAuthzStage(Stage):
-    """Asks the rules from top to bottom. One that has no value, or one of another type than bool, is not true."""
+    """Asks the rules from top to bottom."""
 
     __slots__ = ("_allows_by_default", "_bodies", "_denial", "_rules")
 
@@ -81,16 +110,14 @@ class InlineAuthzStage(Stage):
         """Ask the rules from number *first* on, and wait for the body where one depends on it."""
         rules = self._rules
         allows = self._allows_by_default
-        for index in range(first, len(rules)):
+        index = deciding_rule(rules, first, request)
+        if index < len(rules):
             rule = rules[index]
-            condition = rule.condition
-            if condition.reads_body and request.body_pending:
+            if rule.waits(request):
                 ready = partial(self._ask_from, index, request, match, began)
-                self._bodies.hold_back(request, content, end, condition.text, ready)
+                self._bodies.hold_back(request, content, end, rule.condition.text, ready)
                 return
-            if condition.holds(request):
-                allows = rule.allows
-                break
+            allows = rule.allows
         if allows:
             self.pass_on(request, match, content, end, began)
         else:

@@ -47,7 +47,8 @@ def _rejection(fault: Fault) -> Rejection:
     return Rejection.error(401, fault.value, b'www-authenticate: Bearer error="invalid_token"\r\n')
 
 
-_REJECTIONS: Final = {fault: _rejection(fault) for fault in Fault}
+REJECTIONS: Final = {fault: _rejection(fault) for fault in Fault}
+"""The answers to requests whose token is refused."""
 
 
 class _ClaimsView:
@@ -143,7 +144,7 @@ class TokenGuard:
             _log.info("token refused", middleware=middleware, reason=reason, detail=detail, unlogged=self._unlogged)
             self._logged = now
             self._unlogged = 0
-        return _REJECTIONS[refusal.fault]
+        return REJECTIONS[refusal.fault]
 
     def _verified(self, text: bytes, now: int) -> VerifiedClaims:
         keys = self.keys.current

@@ -122,7 +122,12 @@ class ExtAuthzStage(Stage):
         """What *request* is answered where a failure lets nobody in."""
         self.count_failure(request)
         self._failures.tell(self.place.name, reason=failure.reason, detail=failure.detail)
-        return Rejection.error(FORBIDDEN, f"ext_authz: {failure.reason}")
+        return undecided(failure.reason)
+
+
+def undecided(reason: str) -> Rejection:
+    """The answer where there is no decision, for the *reason* that is said to clients."""
+    return Rejection.error(FORBIDDEN, f"ext_authz: {reason}")
 
 
 class Check(Holding):
