@@ -9,7 +9,7 @@ from vrata.proxy.explain.entry import Document
 
 MOST_DIFFERENCES = 200
 
-_COMPARED = ("outcome", "request", "route", "group", "match", "matchedPath", "middlewares", "action")
+_COMPARED = ("outcome", "request", "route", "group", "match", "matchedPath", "assumptions", "middlewares", "action")
 """What a request meets with; the entries that were passed over on the way do not count."""
 
 

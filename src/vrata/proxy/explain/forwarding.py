@@ -8,13 +8,14 @@ from typing import Any
 from vrata.model.destination import Destination
 from vrata.model.forward import Forward
 from vrata.model.host import host_and_port
-from vrata.policy import grpc_status
 from vrata.policy.balancing.weighted_random import WeightedRandom
 from vrata.proxy.action.grpc_call import GrpcCall
 from vrata.proxy.compile import grpc_timeout_cap
 from vrata.proxy.contracts import FailureClass
 from vrata.proxy.destinations import limit_of
-from vrata.proxy.explain.entry import Document, Entry, shown
+from vrata.proxy.explain.answer import failure
+from vrata.proxy.explain.entry import Document, Entry
+from vrata.proxy.explain.field_pairs import Pair, field_pairs
 from vrata.proxy.explain.hashing import preferred_endpoint
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.routing.candidate import Match
@@ -35,9 +36,16 @@ _LEFT_OUT = "does not exist, or could not be read: it is left out"
 
 
 def explained_forward(
-    entry: Entry, match: Match[Entry], destinations: Mapping[str, Destination], request: DownstreamRequest
+    entry: Entry,
+    match: Match[Entry],
+    destinations: Mapping[str, Destination],
+    request: DownstreamRequest,
+    made_identifier: bytes,
 ) -> Document:
-    """Describe what forwarding *request* by *entry* means."""
+    """Describe what forwarding *request* by *entry* means.
+
+    *made_identifier* is what the proxy has made for X-Request-Id, and would make anew; empty for nothing.
+    """
     forward = entry.route.forward
     assert forward is not None
     known = [destinations[ref.destination_id] for ref in forward.destinations if ref.destination_id in destinations]
@@ -48,7 +56,7 @@ def explained_forward(
     document["request"] = {
         "method": request.method,
         "target": target.decode("latin-1"),
-        "headers": _headers(forward, request, target, authority),
+        "headers": _headers(forward, request, target, authority, made_identifier),
     }
     document["destinationBalancing"] = forward.destination_balancing.document() | {
         "algorithm": forward.destination_balancing.algorithm
@@ -57,14 +65,6 @@ def explained_forward(
     document |= _settings(entry, forward, destinations)
     document["unknown"] = list(_unknown(known, forward))
     return document
-
-
-def failure(failure_class: FailureClass, *, grpc: bool) -> Document:
-    """Describe the response that the proxy itself gives for a failure, to a request that is one of gRPC or not."""
-    document: Document = {"status": failure_class.status}
-    if grpc:
-        document = {"status": 200, "grpcStatus": grpc_status.NAMES[failure_class.grpc_code]}
-    return document | {"error": failure_class.label, "message": failure_class.message}
 
 
 def _rewritten(
@@ -82,20 +82,17 @@ def _rewritten(
     return target, authority
 
 
-def _headers(forward: Forward, request: DownstreamRequest, target: bytes, authority: bytes) -> list[list[str]]:
+def _headers(
+    forward: Forward, request: DownstreamRequest, target: bytes, authority: bytes, made_identifier: bytes
+) -> list[Pair]:
     """The header lines for the upstream behind Host, but for an identifier that is made for every request anew."""
     emitted = request.upstream_head(target, authority)
     cap = grpc_timeout_cap(forward)
     if cap is not None:
         emitted = cap.in_head(emitted)
-    lines = emitted.split(b"\r\n")[2:-2]
-    pairs = [line.partition(b":")[::2] for line in lines]
-    told = {value.strip(b" \t") for value in request.head.values(b"x-request-id")}
-    return [
-        [name.decode("latin-1"), shown(value.strip(b" \t").decode("utf-8", "surrogateescape"))]
-        for name, value in pairs
-        if name.lower() != b"x-request-id" or value.strip(b" \t") in told
-    ]
+    made = ("x-request-id", made_identifier.decode("ascii"))
+    pairs = field_pairs(emitted.split(b"\r\n")[2:-2])
+    return [[name, value] for name, value in pairs if (name.lower(), value) != made]
 
 
 def _destinations(

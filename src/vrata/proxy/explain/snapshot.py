@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any
 
 from vrata.model import Destination, Listener, Middleware, Route, RouteGroup
 from vrata.model.question import SupposedRequest
-from vrata.policy import grpc_status
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.compile import answer_at_once, listener_settings
-from vrata.proxy.contracts import FailureClass, LocalResponse
+from vrata.proxy.contracts import BodyNeeded, FailureClass
+from vrata.proxy.explain.answer import answer, failure, refusal
 from vrata.proxy.explain.candidates import considered, near_misses
 from vrata.proxy.explain.entry import Document, Entry, shown
-from vrata.proxy.explain.forwarding import explained_forward, failure
-from vrata.proxy.explain.middlewares import explained_middlewares
-from vrata.proxy.explain.supposed_request import ChosenListener, ReadRequest, choose_listener, parts_of, read, wire_form
-from vrata.proxy.middleware.unavailable import UNAVAILABLE
+from vrata.proxy.explain.forwarding import explained_forward
+from vrata.proxy.explain.middlewares import ExplainedChain, explained_chain
+from vrata.proxy.explain.passage import NEEDS_BODY, Passage
+from vrata.proxy.explain.supposed_request import (
+    ChosenListener,
+    ReadRequest,
+    choose_listener,
+    parts_of,
+    read,
+    stated_port,
+    wire_form,
+)
+from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.reading import SnapshotReading
 from vrata.proxy.routing.candidate import Match, encoded
 from vrata.proxy.routing.entities import match_conditions
 from vrata.proxy.routing.rewriting import Rewrite
 from vrata.proxy.routing.table import RouteTable, RouteTableBuilder
+from vrata.proxy.seen_body import SeenBody
 from vrata.proxy.status import EntityProblem
 from vrata.wire.http1.errors import MalformedMessage
-from vrata.wire.http1.media_type import looks_like_grpc
 
 MOST_PROBLEMS = 100
 """Entities left out that are shown."""
 EXPLAIN_SECONDS = 10.0
 """How long the conditions of candidates are looked at. What takes long are expressions, each of them evaluated several
 times; of 50,000 routes without any it is less than a second."""
+
+_IDENTIFIER = "${request.header.x-request-id}"
+"""What stands in explanations for an identifier of the request that is made when it comes."""
 
 
 class ExplainedSnapshot:
@@ -101,7 +113,7 @@ class ExplainedSnapshot:
         try:
             reading = read(supposed, listener, self._cel_body_max_size)
         except MalformedMessage as error:
-            document: Document = {"outcome": "refused", "action": _refusal(error, wire_form(supposed))}
+            document: Document = {"outcome": "refused", "action": refusal(error, wire_form(supposed))}
         else:
             document = {"request": _request(reading, listener), **self._explained(reading, listener, everything)}
         if self._problems:
@@ -118,25 +130,36 @@ class ExplainedSnapshot:
         request = reading.request
         if listener is not None and listener.metrics_path and request.path == listener.metrics_path:
             return {"outcome": "metrics", "action": {"type": "metrics"}}
-        match = self._table.match(request)
+        try:
+            match = self._table.match(request)
+        except BodyNeeded as needed:
+            reason = f"the route {NEEDS_BODY}: {needed}"
+            return {"outcome": "unknown", "action": {"type": "unknown", "reason": reason}}
+        onlooker = request
+        if request.body_pending:
+            # What has no part in the outcome is shown as if nobody could see the body.
+            onlooker = DownstreamRequest(reading.connection, request.head)
+            onlooker.seen(SeenBody(b"", False))
         taken = match.payload if match is not None else None
         deadline = perf_counter() + EXPLAIN_SECONDS
-        found = considered(self._table, self._entries, taken, request, deadline, everything=everything)
+        found = considered(self._table, self._entries, taken, onlooker, deadline, everything=everything)
         if match is None:
             action = {"type": "failure", "response": failure(FailureClass.NO_ROUTE, grpc=request.head.is_grpc)}
-            misses = near_misses(self._table, self._entries, request, deadline)
+            misses = near_misses(self._table, self._entries, onlooker, deadline)
             return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
         entry = match.payload
-        middlewares = explained_middlewares(entry, self._middlewares, request)
-        lacking = any(each["runs"] and "type" not in each for each in middlewares)
-        action = self._unavailable(reading) if lacking else self._action(entry, match, reading)
+        passage = Passage(request, reading.body, reading.made_identifier, self._destinations, int(time()))
+        chain = explained_chain(entry, self._middlewares, passage)
+        action = self._action(entry, match, reading) if chain.answer is None else _rejection(chain, request)
+        made = reading.made_identifier.decode("ascii")
         return {
             "outcome": action["type"],
             **entry.identity(),
             "match": entry.match_document(),
             "matchedPath": shown(encoded(request.path)[: match.end(request.path)].decode("utf-8", "surrogateescape")),
-            "middlewares": middlewares,
-            "action": action,
+            "middlewares": _filled(chain.documents(), made),
+            "action": _filled(action, made),
+            **({"assumptions": chain.assumptions} if chain.assumptions else {}),
             "warnings": self._warnings_about(entry),
             **found,
         }
@@ -153,16 +176,34 @@ class ExplainedSnapshot:
 
     def _action(self, entry: Entry, match: Match[Entry], reading: ReadRequest) -> Document:
         if entry.answer is None:
-            return explained_forward(entry, match, self._destinations, reading.request)
+            return explained_forward(entry, match, self._destinations, reading.request, reading.made_identifier)
         entry.answer.run(reading.request, match, b"", True)
         response = reading.connection.response
         assert response is not None
         kinds = {RedirectAction: "redirect", DirectResponseAction: "directResponse"}
-        return {"type": kinds[type(entry.answer)], "response": _response(response, reading.request.method)}
+        return {"type": kinds[type(entry.answer)], "response": answer(response, reading.request)}
 
-    def _unavailable(self, reading: ReadRequest) -> Document:
-        response = UNAVAILABLE.of(reading.request)
-        return {"type": "unavailable", "response": _response(response, reading.request.method)}
+
+def _filled(value: Any, made: str) -> Any:
+    """*value* of an explanation with a placeholder for *made*, an identifier that is another one each time."""
+    if isinstance(value, str):
+        return value.replace(made, _IDENTIFIER) if made else value
+    if isinstance(value, list):
+        return [_filled(each, made) for each in value]
+    if isinstance(value, dict):
+        return {name: _filled(each, made) for name, each in value.items()}
+    return value
+
+
+def _rejection(chain: ExplainedChain, request: DownstreamRequest) -> Document:
+    """Describe the answer that one of the middlewares gives."""
+    assert chain.answer is not None
+    return {
+        "type": "unavailable" if chain.is_broken else "rejected",
+        "middleware": chain.answered_by,
+        "response": answer(chain.answer, request),
+        "seenBy": chain.seen_by,
+    }
 
 
 def _entry(route: Route, group: RouteGroup | None) -> Entry:
@@ -208,6 +249,12 @@ def _doubts(supposed: SupposedRequest, listener: ChosenListener | None) -> list[
     name = listener.settings.name
     scheme = parts_of(supposed)[0]
     doubts = []
+    port = stated_port(supposed)
+    if port and port != listener.port and not supposed.listener:
+        doubts.append(
+            f"no listener has port {port}: nothing would take the request; it is explained as one to listener"
+            f' "{name}" ({listener.settings.address})'
+        )
     if scheme and scheme != listener.scheme:
         doubts.append(f'listener "{name}" serves {listener.scheme}, not {scheme}')
     if supposed.client_certificate is None and listener.client_auth == "require":
@@ -224,6 +271,7 @@ def _request(reading: ReadRequest, listener: ChosenListener | None) -> Document:
         "method": request.method,
         "scheme": request.scheme,
         "host": request.host,
+        "authority": request.head.authority.decode("latin-1"),
         "path": shown(request.path),
         "target": request.head.target.decode("latin-1"),
         "peer": request.peer.decode("ascii"),
@@ -232,27 +280,4 @@ def _request(reading: ReadRequest, listener: ChosenListener | None) -> Document:
     if listener is not None:
         settings = listener.settings
         document["listener"] = {"id": settings.listener_id, "name": settings.name, "address": settings.address}
-    return document
-
-
-def _refusal(error: MalformedMessage, text: bytes) -> Document:
-    is_grpc = looks_like_grpc(text)
-    if error.status == FailureClass.REQUEST_HEADERS_TOO_LARGE.status:
-        response = failure(FailureClass.REQUEST_HEADERS_TOO_LARGE, grpc=is_grpc)
-    else:
-        response = {"status": error.status, "error": "bad_request", "message": error.reason}
-        if is_grpc:
-            response |= {"status": 200, "grpcStatus": grpc_status.NAMES[grpc_status.of_http(error.status)]}
-    return {"type": "refused", "reason": error.reason, "response": response}
-
-
-def _response(response: LocalResponse, method: str) -> Document:
-    lines = [line.partition(b": ") for line in response.fields.split(b"\r\n") if line]
-    fields = [[name.decode("latin-1"), value.decode("utf-8", "replace")] for name, _, value in lines]
-    document: Document = {"status": response.status, "headers": fields}
-    location = next((value for name, value in fields if name == "location"), None)
-    if location is not None:
-        document["location"] = location
-    if response.body and method != "HEAD":
-        document["body"] = response.body.decode("utf-8", "replace")
     return document

@@ -29,6 +29,11 @@ class ChosenListener:
     client_auth: str
     """Whether it asks clients for certificates: ``none``, ``optional`` or ``require``."""
 
+    @property
+    def port(self) -> str:
+        """The port that it is bound to."""
+        return self.settings.address.rpartition(":")[2]
+
 
 @dataclass(frozen=True)
 class ReadRequest:
@@ -36,6 +41,10 @@ class ReadRequest:
 
     request: DownstreamRequest
     connection: MemoryConnection
+    body: bytes | None
+    """All of it; None where the head announces one that was not given."""
+    made_identifier: bytes
+    """What the proxy has made for X-Request-Id; empty when the client's is taken."""
 
 
 def choose_listener(supposed: SupposedRequest, listeners: Sequence[ChosenListener]) -> ChosenListener | None:
@@ -45,13 +54,17 @@ def choose_listener(supposed: SupposedRequest, listeners: Sequence[ChosenListene
     """
     if supposed.listener:
         return next((each for each in listeners if each.settings.listener_id == supposed.listener), None)
-    scheme, authority, _ = parts_of(supposed)
-    _, colon, port = authority.rpartition(":")
-    if not colon or not port.isdigit():
-        port = {"http": "80", "https": "443"}.get(scheme, "")
+    scheme = parts_of(supposed)[0]
+    port = stated_port(supposed) or {"http": "80", "https": "443"}.get(scheme, "")
     fitting = [each for each in listeners if scheme in ("", each.scheme)]
-    exact = [each for each in fitting if each.settings.address.rpartition(":")[2] == port]
+    exact = [each for each in fitting if each.port == port]
     return next(iter(exact or fitting), None)
+
+
+def stated_port(supposed: SupposedRequest) -> str:
+    """Return the port that the URL, or the host, of *supposed* names; empty when it names none."""
+    _, colon, port = parts_of(supposed)[1].rpartition(":")
+    return port if colon and port.isdecimal() and port.isascii() else ""
 
 
 def parts_of(supposed: SupposedRequest) -> tuple[str, str, str]:
@@ -67,7 +80,7 @@ def parts_of(supposed: SupposedRequest) -> tuple[str, str, str]:
 def read(supposed: SupposedRequest, listener: ChosenListener | None, cel_body_max_size: int) -> ReadRequest:
     """Read *supposed* as *listener* would. Expressions see so many bytes of its body.
 
-    Raises MalformedMessage for what the listener refuses.
+    A body that is announced and not given is still to come. Raises MalformedMessage for what the listener refuses.
     """
     scheme = listener.scheme if listener is not None else parts_of(supposed)[0] or "http"
     settings = listener.settings if listener is not None else None
@@ -81,12 +94,17 @@ def read(supposed: SupposedRequest, listener: ChosenListener | None, cel_body_ma
         uris_of({"subjectAltName": [("URI", uri) for uri in certificate.uris]}) if certificate is not None else b"",
         certificate,
     )
-    connection = MemoryConnection(hop, FailureAnswers("standard"))
+    connection = MemoryConnection(hop, settings.answers if settings is not None else FailureAnswers("standard"))
     request = DownstreamRequest(connection, head)
+    made = (
+        b"" if head.request_id in [value.strip(b" \t") for value in head.values(b"x-request-id")] else head.request_id
+    )
     body = supposed.body.encode()
+    if not body and head.has_body:
+        return ReadRequest(request, connection, None, made)
     whole = len(body) <= cel_body_max_size
     request.seen(SeenBody(body if whole else body[:cel_body_max_size], whole))
-    return ReadRequest(request, connection)
+    return ReadRequest(request, connection, body, made)
 
 
 def wire_form(supposed: SupposedRequest) -> bytes:

@@ -24,6 +24,7 @@ from vrata.proxy.middleware.ext_authz.decision import (
     goes_with_denials,
 )
 from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
+from vrata.wire.http1.head import RequestHead
 from vrata.wire.http1.status import has_no_body
 
 UNREACHABLE: Final = "authz service unreachable"
@@ -33,6 +34,20 @@ _ALWAYS_TO_CLIENT: Final = frozenset(
 )
 """Fields of a denial without which it would not say what it says."""
 _LAST_STATUS: Final = 599
+
+
+def own_fields(head: RequestHead, *, includes_body: bool) -> list[Field]:
+    """The fields of the question that tell of a request with *head*, whatever the configuration says of fields."""
+    own: list[Field] = [
+        (b"x-forwarded-method", head.method),
+        (b"x-forwarded-uri", head.target),
+        (b"x-forwarded-host", head.authority),
+    ]
+    if includes_body:
+        content_type = head.values(b"content-type")
+        if content_type:
+            own.append((b"content-type", content_type[0]))
+    return own
 
 
 class HttpAuthorizer(Authorizer):
@@ -64,16 +79,7 @@ class HttpAuthorizer(Authorizer):
         self, request: ClientRequest, body: bytes, decide: Decide, destination: ServiceDestination | None
     ) -> Asking:
         """Ask about *request*."""
-        head = request.head
-        own: list[Field] = [
-            (b"x-forwarded-method", head.method),
-            (b"x-forwarded-uri", head.target),
-            (b"x-forwarded-host", head.authority),
-        ]
-        if self._includes_body:
-            content_type = head.values(b"content-type")
-            if content_type:
-                own.append((b"content-type", content_type[0]))
+        own = own_fields(request.head, includes_body=self._includes_body)
         return self._services.call(
             self._destination_id,
             b"POST",

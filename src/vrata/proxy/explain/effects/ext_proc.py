@@ -1,0 +1,81 @@
+"""``extProc``: who is asked, about which phases, and what is shown."""
+
+from __future__ import annotations
+
+from vrata.model.middleware.ext_proc import ExtProc
+from vrata.proxy.explain.effect import Effect
+from vrata.proxy.explain.entry import Document, shown
+from vrata.proxy.explain.passage import Passage
+from vrata.proxy.middleware.ext_proc.message import BUFFERED
+from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
+from vrata.proxy.middleware.ext_proc.transaction import TOO_LARGE
+from vrata.proxy.middleware.ext_proc.view import shown_request
+from vrata.proxy.middleware.stage import Place
+
+
+def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
+    """Say what is asked; the request goes on as if nothing of it were changed.
+
+    Raises ValueError for an override that does not fit.
+    """
+    override = place.override.ext_proc if place.override is not None else None
+    settled = place_settings(settings, override)
+    phases = settings.phases if override is None or override.phases is None else override.phases
+    sees_request, sees_response = (
+        settled.modes.request_headers or bool(settled.modes.request_body),
+        _of_response(settled),
+    )
+    destination = settings.destination_id
+    otherwise = "goes on" if settled.allow_on_error else f"answers {settled.failure.status}"
+    details: Document = {
+        "destination": destination,
+        "mode": settings.mode,
+        "contract": settings.contract,
+        "phases": phases.document(),
+        "timeout": str(settings.phase_timeout),
+        "onFailure": otherwise,
+        "observes": settings.observe_mode.enabled,
+    }
+    if settled.modes.request_headers:
+        details["told"] = _told(settled, passage, observed=settings.observe_mode.enabled)
+    if settings.observe_mode.enabled:
+        return Effect(f'shows it to destination "{destination}", whose answers are dropped', details)
+    exists = destination in passage.destinations
+    if sees_request and not exists:
+        failure = f'fails, as destination "{destination}" does not exist'
+        if settled.allow_on_error:
+            return Effect(f"{failure}, and lets it go on", details)
+        return Effect(failure, details, settled.failure)
+    asked = f'asks destination "{destination}" ({settings.mode}), on failure {otherwise}'
+    if settled.modes.request_body == BUFFERED and passage.exceeds(settled.max_body):
+        assumption = f'destination "{destination}" lets the head of the request pass'
+        return Effect(
+            f"the body is longer than {settled.max_body} bytes",
+            details,
+            TOO_LARGE,
+            assumption if settled.modes.request_headers else "",
+        )
+    what = [name for name, asks in (("request", sees_request), ("response", sees_response)) if asks]
+    if not what:
+        return Effect("is asked for no phase", details)
+    return Effect(
+        f"not known: {asked}",
+        details,
+        assumption=f'destination "{destination}" lets the {" and the ".join(what)} pass, and changes nothing',
+        sees_response=sees_response,
+    )
+
+
+def _of_response(settled: PlaceSettings) -> bool:
+    modes = settled.modes
+    return modes.response_headers or bool(modes.response_body) or modes.response_trailers
+
+
+def _told(settled: PlaceSettings, passage: Passage, *, observed: bool) -> list[list[str]]:
+    request = passage.request
+    found = shown_request(request, settled.visible, not request.head.has_body, observed=observed)
+    return [
+        [name.decode("latin-1"), shown(value.decode("utf-8", "surrogateescape"))]
+        for name, value in (*found.pseudo, *found.fields)
+        if name != b"x-request-id" or value != passage.made_identifier
+    ]

@@ -1,0 +1,40 @@
+"""``headers``: the fields that are set and removed."""
+
+from __future__ import annotations
+
+from vrata.model.middleware.headers import Headers
+from vrata.policy.header_edits import compile_edits
+from vrata.policy.template import REQUEST_PLACEHOLDERS
+from vrata.proxy.explain.effect import Effect
+from vrata.proxy.explain.entry import Document
+from vrata.proxy.explain.field_pairs import edits, pairs_of_text
+from vrata.proxy.explain.passage import NOTHING_INSIDE, Passage
+from vrata.proxy.middleware.headers import HeadersInstance
+from vrata.proxy.middleware.stage import Place, SyncStage
+from vrata.wire.http1.fields import is_settable_in_responses
+
+
+def effect(settings: Headers, place: Place, passage: Passage) -> Effect:
+    """Have the stage edit the request."""
+    stage = HeadersInstance(settings).stage(place, NOTHING_INSIDE)
+    assert isinstance(stage, SyncStage)
+    rejection = stage.decide(passage.request)
+    if rejection is not None:
+        return Effect("more fields than a request may have", rejection=rejection)
+    override = place.override.headers if place.override is not None else None
+    response = _of_response(override or settings, passage)
+    return Effect("", sees_response=bool(response), response=response)
+
+
+def _of_response(settings: Headers, passage: Passage) -> Document:
+    found = compile_edits(
+        settings.response_headers_to_add,
+        settings.response_headers_to_remove,
+        REQUEST_PLACEHOLDERS,
+        is_settable_in_responses,
+    )
+    if found is None:
+        return {}
+    added = pairs_of_text(found.lines(passage.request))
+    told = {name.lower() for name, _ in added}
+    return edits(added, [name.decode("ascii") for name in found.removed if name.decode("ascii") not in told])

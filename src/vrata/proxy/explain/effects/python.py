@@ -1,0 +1,27 @@
+"""``python``: the class that is asked, which only proxies have."""
+
+from __future__ import annotations
+
+from vrata.model.middleware.python import Python
+from vrata.proxy.explain.effect import Effect
+from vrata.proxy.explain.entry import Document
+from vrata.proxy.explain.passage import Passage
+from vrata.proxy.middleware.python.view import TOO_LARGE
+from vrata.proxy.middleware.stage import Place
+
+
+def effect(settings: Python, place: Place, passage: Passage) -> Effect:
+    """Name the class; the request goes on as if it changed nothing."""
+    override = place.override.python if place.override is not None else None
+    details: Document = {
+        "class": settings.class_name,
+        "settings": settings.settings if override is None else override.settings,
+        "onFailure": "goes on" if settings.failure_mode == "allow" else "answers 500",
+    }
+    name = settings.class_name
+    if settings.request_body == "buffered" and passage.exceeds(settings.max_body_bytes):
+        text = f"the body is longer than {settings.max_body_bytes} bytes"
+        return Effect(text, details, TOO_LARGE, f"the proxies have the class {name}, and it has an on_request")
+    text = f"not known: asks {name}, if the proxies have that (GET /api/v1/proxies), on failure {details['onFailure']}"
+    assumption = f"the class {name} lets the request and the response pass, and changes nothing"
+    return Effect(text, details, assumption=assumption, sees_response=True)

@@ -1,0 +1,233 @@
+"""What an explanation says that middlewares do with a request is what they do: random chains, asked and run for real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.gateway import Document, destination, forward, route
+from tests.support.in_process_proxy import InProcessProxy, run_scenario, snapshot_document
+from tests.support.middlewares import middleware
+from tests.support.raw_http import Response
+from tests.support.staged_backend import StagedBackend
+from tests.support.stream_client import request as message
+from tests.support.tokens import ISSUER, Issuer, jwks, live_claims, raw_token
+from vrata.model.question import SupposedRequest
+from vrata.proxy.explain.snapshot import ExplainedSnapshot
+
+ISSUED = Issuer()
+OTHER = Issuer(number=1)
+KEYS = jwks(ISSUED.jwk).decode()
+TOKENS = {
+    "good": ISSUED.token(live_claims(role="admin", sub="ann")),
+    "humble": ISSUED.token(live_claims(role="guest", sub="bo\u00e9")),
+    "expired": ISSUED.token(live_claims(exp=1)),
+    "alien": ISSUED.token(live_claims(iss="https://other.example")),
+    "for another": ISSUED.token(live_claims(aud="bank")),
+    "forged": OTHER.token(live_claims(role="admin")),
+    "unsigned": raw_token({"alg": "none"}, live_claims()),
+    "no token": b"a.b",
+}
+NOBODY = "gone"
+"""A destination that does not exist."""
+
+
+def jwt(**members: Any) -> Document:
+    return {"issuer": ISSUER, "jwksInline": KEYS, **members}
+
+
+TO_HEADERS = [{"expr": "claims.sub", "header": "X-Sub"}, {"expr": "claims.role", "header": "x-role"}]
+POOL: list[tuple[str, Document]] = [
+    ("jwt", jwt()),
+    ("jwt", jwt(forwardJwt=True, claimToHeaders=TO_HEADERS)),
+    ("jwt", jwt(audiences=["shop"], claimToHeaders=TO_HEADERS)),
+    ("jwt", jwt(assertClaims=['claims.role == "admin"'])),
+    ("jwt", {"issuer": ISSUER, "jwksDestinationId": NOBODY, "jwksPath": "/keys"}),
+    ("cors", {"allowOrigins": [{"value": "*"}], "allowMethods": ["GET", "PUT"], "maxAge": 60}),
+    ("cors", {"allowOrigins": [{"value": "https://a.test"}], "allowCredentials": True, "exposeHeaders": ["X-A"]}),
+    ("cors", {"allowOrigins": [{"value": "https://[a-z]+\\.test", "regex": True}], "allowHeaders": ["X-A"]}),
+    (
+        "headers",
+        {
+            "requestHeadersToAdd": [
+                {"key": "X-User", "value": "for ${request.host} ${request.header.x-user}"},
+                {"key": "X-A", "value": "${request.path}", "append": False},
+            ],
+            "responseHeadersToAdd": [{"key": "X-Back", "value": "${request.header.x-a}"}],
+        },
+    ),
+    ("headers", {"requestHeadersToRemove": ["X-User", "x-a"], "responseHeadersToRemove": ["content-type", "X-Back"]}),
+    ("headers", {"requestHeadersToAdd": [{"key": "Origin", "value": "https://b.test", "append": False}]}),
+    ("headers", {"requestHeadersToAdd": [{"key": "X-Request-Id", "value": "mine", "append": False}]}),
+    ("inlineAuthz", {"rules": [{"cel": 'request.headers["x-user"] == "ann"', "action": "allow"}]}),
+    (
+        "inlineAuthz",
+        {
+            "rules": [
+                {"cel": 'request.method == "DELETE"', "action": "deny"},
+                {"cel": 'request.body.json.role == "admin"', "action": "deny"},
+            ],
+            "defaultAction": "allow",
+            "denyStatus": 418,
+            "denyBody": "no",
+        },
+    ),
+    ("inlineAuthz", {"rules": [{"cel": 'request.headers["x-sub"] == "ann"', "action": "allow"}], "denyStatus": 404}),
+    ("rateLimit", {"requestsPerSecond": 1000000, "key": {"header": "x-user"}}),
+    ("rateLimit", {"requestsPerSecond": 1000000, "key": {"cel": "request.body.raw"}, "responseHeaders": True}),
+    ("rateLimit", {"requestsPerSecond": 1000000, "store": "redis"}),
+    ("extAuthz", {"destinationId": "authorizer", "path": "/check", "onCheck": {"forwardHeaders": ["X-User", "origin"]}}),
+    (
+        "extAuthz",
+        {
+            "destinationId": "authorizer",
+            "includeBody": True,
+            "maxBodyBytes": 20,
+            "onCheck": {"injectHeaders": [{"key": "X-Why", "value": "${request.path}"}]},
+            "onAllow": {"copyToUpstream": ["x-user", "x-s*"]},
+        },
+    ),
+    ("extAuthz", {"destinationId": NOBODY}),
+    ("extAuthz", {"destinationId": NOBODY, "failureModeAllow": True, "onAllow": {"copyToUpstream": ["x-user"]}}),
+    ("extProc", {"destinationId": NOBODY, "statusOnError": 502}),
+    ("extProc", {"destinationId": NOBODY, "allowOnError": True, "phases": {"responseHeaders": "skip"}}),
+    ("accessLog", {"path": "/dev/null", "onRequest": {"fields": {"a": "${request.path}"}}, "onResponse": {"fields": {}}}),
+]
+OVERRIDES: list[Document] = [
+    {"disabled": True},
+    {"skipWhen": ['request.headers["x-user"] == "ann"']},
+    {"onlyWhen": ['request.method == "POST"', 'request.body.raw.startsWith("{")']},
+    {"onlyWhen": ['request.headers["x-a"] == "/a"']},
+    {"headers": {"requestHeadersToAdd": [{"key": "X-Override", "value": "${request.method}"}]}},
+]
+ACTIONS: list[Document] = [
+    {"forward": forward("backend")},
+    {"directResponse": {"status": 200, "body": "direct"}},
+    {"redirect": {"path": "/elsewhere", "code": 307}},
+]
+FIELDS = [
+    ("X-User", "ann"),
+    ("X-User", "b\u00e9"),
+    ("X-A", "1"),
+    ("Origin", "https://a.test"),
+    ("Origin", "https://evil.example"),
+    ("Access-Control-Request-Method", "PUT"),
+    ("Content-Type", "application/json"),
+    ("X-Request-Id", "client-made-it"),
+    ("X-Sub", "ann"),
+]
+BODIES = ["", '{"role": "admin"}', '{"role": "guest", "name": "somebody"}']
+OF_THE_MOMENT = {"date", "server", "content-length", "ratelimit", "ratelimit-policy"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, as a question and as bytes."""
+
+    method: str
+    path: str
+    fields: tuple[tuple[str, str], ...]
+    body: str
+
+    @property
+    def supposed(self) -> SupposedRequest:
+        return SupposedRequest(method=self.method, host="proxy.test", path=self.path, headers=self.fields, body=self.body)
+
+    @property
+    def bytes(self) -> bytes:
+        lines = [f"{name}: {value}".encode().decode("latin-1") for name, value in self.fields]
+        return message(f"{self.method} {self.path}", *lines, body=self.body.encode() or None)
+
+
+class Chain:
+    """Some middlewares around a route, and requests for it."""
+
+    def __init__(self, random: Random, *, backend: int, authorizer: int) -> None:
+        chosen = random.choices(POOL, k=random.randint(1, 5))
+        self.middlewares = [middleware(f"m{at}", kind, **members) for at, (kind, members) in enumerate(chosen)]
+        names = [each["id"] for each in self.middlewares]
+        if random.random() < 0.05:
+            names.insert(random.randrange(len(names)), "missing")
+        overrides = {name: random.choice(OVERRIDES) for name in names if random.random() < 0.3}
+        self.route = route("r", **random.choice(ACTIONS)) | {"middlewareIds": names, "middlewareOverrides": overrides}
+        self.destinations = [destination("backend", backend), destination("authorizer", authorizer)]
+        self.requests = [self._request(random) for _ in range(8)]
+
+    def _request(self, random: Random) -> Asked:
+        fields = dict(random.sample(FIELDS, random.randint(0, 5)))
+        if random.random() < 0.7:
+            fields["Authorization"] = f"Bearer {random.choice([*TOKENS.values(), *[TOKENS['good']] * 8]).decode()}"
+        body = random.choice(BODIES)
+        method = random.choice(["POST", "PUT"] if body else ["GET", "OPTIONS", "DELETE", "HEAD"])
+        return Asked(method, random.choice(["/a", "/b%20c?q=1"]), tuple(fields.items()), body)
+
+
+def fields_of(pairs: Any) -> Counter[tuple[str, str]]:
+    """The fields of a head without those that nobody can foretell."""
+    found = ((name.lower(), value.encode().decode("latin-1")) for name, value in pairs)
+    return Counter(pair for pair in found if pair[0] not in OF_THE_MOMENT)
+
+
+def check_answer(response: Response, answer: Document, asked: Asked) -> None:
+    assert response.status == answer["status"]
+    if "headers" in answer:
+        assert Counter(each for each in response.headers if each[0] not in OF_THE_MOMENT) == fields_of(answer["headers"])
+        assert response.body.decode() == answer.get("body", "")
+
+
+async def agree(proxy: InProcessProxy, seeds: list[int]) -> None:
+    """Send the requests of random chains, and hold what happens against what was said."""
+    outcomes: Counter[str] = Counter()
+    async with StagedBackend() as backend, StagedBackend() as authorizer:
+        for seed in seeds:
+            chain = Chain(Random(seed), backend=backend.port, authorizer=authorizer.port)
+            entities: Document = {"destinations": chain.destinations, "middlewares": chain.middlewares}
+            await proxy.apply(chain.route, **entities)
+            document = snapshot_document("s", listeners=[proxy.listener()], routes=[chain.route], **entities)
+            snapshot = ExplainedSnapshot(document, 60, 65536)
+            client = await proxy.connect()
+            for asked in chain.requests:
+                found = snapshot.explain(asked.supposed)
+                outcomes[found["outcome"]] += 1
+                said = (chain.route, chain.middlewares, asked, found["middlewares"], found["action"])
+                passed, checked = len(backend.requests), len(authorizer.requests)
+                # The proxies have no session store, which an explanation cannot know.
+                unstored = any("sessionStore" in each for each in found.get("assumptions", ()))
+                client.send(asked.bytes)
+                response = await client.read_response(asked.method)
+                forwarded = backend.requests[passed:]
+                if unstored:
+                    assert response.status == 500, said
+                    continue
+                told = [each["details"]["told"] for each in found["middlewares"] if "POST" in str(each.get("details", {}).get("asks"))]
+                action = found["action"]
+                if found["outcome"] == "forward":
+                    assert len(forwarded) == 1, (response, said)
+                    (got,) = forwarded
+                    sent = fields_of([["host", action["destinations"][0]["host"]], *action["request"]["headers"]])
+                    is_said = any(name == "x-request-id" for name, _ in sent)
+                    seen = Counter(each for each in got.fields if is_said or each[0] != "x-request-id")
+                    assert seen - Counter(("content-length", each) for each in got.all("content-length")) == sent, said
+                    assert response.status == 200, said
+                else:
+                    assert not forwarded, (response, said)
+                    try:
+                        check_answer(response, action["response"], asked)
+                    except AssertionError as error:
+                        raise AssertionError(f"{error}\n{response}\n{said}") from None
+                for question, fields in zip(authorizer.requests[checked:], told, strict=False):
+                    assert fields_of(fields) <= Counter(question.fields), said
+    if len(seeds) > 20:
+        assert set(outcomes) == {"forward", "directResponse", "redirect", "rejected", "unavailable"}, outcomes
+
+
+@settings(max_examples=2, deadline=None)
+@given(st.integers(0, 2**31))
+def test_middlewares_do_what_was_explained(seed: int) -> None:
+    run_scenario(asyncio.new_event_loop, lambda proxy: agree(proxy, [seed + at for at in range(60)]))
