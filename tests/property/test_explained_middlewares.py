@@ -1,4 +1,4 @@
-"""What an explanation says that middlewares do with a request is what they do: random chains, asked and run for real."""
+"""What is explained of middlewares is what they do: random chains of them, asked and run for real."""
 
 from __future__ import annotations
 
@@ -82,7 +82,10 @@ POOL: list[tuple[str, Document]] = [
     ("rateLimit", {"requestsPerSecond": 1000000, "key": {"header": "x-user"}}),
     ("rateLimit", {"requestsPerSecond": 1000000, "key": {"cel": "request.body.raw"}, "responseHeaders": True}),
     ("rateLimit", {"requestsPerSecond": 1000000, "store": "redis"}),
-    ("extAuthz", {"destinationId": "authorizer", "path": "/check", "onCheck": {"forwardHeaders": ["X-User", "origin"]}}),
+    (
+        "extAuthz",
+        {"destinationId": "authorizer", "path": "/check", "onCheck": {"forwardHeaders": ["X-User", "origin"]}},
+    ),
     (
         "extAuthz",
         {
@@ -97,7 +100,10 @@ POOL: list[tuple[str, Document]] = [
     ("extAuthz", {"destinationId": NOBODY, "failureModeAllow": True, "onAllow": {"copyToUpstream": ["x-user"]}}),
     ("extProc", {"destinationId": NOBODY, "statusOnError": 502}),
     ("extProc", {"destinationId": NOBODY, "allowOnError": True, "phases": {"responseHeaders": "skip"}}),
-    ("accessLog", {"path": "/dev/null", "onRequest": {"fields": {"a": "${request.path}"}}, "onResponse": {"fields": {}}}),
+    (
+        "accessLog",
+        {"path": "/dev/null", "onRequest": {"fields": {"a": "${request.path}"}}, "onResponse": {"fields": {}}},
+    ),
 ]
 OVERRIDES: list[Document] = [
     {"disabled": True},
@@ -137,7 +143,9 @@ class Asked:
 
     @property
     def supposed(self) -> SupposedRequest:
-        return SupposedRequest(method=self.method, host="proxy.test", path=self.path, headers=self.fields, body=self.body)
+        return SupposedRequest(
+            method=self.method, host="proxy.test", path=self.path, headers=self.fields, body=self.body
+        )
 
     @property
     def bytes(self) -> bytes:
@@ -177,7 +185,9 @@ def fields_of(pairs: Any) -> Counter[tuple[str, str]]:
 def check_answer(response: Response, answer: Document, asked: Asked) -> None:
     assert response.status == answer["status"]
     if "headers" in answer:
-        assert Counter(each for each in response.headers if each[0] not in OF_THE_MOMENT) == fields_of(answer["headers"])
+        assert Counter(each for each in response.headers if each[0] not in OF_THE_MOMENT) == fields_of(
+            answer["headers"]
+        )
         assert response.body.decode() == answer.get("body", "")
 
 
@@ -205,7 +215,11 @@ async def agree(proxy: InProcessProxy, seeds: list[int]) -> None:
                 if unstored:
                     assert response.status == 500, said
                     continue
-                told = [each["details"]["told"] for each in found["middlewares"] if "POST" in str(each.get("details", {}).get("asks"))]
+                told = [
+                    each["details"]["told"]
+                    for each in found["middlewares"]
+                    if "POST" in str(each.get("details", {}).get("asks"))
+                ]
                 action = found["action"]
                 if found["outcome"] == "forward":
                     assert len(forwarded) == 1, (response, said)
@@ -215,6 +229,8 @@ async def agree(proxy: InProcessProxy, seeds: list[int]) -> None:
                     seen = Counter(each for each in got.fields if is_said or each[0] != "x-request-id")
                     assert seen - Counter(("content-length", each) for each in got.all("content-length")) == sent, said
                     assert response.status == 200, said
+                    outermost = next((each["response"] for each in found["middlewares"] if "response" in each), {})
+                    assert fields_of(outermost.get("set", ())).keys() <= set(response.headers), (response, said)
                 else:
                     assert not forwarded, (response, said)
                     try:

@@ -32,6 +32,7 @@ def explain(
     data: Annotated[
         str | None, typer.Option("--data", "-d", metavar="BODY", help="Body, or @FILE; makes POST of GET.")
     ] = None,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Host of the request, where the URL is a path.")] = "",
     client: Annotated[str, typer.Option(metavar="ADDRESS", help="IP address of the client.")] = "127.0.0.1",
     listener: Annotated[str, typer.Option(metavar="ID", help="The listener. [default: the one of the URL]")] = "",
     snapshot: Annotated[str, typer.Option(metavar="active|staged|ID", help="The configuration to ask.")] = "active",
@@ -50,7 +51,10 @@ def explain(
 ) -> None:
     """Say what would become of a request, and why, without sending it."""
     try:
-        question = {"request": _supposed(request, method, header or [], data, client, listener), "all": everything}
+        question = {
+            "request": _supposed(request, method, header or [], data, host, client, listener),
+            "all": everything,
+        }
         if snapshot_file is not None:
             if snapshot != "active":
                 raise CannotExplain("--snapshot asks a control plane: it does not go with --snapshot-file")
@@ -72,18 +76,16 @@ def explain(
 
 
 def _supposed(
-    request: list[str], method: str, headers: list[str], data: str | None, client: str, listener: str
+    request: list[str], method: str, headers: list[str], data: str | None, host: str, client: str, listener: str
 ) -> Document:
     """The request as the API takes it."""
     if len(request) > 2:
         raise CannotExplain(f"one method and one URL are enough, got {len(request)} arguments")
     body = _body(data)
     named = request[0] if len(request) == 2 else method
-    url = request[-1]
     supposed: Document = {
         "method": named or ("GET" if data is None else "POST"),
-        # As with curl, a URL without a scheme is one of http.
-        "url": url if "://" in url else f"http://{url}",
+        **_target(request[-1], host, headers),
         "headers": [_pair(line) for line in headers],
         "clientAddress": client,
     }
@@ -92,6 +94,20 @@ def _supposed(
     if listener:
         supposed["listener"] = listener
     return supposed
+
+
+def _target(url: str, host: str, headers: list[str]) -> Document:
+    """What is asked for, as the API takes it."""
+    if not url.startswith("/"):
+        if host:
+            raise CannotExplain(
+                f"--host goes with a path, and {url!r} names a host already; -H 'Host: …' sends another"
+            )
+        # As with curl, a URL without a scheme is one of http.
+        return {"url": url if "://" in url else f"http://{url}"}
+    if not host and not any(_pair(line)[0].lower() == "host" for line in headers):
+        raise CannotExplain(f"needs an absolute URL or --host: {url!r} does not say which host it is of")
+    return {"path": url, "host": host}
 
 
 def _pair(line: str) -> list[str]:

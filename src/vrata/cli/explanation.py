@@ -19,8 +19,14 @@ _OUTCOMES = {
     "noRoute": "matches no route",
     "refused": "is refused before any route is looked for",
     "metrics": "gets the listener's metrics",
-    "unavailable": "is refused: a middleware is unavailable",
+    "rejected": "is answered by",
+    "unavailable": "is refused, as it has to pass",
+    "unknown": "cannot be explained without its body",
 }
+_BY_MIDDLEWARE = ("rejected", "unavailable")
+"""Outcomes that are a middleware's."""
+_IN_THE_EFFECT = ("answers", "assumes", "details", "request", "response", "seesResponse")
+"""Members of a middleware that programs are told, where people are told what it does."""
 _INDENT = "  "
 _LABEL = 13
 """Columns of the words on the left."""
@@ -44,13 +50,19 @@ class _Page:
         before, after, differences = answer["before"], answer["after"], answer["differences"]
         self._title(f"{_source(before)} → {_source(after)}")
         for when, explained in (("before", before), ("after", after)):
-            self._line(when, f"{_OUTCOMES[explained['outcome']]}{_by_route(explained)}")
+            self._line(when, _outcome(explained))
+            for assumption in explained.get("assumptions", ()):
+                self._line("", f"provided that {assumption}", "dim")
         self._remarks(after)
         if not differences:
             self._title("Nothing differs")
             return
         self._title("Differences")
+        told = {each["path"].removesuffix(".effect") for each in differences if each["path"].endswith(".effect")}
         for difference in differences:
+            of, _, member = difference["path"].partition("].")
+            if f"{of}]" in told and member.partition(".")[0].partition("[")[0] in _IN_THE_EFFECT:
+                continue
             self._text(clean(difference["path"]), "bold")
             self._line("-", _value(difference["before"]), "red")
             self._line("+", _value(difference["after"]), "green")
@@ -58,7 +70,7 @@ class _Page:
     def explanation(self, answer: Document) -> None:
         request = answer.get("request")
         if request is not None:
-            self._title(f"{request['method']} {request['scheme']}://{request['host']}{request['target']}")
+            self._title(f"{request['method']} {request['scheme']}://{request['authority']}{request['target']}")
             listener = request.get("listener")
             if listener is not None:
                 self._line("listener", f"{listener['name']} ({listener['address']})")
@@ -66,17 +78,23 @@ class _Page:
         self._line("snapshot", _source(answer))
         self._remarks(answer)
         self._candidates(answer)
-        self._title(f"The request {_OUTCOMES[answer['outcome']]}{_by_route(answer)}")
+        assumptions = answer.get("assumptions", ())
+        self._title(f"The request {_outcome(answer)}{', provided that' if assumptions else ''}")
+        for assumption in assumptions:
+            self._text(f"· {clean(assumption)}", "yellow")
         if "match" in answer:
             self._line("conditions", " · ".join(f"{name} {_value(value)}" for name, value in answer["match"].items()))
             self._line("matched", answer["matchedPath"])
         for miss in answer.get("nearMisses", ()):
             failed = "; ".join(_failure(check) for check in miss["failed"])
             self._line("nearly", f"{_route(miss)}: {failed}")
-        for middleware in answer.get("middlewares", ()):
-            self._middleware(middleware)
-        if any(middleware["runs"] for middleware in answer.get("middlewares", ())):
-            self._line("not known", "what the middlewares that run decide, and what they change", "dim")
+        middlewares = answer.get("middlewares", ())
+        for middleware in middlewares:
+            if middleware.get("reached", True):
+                self._middleware(middleware)
+        behind = [_name(middleware) for middleware in middlewares if not middleware.get("reached", True)]
+        if behind:
+            self._line("not reached", ", ".join(behind), "dim")
         self._action(answer["action"])
 
     def _remarks(self, answer: Document) -> None:
@@ -111,11 +129,23 @@ class _Page:
             self._text(f"{ruled_out['count']} ruled out by their path alone", "dim")
 
     def _middleware(self, middleware: Document) -> None:
-        name = middleware.get("name", middleware["id"])
-        word = "runs" if middleware["runs"] else "does not run"
-        self._line("middleware", f"{name} ({middleware.get('type', '?')}) {word}: {middleware['reason']}")
-        if "changed" in middleware:
-            self._line("", f"settings of the {middleware['overriddenBy']}: {', '.join(middleware['changed'])}")
+        name = _name(middleware)
+        does = middleware.get("effect")
+        if does is None:
+            word = "may run" if middleware["runs"] is None else "does not run"
+            does = f"{word}: {middleware['reason']}"
+        self._line(
+            "middleware", f"{name} ({middleware.get('type', '?')}) {does}", "red" if "answers" in middleware else ""
+        )
+        for member in middleware.get("changed", ()):
+            whose = middleware["overriddenBy"]
+            if member != middleware.get("type"):
+                change = f"{member} of the {whose} changes nothing about it"
+            elif member == "headers":
+                change = f"its settings are replaced by those of the {whose}"
+            else:
+                change = f"the {whose} changes its {' and its '.join(middleware['changed'][member])}"
+            self._line("", change, "dim")
         for member in ("skipWhen", "onlyWhen"):
             for found in middleware.get(member, ()):
                 value = found.get("error", _value(found.get("value")))
@@ -129,6 +159,10 @@ class _Page:
             self._headers(response.get("headers", ()))
             if "body" in response:
                 self._line("body", response["body"])
+        if action.get("seenBy"):
+            self._line("passes", f"{', '.join(action['seenBy'])}, on the way out")
+        if action["type"] == "unknown":
+            self._line("not known", action["reason"])
         if action["type"] != "forward":
             return
         request = action["request"]
@@ -176,8 +210,19 @@ def _source(answer: Document) -> str:
     return f"{snapshot['source']} ({name})" if name else str(snapshot["source"])
 
 
+def _outcome(answer: Document) -> str:
+    outcome = answer["outcome"]
+    if outcome not in _BY_MIDDLEWARE:
+        return f"{_OUTCOMES[outcome]}{_by_route(answer)}"
+    return f'{_OUTCOMES[outcome]} middleware "{_name(answer["action"]["middleware"])}" of {_route(answer)}'
+
+
 def _by_route(answer: Document) -> str:
     return f" by {_route(answer)}" if "route" in answer else ""
+
+
+def _name(middleware: Document) -> str:
+    return str(middleware.get("name", middleware["id"]))
 
 
 def _route(entry: Document) -> str:
@@ -198,8 +243,12 @@ def _value(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(each, list) and len(each) == 2 for each in value):
+        return ", ".join(f"{name}: {_value(text)}" for name, text in value) or "nothing"
     if isinstance(value, list):
         return ", ".join(_value(each) for each in value)
+    if isinstance(value, dict) and "attachedBy" in value:
+        return str(value.get("effect", value["reason"]))
     if isinstance(value, dict):
         return " ".join(f"{name}={_value(each)}" for name, each in value.items())
     return str(value)

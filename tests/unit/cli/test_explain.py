@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from tests.support.gateway import destination, forward, listener, route
 from tests.support.in_process_proxy import snapshot_document
+from tests.support.middlewares import middleware
 from tests.support.ports import free_port
 from vrata.cli.application import application
 from vrata.cli.control_plane import API_KEY
@@ -115,9 +116,47 @@ def test_middlewares_for_people(tmp_path: Path) -> None:
     path = tmp_path / "middlewares.json"
     path.write_text(json.dumps(snapshot_document("s", listeners=[listener(3000)], routes=routes, middlewares=[edges])))
     text = shown(path, "http://a.test/up")
-    assert "edges (headers) runs: nothing excludes it" in text
-    assert "settings of the route: headers" in text
-    assert "not known    what the middlewares that run decide" in text
+    assert "  middleware   edges (headers) changes nothing\n" in text
+    assert "its settings are replaced by those of the route" in text
+    text = shown(path, "http://a.test/up", "-H", "X-B: 1")
+    assert "  middleware   edges (headers) removes x-b\n" in text
+
+
+def test_a_middleware_that_answers_for_people(tmp_path: Path) -> None:
+    attached = route(
+        "up", {"path": "/up"}, directResponse={"status": 200}, middlewareIds=["web", "limits", "rules", "x"]
+    )
+    middlewares = [
+        middleware("web", "cors", allowOrigins=[{"value": "*"}]),
+        middleware("limits", "rateLimit"),
+        middleware("rules", "inlineAuthz", rules=[{"cel": 'request.method == "PUT"', "action": "allow"}]),
+    ]
+    path, other = tmp_path / "middlewares.json", tmp_path / "other.json"
+    entities = {"listeners": [listener(3000)], "routes": [attached]}
+    path.write_text(json.dumps(snapshot_document("s", middlewares=middlewares, **entities)))
+    other.write_text(json.dumps(snapshot_document("t", middlewares=middlewares[:2], **entities)))
+    text = shown(path, "http://a.test/up")
+    assert 'The request is answered by middleware "rules" of route "up", provided that\n' in text
+    assert '· "limits" has a token left for the request\n' in text
+    assert "  middleware   rules (inlineAuthz) answers 403: no rule is true\n" in text
+    assert "  not reached  x\n" in text
+    assert "  passes       web, on the way out\n" in text
+    text = shown(path, "http://a.test/up", "--compare-with", str(other))
+    assert "middlewares[rules].effect\n  -            answers 403: no rule is true\n" in text
+    assert "details" not in text
+    assert 'is refused, as it has to pass middleware "rules" of route "up"' in text
+
+
+def test_the_url_says_which_host_and_port_are_meant(snapshot: Path) -> None:
+    assert "needs an absolute URL or --host: '/up'" in refused("-X", "GET", "/up", "--snapshot-file", str(snapshot))
+    assert "--host goes with a path" in refused("a.test/up", "--host", "b.test", "--snapshot-file", str(snapshot))
+    assert explained(snapshot, "/up?x=1", "--host", "a.test")["request"]["host"] == "a.test"
+    assert explained(snapshot, "/up", "-H", "host: a.test")["request"]["host"] == "a.test"
+    text = shown(snapshot, "http://a.test:3999/up")
+    assert text.splitlines()[0] == "GET http://a.test:3999/up"
+    assert "no listener has port 3999" in text
+    assert "no listener has port" not in shown(snapshot, "http://a.test:3000/up")
+    assert "no listener has port" not in shown(snapshot, "http://a.test/up")
 
 
 def test_a_miss_for_people(snapshot: Path) -> None:

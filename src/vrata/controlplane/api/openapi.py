@@ -27,7 +27,9 @@ PREFIX = "/api/v1"
 TITLE = "Vrata API"
 VERSION = "1.0"
 
-OUTCOMES = ("forward", "redirect", "directResponse", "noRoute", "refused", "metrics", "unavailable")
+OUTCOMES = (
+    *("forward", "redirect", "directResponse", "noRoute", "refused", "metrics", "rejected", "unavailable", "unknown"),
+)
 """What may become of a request, as explanations name it."""
 
 _TRUTH = {"type": "boolean"}
@@ -212,7 +214,8 @@ def _explanation_schemas() -> dict[str, Any]:
         "group": named,
         "match": {"type": "object", "description": "The conditions of the route and its group, composed"},
         "matchedPath": text,
-        "middlewares": objects,
+        "middlewares": {"type": "array", "items": _explained_middleware()},
+        "assumptions": {"type": "array", "items": text},
         "nearMisses": objects,
         "candidates": {"type": "array", "items": candidate},
         "candidatesOmitted": {"type": "integer"},
@@ -228,6 +231,37 @@ def _explanation_schemas() -> dict[str, Any]:
         "after": _reference("Explanation"),
     }
     return {"Explanation": explanation, "Comparison": _object(comparison)}
+
+
+def _explained_middleware() -> dict[str, Any]:
+    text, pair = {"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2}
+    edits = {
+        "type": "object",
+        "properties": {"set": {"type": "array", "items": pair}, "removed": {"type": "array", "items": text}},
+    }
+    condition = {
+        "type": "object",
+        "required": ["expression", "holds"],
+        "properties": {"expression": text, "holds": {"type": ["boolean", "null"]}, "value": {}, "error": text},
+    }
+    described = _object({"id": text, "attachedBy": text, "runs": {"type": ["boolean", "null"]}, "reason": text})
+    described["properties"] |= {
+        "name": text,
+        "type": text,
+        "overriddenBy": text,
+        "reached": _TRUTH,
+        "changed": {"type": "object", "description": "The settings of the override"},
+        "skipWhen": {"type": "array", "items": condition},
+        "onlyWhen": {"type": "array", "items": condition},
+        "effect": {"type": "string", "description": "What it does, for people"},
+        "answers": {"type": "integer", "description": "Status of the answer that it gives"},
+        "assumes": {"type": "string", "description": "What has to be the case for that"},
+        "request": edits,
+        "response": edits,
+        "seesResponse": _TRUTH,
+        "details": {"type": "object", "description": "By the type of the middleware"},
+    }
+    return described
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -17,11 +17,24 @@ def differences(before: Document, after: Document) -> list[Document]:
     """Return the members that differ: path, value *before* and *after*; null where there is none."""
     found: list[Document] = []
     for name in _COMPARED:
-        for path, old, new in _differing(before.get(name), after.get(name), name):
+        differing = _differing_middlewares if name == "middlewares" else _differing
+        for path, old, new in differing(before.get(name), after.get(name), name):
             if len(found) == MOST_DIFFERENCES:
                 return found
             found.append({"path": path, "before": old, "after": new})
     return found
+
+
+def _differing_middlewares(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    """Compare each middleware with itself, wherever in the chain it is; then their order."""
+    if old is None or new is None:
+        yield from _differing(old, new, path)
+        return
+    earlier, later = ({each["id"]: each for each in chain} for chain in (old, new))
+    for identity in [*earlier, *(identity for identity in later if identity not in earlier)]:
+        yield from _differing(earlier.get(identity), later.get(identity), f"{path}[{identity}]")
+    if [each for each in earlier if each in later] != [each for each in later if each in earlier]:
+        yield f"{path} in order", list(earlier), list(later)
 
 
 def _differing(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -102,7 +102,7 @@ def explained_chain(entry: Entry, middlewares: Mapping[str, Middleware], passage
         step.document["attachedBy"] = link.attached_by
         if chain.answer is not None:
             answering = chain.answered_by.get("name", chain.answered_by["id"])
-            step.document |= {"runs": False, "reason": f'"{answering}" answers the request before'}
+            step.document |= {"runs": False, "reached": False, "reason": f'"{answering}" answers the request before'}
         elif _runs(step, link, chain, passage.request):
             _pass(step, link, middleware, chain, passage)
     return chain

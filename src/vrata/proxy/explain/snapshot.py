@@ -151,6 +151,8 @@ class ExplainedSnapshot:
         passage = Passage(request, reading.body, reading.made_identifier, self._destinations, int(time()))
         chain = explained_chain(entry, self._middlewares, passage)
         action = self._action(entry, match, reading) if chain.answer is None else _rejection(chain, request)
+        if action["type"] != "forward" and chain.seen_by:
+            action["seenBy"] = chain.seen_by
         made = reading.made_identifier.decode("ascii")
         return {
             "outcome": action["type"],
@@ -202,7 +204,6 @@ def _rejection(chain: ExplainedChain, request: DownstreamRequest) -> Document:
         "type": "unavailable" if chain.is_broken else "rejected",
         "middleware": chain.answered_by,
         "response": answer(chain.answer, request),
-        "seenBy": chain.seen_by,
     }
 
 

@@ -22,9 +22,25 @@ def test_what_is_not_there_is_null() -> None:
 
 
 def test_lists_of_different_length_differ_as_a_whole() -> None:
-    assert differences({"middlewares": []}, {"middlewares": [1]}) == [
-        {"path": "middlewares", "before": [], "after": [1]}
+    assert differences({"assumptions": []}, {"assumptions": ["a"]}) == [
+        {"path": "assumptions", "before": [], "after": ["a"]}
     ]
+
+
+def test_each_middleware_is_compared_with_itself() -> None:
+    one, two, three = ({"id": name, "effect": f"does {name}"} for name in ("one", "two", "three"))
+    other = one | {"effect": "does nothing"}
+    assert differences({"middlewares": [one, two]}, {"middlewares": [three, other, two]}) == [
+        {"path": "middlewares[one].effect", "before": "does one", "after": "does nothing"},
+        {"path": "middlewares[three]", "before": None, "after": three},
+    ]
+    assert differences({"middlewares": [one]}, {"middlewares": []}) == [
+        {"path": "middlewares[one]", "before": one, "after": None}
+    ]
+    assert differences({"middlewares": [one, two]}, {"middlewares": [two, one]}) == [
+        {"path": "middlewares in order", "before": ["one", "two"], "after": ["two", "one"]}
+    ]
+    assert differences({}, {"middlewares": [one]}) == [{"path": "middlewares", "before": None, "after": [one]}]
 
 
 def test_there_is_an_end_to_it() -> None:

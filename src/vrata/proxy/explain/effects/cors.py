@@ -5,7 +5,7 @@ from __future__ import annotations
 from vrata.model.middleware.cors import Cors
 from vrata.policy.cors import REPLACED, CorsPolicy
 from vrata.proxy.explain.effect import Effect
-from vrata.proxy.explain.entry import shown
+from vrata.proxy.explain.entry import Document, shown
 from vrata.proxy.explain.field_pairs import edits, pairs_of_text
 from vrata.proxy.explain.passage import NOTHING_INSIDE, Passage
 from vrata.proxy.middleware.cors import CorsStage
@@ -25,12 +25,12 @@ def effect(settings: Cors, place: Place, passage: Passage) -> Effect:
     if origin is None:
         return Effect("sees no Origin", sees_response=True, response=edits([_VARY], []))
     allowed = policy.allows(origin)
-    details = {"origin": shown(origin), "allowed": allowed}
+    details: Document = {"origin": shown(origin), "allowed": allowed}
     if not allowed:
         text = f"does not allow the origin {shown(origin)}"
         return Effect(text, details, sees_response=True, response=edits([_VARY], []))
     added = [*pairs_of_text(policy.answer_lines(origin)), _VARY]
     told = {name for name, _ in added}
-    removed = [name.decode("ascii") for name in REPLACED if name.decode("ascii") not in told]
+    details["replaces"] = [name.decode("ascii") for name in REPLACED if name.decode("ascii") not in told]
     text = f"allows the origin {shown(origin)}"
-    return Effect(text, details, sees_response=True, response=edits(added, removed))
+    return Effect(text, details, sees_response=True, response=edits(added, []))

@@ -40,7 +40,8 @@ def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
     if not exists:
         return Effect(f'fails, as destination "{destination}" does not exist, and lets it go on', details)
     text = f'not known: asks destination "{destination}" ({asked}), on failure {otherwise}'
-    return Effect(text, details, assumption=f'destination "{destination}" allows the request, and changes nothing')
+    assumption = f'"{place.name}" lets the request pass unchanged (destination "{destination}" decides)'
+    return Effect(text, details, assumption=assumption)
 
 
 def _told(settings: ExtAuthz, passage: Passage) -> list[list[str]]:

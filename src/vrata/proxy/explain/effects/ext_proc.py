@@ -48,7 +48,7 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
         return Effect(failure, details, settled.failure)
     asked = f'asks destination "{destination}" ({settings.mode}), on failure {otherwise}'
     if settled.modes.request_body == BUFFERED and passage.exceeds(settled.max_body):
-        assumption = f'destination "{destination}" lets the head of the request pass'
+        assumption = f'"{place.name}" lets the head of the request pass (destination "{destination}" decides)'
         return Effect(
             f"the body is longer than {settled.max_body} bytes",
             details,
@@ -61,7 +61,8 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
     return Effect(
         f"not known: {asked}",
         details,
-        assumption=f'destination "{destination}" lets the {" and the ".join(what)} pass, and changes nothing',
+        assumption=f'"{place.name}" lets the {" and the ".join(what)} pass unchanged'
+        f' (destination "{destination}" decides)',
         sees_response=sees_response,
     )
 

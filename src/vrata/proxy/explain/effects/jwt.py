@@ -57,15 +57,19 @@ def effect(settings: Jwt, place: Place, passage: Passage) -> Effect:
         if keys is NO_KEYS and doubt:
             text += f" ({doubt})"
         # Only what comes after the signature depends on it; all that is judged before leads to the same answer.
-        assumption = f"the signature is good ({doubt})" if keys is ELSEWHERE and fault is Fault.ASSERTION else ""
-        return Effect(text, details, REJECTIONS[fault], assumption)
+        depends = keys is ELSEWHERE and fault is Fault.ASSERTION
+        return Effect(text, details, REJECTIONS[fault], _signed(place) if depends else "")
     assert request.claims is not None
     details["claims"] = _plain(request.claims)
     bearer = request.claims.get("sub")
     text = "accepts the token" + (f" of {_plain(bearer)}" if isinstance(bearer, str) else "")
     if keys is ELSEWHERE:
-        return Effect(f"{text}, {doubt}", details, assumption="the signature of the token is good")
+        return Effect(f"{text}, {doubt}", details, assumption=_signed(place))
     return Effect(text, details)
+
+
+def _signed(place: Place) -> str:
+    return f'"{place.name}" finds the signature of the token good'
 
 
 def _keys(settings: Jwt, passage: Passage) -> tuple[KeySet, Document, str]:

@@ -21,7 +21,7 @@ def effect(settings: Python, place: Place, passage: Passage) -> Effect:
     name = settings.class_name
     if settings.request_body == "buffered" and passage.exceeds(settings.max_body_bytes):
         text = f"the body is longer than {settings.max_body_bytes} bytes"
-        return Effect(text, details, TOO_LARGE, f"the proxies have the class {name}, and it has an on_request")
+        return Effect(text, details, TOO_LARGE, f'"{place.name}" can be made, and has an on_request ({name})')
     text = f"not known: asks {name}, if the proxies have that (GET /api/v1/proxies), on failure {details['onFailure']}"
-    assumption = f"the class {name} lets the request and the response pass, and changes nothing"
+    assumption = f'"{place.name}" lets the request and the response pass unchanged ({name} decides)'
     return Effect(text, details, assumption=assumption, sees_response=True)
