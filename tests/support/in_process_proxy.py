@@ -125,13 +125,17 @@ def on_our_loop(
     return _test(scenario, None)
 
 
-def run_scenario(loop_factory: LoopFactory, scenario: Callable[[InProcessProxy], Coroutine[Any, Any, None]]) -> None:
-    """Run *scenario* on a loop of its own."""
+def run_scenario(
+    loop_factory: LoopFactory,
+    scenario: Callable[[InProcessProxy], Coroutine[Any, Any, None]],
+    make: Callable[[], InProcessProxy] = InProcessProxy,
+) -> None:
+    """Run *scenario* on a loop of its own, with the proxy that *make* makes there."""
     surprises: list[dict[str, Any]] = []
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: surprises.append(context))
-        proxy = InProcessProxy()
+        proxy = make()
         try:
             async with asyncio.timeout(30):
                 await scenario(proxy)
