@@ -80,7 +80,7 @@ def test_the_explain_page(tmp_path: Path) -> None:
     page = page.replace("3001", str(ports[3001]))
     # What the page shows is what was printed, as far as it shows it.
     shown = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(shown) == 3
+    assert len(shown) == 5
     for block in shown:
         assert block.partition("  …")[0] in output
     assert output.count("Nothing differs") == 1

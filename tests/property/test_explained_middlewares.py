@@ -16,7 +16,7 @@ from tests.support.gateway import Document, destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, run_scenario, snapshot_document
 from tests.support.jwks_server import JwksServer
 from tests.support.middlewares import middleware
-from tests.support.processors import HttpProcessor
+from tests.support.processors import HttpProcessor, Processor
 from tests.support.raw_http import Response
 from tests.support.staged_backend import ReceivedRequest, StagedBackend
 from tests.support.stream_client import request as message
@@ -242,7 +242,7 @@ class Trial:
     """Requests that are explained, and then sent."""
 
     def __init__(
-        self, proxy: InProcessProxy, backend: StagedBackend, authorizer: StagedBackend, processor: HttpProcessor
+        self, proxy: InProcessProxy, backend: StagedBackend, authorizer: StagedBackend, processor: Processor
     ) -> None:
         self._proxy = proxy
         self._backend = backend
@@ -289,7 +289,7 @@ class Trial:
             assert seen - Counter(("content-length", each) for each in got.all("content-length")) == sent
             assert got.line.split(" ")[:2] == [action["request"]["method"], action["request"]["target"]]
             assert response.status == 200
-            outermost = next((each["response"] for each in found["middlewares"] if "response" in each), {})
+            outermost: Document = next((each["response"] for each in found["middlewares"] if "response" in each), {})
             assert fields_of(outermost.get("set", ())).keys() <= set(response.headers)
         else:
             assert not forwarded
@@ -303,9 +303,7 @@ class Trial:
             if "assumes" in each and "details" in each and "told" in each["details"]
         ]
         questions = [Counter(each.fields) for each in self._authorizer.requests[checked:]]
-        questions += [
-            fields_of(each.headers) for each in self._processor.seen[shown:] if each.phase == "request_headers"
-        ]
+        questions += [fields_of(each.pairs) for each in self._processor.seen[shown:] if each.phase == "requestHeaders"]
         for question in questions:
             assert any(_told(question) == _told(fields_of(told)) for told in assumed), (question, assumed)
 
