@@ -158,5 +158,23 @@ def test_the_answers_are_described(api: ApiClient) -> None:
         assert found["outcome"] in described["properties"]["outcome"]["enum"]
         for each in found.get("candidates", ()):
             assert set(candidate["required"]) <= set(each) <= set(candidate["properties"])
+    middleware = described["properties"]["middlewares"]["items"]
+    rules = {"rules": [{"cel": "false", "action": "allow"}]}
+    api.create("middlewares", id="rules", name="rules", type="inlineAuthz", inlineAuthz=rules)
+    edits = {"responseHeadersToAdd": [{"key": "x-a", "value": "1"}], "requestHeadersToRemove": ["x-b"]}
+    api.create("middlewares", id="edges", name="edges", type="headers", headers=edits)
+    limits = {"requestsPerSecond": 1}
+    api.create("middlewares", id="limits", name="limits", type="rateLimit", rateLimit=limits)
+    override = {"edges": {"skipWhen": ["false"], "headers": edits}}
+    attached = {"middlewareIds": ["edges", "limits", "rules", "gone"], "middlewareOverrides": override}
+    api.put("/routes/up", UP | attached)
+    found = explain(api, snapshot={"source": "staged"}, request=REQUEST | {"headers": {"x-b": "1"}})
+    assert found["outcome"] == "rejected"
+    assert found["assumptions"] == ['"limits" has a token left for the request']
+    members: set[str] = set()
+    for each in found["middlewares"]:
+        assert set(middleware["required"]) <= set(each)
+        members |= set(each)
+    assert members == set(middleware["properties"]) - {"onlyWhen"}
     compared = explain(api, snapshot={"source": "staged"}, compareWith={"source": "staged"})
     assert set(compared) == set(schemas["Comparison"]["required"])

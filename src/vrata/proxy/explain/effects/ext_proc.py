@@ -19,7 +19,7 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
     Raises ValueError for an override that does not fit.
     """
     override = place.override.ext_proc if place.override is not None else None
-    settled = place_settings(settings, override)
+    settled = place_settings(settings, override, {})
     phases = settings.phases if override is None or override.phases is None else override.phases
     sees_request, sees_response = (
         settled.modes.request_headers or bool(settled.modes.request_body),

@@ -10,6 +10,7 @@ from vrata.policy.jwt.key_set import NO_KEYS, InvalidKeySet, KeySet, Verdict, re
 from vrata.policy.jwt.refusal import Fault, TokenRefused
 from vrata.policy.jwt.token import Token
 from vrata.policy.jwt.verification_key import ALGORITHMS
+from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.passage import Passage
@@ -31,6 +32,9 @@ class KnownKeys:
 
     def __init__(self, keys: KeySet) -> None:
         self.current = keys
+
+    def follow(self, destinations: Mapping[str, ServiceDestination]) -> None:
+        """They come from nowhere."""
 
     def wait(self, waiter: Waiter) -> bool:
         """There is nothing to wait for."""
