@@ -15,7 +15,8 @@ from vrata.proxy.endpoint_status import DestinationStatus
 
 @dataclass(frozen=True, slots=True)
 class EntityProblem:
-    """One entity of a snapshot that had to be left out, and why; or a listener that is served as it was before."""
+    """One entity of a snapshot that does not act as configured, and why: left out, served as it was before, or with
+    something missing."""
 
     kind: str
     id: str

@@ -43,7 +43,10 @@ ENTITIES: Final = Family(
     "vrata_config_entities", "gauge", ("kind",), "Entities of the snapshot that is served, those left out included."
 )
 PROBLEMS: Final = Family(
-    "vrata_config_problems", "gauge", ("kind",), "Entities of the snapshot that is served which had to be left out."
+    "vrata_config_problems",
+    "gauge",
+    ("kind",),
+    "Entities of the snapshot that is served which do not act as configured.",
 )
 LISTENING: Final = Family(
     "vrata_listener_listening", "gauge", ("listener", "address"), "1 while the listener accepts connections, else 0."

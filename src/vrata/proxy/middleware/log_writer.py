@@ -83,7 +83,8 @@ class _Account:
         """The file could not be opened, or not opened again; what was open before may have been kept."""
         effect = "the file that was open before is written on" if is_kept else "its lines go to standard output"
         reason = error.strerror or str(error)
-        _log.warning("access log cannot be opened", path=self._path, reason=reason, effect=effect)
+        # The supervisor tells of it, for all workers together.
+        _log.debug("access log cannot be opened", path=self._path, reason=reason, effect=effect)
         self._opening(f"{reason}: {effect}")
 
     def opened(self) -> None:
