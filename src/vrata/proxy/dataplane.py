@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -144,19 +143,28 @@ class DataPlane:
         :class:`~vrata.proxy.reading.SnapshotRejected` and changes nothing when the document cannot be used at all;
         single bad entities are left out and reported.
         """
-        async with self._applying, self._reporting():
-            started = perf_counter()
-            found = self._registry.all_discovered
-            plan = await self._compiler.compile(document)
-            self._put_in_force(plan)
-            self._populated_with = found
-            await self._follow_discovery()
-            self._problems = (*plan.problems, *await self._reconcile_listeners(plan))
-            await self._registry.log_writers.opened(OPEN_TIMEOUT)
-            problems = self._reported = self._all_problems()
-            seconds = perf_counter() - started
-            _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
-            return ApplyReport(plan.snapshot_id, problems, seconds)
+        async with self._applying:
+            # What changes meanwhile is reported in the end.
+            self._is_applying = True
+            try:
+                return await self._apply(document)
+            finally:
+                self._is_applying = False
+                self._review_problems()
+
+    async def _apply(self, document: Mapping[str, Any]) -> ApplyReport:
+        started = perf_counter()
+        found = self._registry.all_discovered
+        plan = await self._compiler.compile(document)
+        self._put_in_force(plan)
+        self._populated_with = found
+        await self._follow_discovery()
+        self._problems = (*plan.problems, *await self._reconcile_listeners(plan))
+        await self._registry.log_writers.opened(OPEN_TIMEOUT)
+        problems = self._reported = self._all_problems()
+        seconds = perf_counter() - started
+        _log.debug("snapshot applied", snapshot=plan.snapshot_id, problems=len(problems), seconds=round(seconds, 3))
+        return ApplyReport(plan.snapshot_id, problems, seconds)
 
     def watch_problems(self, on_change: Callable[[tuple[EntityProblem, ...]], None]) -> None:
         """Call *on_change* with all problems when they are others than what was reported of the last apply."""
@@ -181,16 +189,6 @@ class DataPlane:
         ):
             self._populated_with = self._registry.all_discovered
             self._put_in_force(await self._compiler.repopulate(self._plan))
-
-    @asynccontextmanager
-    async def _reporting(self) -> AsyncIterator[None]:
-        """Who applies a plan reports all problems in the end: until then changes are not told."""
-        self._is_applying = True
-        try:
-            yield
-        finally:
-            self._is_applying = False
-            self._review_problems()
 
     def _review_problems(self) -> None:
         """Tell of other problems than were reported."""
