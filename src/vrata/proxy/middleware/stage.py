@@ -33,7 +33,7 @@ class Place:
     """What is changed about it there."""
     destinations: Mapping[str, ServiceDestination] = field(default_factory=dict)
     """Those of the plan, by ID: its requests ask them, also when another plan has come into force meanwhile."""
-    lease: object = None
+    lease: Any = None
     """What keeps the instance open for as long as a request can come here."""
 
 
