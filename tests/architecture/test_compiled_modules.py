@@ -80,3 +80,26 @@ def test_a_name_of_two_exceptions_is_found() -> None:
     text = "def f():\n try: ...\n except A as e: ...\n except B as {}: ...\n"
     assert list(reused(ast.parse(text.format("e")))) == ["f: e"]
     assert list(reused(ast.parse(text.format("other")))) == []
+
+
+def of_any_object(module: ast.Module) -> Iterator[str]:
+    """Members of data classes that are annotated with ``object``.
+
+    mypyc looks that name up among the module's own, where it is not, when the class is made. ``Any`` is found.
+    """
+    for node in ast.walk(module):
+        if isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+            for member in node.body:
+                if isinstance(member, ast.AnnAssign) and ast.unparse(member.annotation) == "object":
+                    yield f"{node.name}.{ast.unparse(member.target)}"
+
+
+def test_no_member_of_a_data_class_is_any_object() -> None:
+    listed = (REPOSITORY / "hot-modules.txt").read_text(encoding="utf-8").split()
+    modules = {path: ast.parse((REPOSITORY / path).read_text(encoding="utf-8")) for path in listed}
+    assert [f"{path}: {found}" for path, module in modules.items() for found in of_any_object(module)] == []
+
+
+def test_a_member_that_is_any_object_is_found() -> None:
+    text = "@dataclass(frozen=True)\nclass A:\n a: object = None\n b: Any = None\nclass B:\n a: object = None\n"
+    assert list(of_any_object(ast.parse(text))) == ["A.a"]
