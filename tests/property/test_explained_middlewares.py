@@ -141,6 +141,18 @@ POOL: list[tuple[str, Document]] = [
             "forwardRules": {"denyHeaders": ["x-user"]},
         },
     ),
+    *[
+        (
+            "extProc",
+            {
+                "destinationId": NOBODY,
+                "mode": mode,
+                "phases": {"requestHeaders": "skip", "requestBody": "buffered", "maxBodyBytes": 20} | phases,
+            },
+        )
+        for mode in ("http", "grpc")
+        for phases in ({}, {"responseHeaders": "skip"})
+    ],
     ("python", {"class": "mine:Passing"}),
     ("python", {"class": "mine:Passing", "requestBody": "buffered", "maxBodyBytes": 20}),
     (
@@ -277,6 +289,8 @@ class Trial:
             # This proxy has none, which an explanation cannot know.
             assert response.status in (401, 500)
             assert not forwarded
+        elif "response pass unchanged" in assumptions and "does not exist" in assumptions:
+            assert response.status == 500
         elif "signature" in assumptions and asked.is_forged:
             assert response.status == 401
             assert not forwarded

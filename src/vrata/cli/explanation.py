@@ -212,6 +212,8 @@ def _source(answer: Document) -> str:
 
 def _outcome(answer: Document) -> str:
     outcome = answer["outcome"]
+    if outcome == "forward" and "response" in answer["action"]:
+        return f"cannot be forwarded{_by_route(answer)}"
     if outcome not in _BY_MIDDLEWARE:
         return f"{_OUTCOMES[outcome]}{_by_route(answer)}"
     return f'{_OUTCOMES[outcome]} middleware "{_name(answer["action"]["middleware"])}" of {_route(answer)}'

@@ -147,6 +147,12 @@ def test_a_middleware_that_answers_for_people(tmp_path: Path) -> None:
     assert 'is refused, as it has to pass middleware "rules" of route "up"' in text
 
 
+def test_a_forward_to_nowhere_for_people(tmp_path: Path) -> None:
+    text = shown(written(tmp_path / "s.json", [route("lost", forward=forward("gone"))]), "a.test/")
+    assert 'The request cannot be forwarded by route "lost"\n' in text
+    assert "502 no destination available" in text
+
+
 def test_the_url_says_which_host_and_port_are_meant(snapshot: Path) -> None:
     assert "needs an absolute URL or --host: '/up'" in refused("-X", "GET", "/up", "--snapshot-file", str(snapshot))
     assert "--host goes with a path" in refused("a.test/up", "--host", "b.test", "--snapshot-file", str(snapshot))

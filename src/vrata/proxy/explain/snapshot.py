@@ -8,6 +8,7 @@ from typing import Any
 
 from vrata.model import Destination, Listener, Middleware, Route, RouteGroup
 from vrata.model.question import SupposedRequest
+from vrata.policy.middleware_chain import middleware_chain
 from vrata.proxy.action.direct_response import DirectResponseAction
 from vrata.proxy.action.redirect import RedirectAction
 from vrata.proxy.compile import answer_at_once, listener_settings
@@ -171,6 +172,7 @@ class ExplainedSnapshot:
         forward = entry.route.forward
         concerned = [("route", entry.route.id)]
         concerned += [("group", entry.group.id)] if entry.group is not None else []
+        concerned += [("middleware", link.middleware_id) for link in middleware_chain(entry.route, entry.group)]
         concerned += (
             [("destination", ref.destination_id) for ref in forward.destinations] if forward is not None else []
         )

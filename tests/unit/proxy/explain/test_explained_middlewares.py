@@ -331,6 +331,22 @@ def test_a_middleware_that_cannot_work_lets_nobody_past() -> None:
     assert found["outcome"] == "unavailable"
 
 
+def test_warnings_about_middlewares_of_the_chain_are_repeated() -> None:
+    edges = middleware("edges", "headers", requestHeadersToRemove=["x-a"])
+    document = snapshot_document(
+        "s",
+        listeners=[listener(3000)],
+        routes=[route("r", directResponse={"status": 200}) | {"middlewareIds": ["edges"]}],
+        middlewares=[edges, edges | {"id": "other", "name": "other"}],
+    )
+    document["warnings"] = [
+        {"kind": "middleware", "id": each, "name": each, "path": "headers", "reason": "is doubtful"}
+        for each in ("edges", "other")
+    ]
+    found = ExplainedSnapshot(document, 60, 65536).explain(Question.parse({"request": {"host": "a.test"}}).request)
+    assert found["warnings"] == ['middleware "edges": headers: is doubtful']
+
+
 def test_a_call_of_grpc_is_answered_by_a_status() -> None:
     rules = middleware("rules", "inlineAuthz", rules=[{"cel": "false", "action": "allow"}])
     found = ask(rules, method="POST", headers={"content-type": "application/grpc"})

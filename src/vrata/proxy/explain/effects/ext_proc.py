@@ -21,10 +21,9 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
     override = place.override.ext_proc if place.override is not None else None
     settled = place_settings(settings, override, {})
     phases = settings.phases if override is None or override.phases is None else override.phases
-    sees_request, sees_response = (
-        settled.modes.request_headers or bool(settled.modes.request_body),
-        _of_response(settled),
-    )
+    modes = settled.modes
+    sees_request = modes.request_headers or (bool(modes.request_body) and passage.request.head.has_body)
+    sees_response = _of_response(settled)
     destination = settings.destination_id
     otherwise = "goes on" if settled.allow_on_error else f"answers {settled.failure.status}"
     details: Document = {
@@ -36,33 +35,30 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
         "onFailure": otherwise,
         "observes": settings.observe_mode.enabled,
     }
-    if settled.modes.request_headers:
+    if modes.request_headers:
         details["told"] = _told(settled, passage, observed=settings.observe_mode.enabled)
     if settings.observe_mode.enabled:
         return Effect(f'shows it to destination "{destination}", whose answers are dropped', details)
+    too_large = modes.request_body == BUFFERED and passage.exceeds(settled.max_body)
+    text = f"the body is longer than {settled.max_body} bytes"
+    if too_large and not modes.request_headers:
+        return Effect(text, details, TOO_LARGE)
     exists = destination in passage.destinations
-    if sees_request and not exists:
-        failure = f'fails, as destination "{destination}" does not exist'
-        if settled.allow_on_error:
-            return Effect(f"{failure}, and lets it go on", details)
-        return Effect(failure, details, settled.failure)
-    asked = f'asks destination "{destination}" ({settings.mode}), on failure {otherwise}'
-    if settled.modes.request_body == BUFFERED and passage.exceeds(settled.max_body):
-        assumption = f'"{place.name}" lets the head of the request pass (destination "{destination}" decides)'
-        return Effect(
-            f"the body is longer than {settled.max_body} bytes",
-            details,
-            TOO_LARGE,
-            assumption if settled.modes.request_headers else "",
-        )
-    what = [name for name, asks in (("request", sees_request), ("response", sees_response)) if asks]
+    who = f'destination "{destination}" {"decides" if exists else "does not exist"}'
+    if not exists and settled.allow_on_error:
+        return Effect(f"fails, as {who}, and lets it go on", details)
+    if not exists and sees_request:
+        return Effect(f"fails, as {who}", details, settled.failure)
+    if too_large:
+        return Effect(text, details, TOO_LARGE, f'"{place.name}" lets the head of the request pass ({who})')
+    stated = {"request": sees_request or modes.request_trailers, "response": sees_response}
+    what = [name for name, is_asked in stated.items() if is_asked]
     if not what:
-        return Effect("is asked for no phase", details)
+        return Effect("is asked about no phase", details)
     return Effect(
-        f"not known: {asked}",
+        f'not known: asks destination "{destination}" ({settings.mode}), on failure {otherwise}',
         details,
-        assumption=f'"{place.name}" lets the {" and the ".join(what)} pass unchanged'
-        f' (destination "{destination}" decides)',
+        assumption=f'"{place.name}" lets the {" and the ".join(what)} pass unchanged ({who})',
         sees_response=sees_response,
     )
 
