@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.conditions import eventually_async
 from tests.support.gateway import Document, destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, run_scenario, snapshot_document
 from tests.support.jwks_server import JwksServer
@@ -354,3 +356,54 @@ def run(seeds: list[int]) -> None:
 @given(st.integers(0, 2**31))
 def test_middlewares_do_what_was_explained(seed: int) -> None:
     run([seed + at for at in range(60)])
+
+
+LINES = {
+    "json": True,
+    "onRequest": {"fields": {"a": "${request.method} ${request.path} ${request.header.x-user} ${request.clientIp}"}},
+    "onResponse": {
+        "fields": {
+            "b": "${response.status} ${response.bytes} ${response.header.x-back} ${request.header.x-user}",
+            "c": "${response.header.content-type} ${response.header.content-length}",
+        }
+    },
+}
+
+
+async def log(proxy: InProcessProxy, path: Path) -> None:
+    """Hold the lines of an access log against those that were said, with edits and answers further inside."""
+    middlewares = [
+        middleware("log", "accessLog", path=str(path), **LINES),
+        middleware(
+            "edges",
+            "headers",
+            requestHeadersToAdd=[{"key": "X-User", "value": "edited", "append": False}],
+            responseHeadersToAdd=[{"key": "X-Back", "value": "${request.path}"}],
+        ),
+        middleware("rules", "inlineAuthz", rules=[{"cel": 'request.path == "/a"', "action": "allow"}]),
+    ]
+    direct = route("r", directResponse={"status": 200, "body": "direct"})
+    direct |= {"middlewareIds": [each["id"] for each in middlewares]}
+    await proxy.apply(direct, middlewares=middlewares)
+    document = snapshot_document("s", listeners=[proxy.listener()], routes=[direct], middlewares=middlewares)
+    snapshot = ExplainedSnapshot(document, 60, 65536)
+    client = await proxy.connect()
+    said: list[str] = []
+    for method, target in (("GET", "/a"), ("HEAD", "/a"), ("POST", "/b?q=1")):
+        asked = Asked(method, target, (("X-User", "bo\u00e9"),), "")
+        details = snapshot.explain(asked.supposed)["middlewares"][0]["details"]
+        said += [details["onRequest"], details["onResponse"]]
+        client.send(asked.bytes)
+        await client.read_response(method)
+    written: list[str] = []
+
+    def is_written() -> bool:
+        written[:] = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+        return len(written) >= len(said)
+
+    await eventually_async(is_written, 20, what="all lines are written")
+    assert written == said
+
+
+def test_lines_of_access_logs_are_those_that_were_explained(tmp_path: Path) -> None:
+    run_scenario(asyncio.new_event_loop, lambda proxy: log(proxy, tmp_path / "access.log"))
