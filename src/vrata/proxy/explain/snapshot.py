@@ -145,13 +145,18 @@ class ExplainedSnapshot:
         deadline = perf_counter() + EXPLAIN_SECONDS
         found = considered(self._table, self._entries, taken, onlooker, deadline, everything=everything)
         if match is None:
-            action = {"type": "failure", "response": failure(FailureClass.NO_ROUTE, grpc=request.head.is_grpc)}
+            action: Document = {
+                "type": "failure",
+                "response": failure(FailureClass.NO_ROUTE, grpc=request.head.is_grpc),
+            }
             misses = near_misses(self._table, self._entries, onlooker, deadline)
             return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
         entry = match.payload
         passage = Passage(request, reading.body, reading.made_identifier, self._destinations, int(time()))
         chain = explained_chain(entry, self._middlewares, passage)
         action = self._action(entry, match, reading) if chain.answer is None else _rejection(chain, request)
+        if action["type"] == "forward" and listener is not None and listener.is_traced:
+            action["unknown"].append("tracing: the trace context that is sent along")
         if action["type"] != "forward" and chain.seen_by:
             action["seenBy"] = chain.seen_by
         made = reading.made_identifier.decode("ascii")
@@ -227,6 +232,7 @@ def _chosen(listener: Listener) -> ChosenListener:
         "http" if listener.tls is None else "https",
         listener.metrics.path if listener.metrics is not None else "",
         listener.tls.client_auth.mode if listener.tls is not None else "none",
+        listener.tracing is not None,
     )
 
 

@@ -28,6 +28,8 @@ class ChosenListener:
     """The path that it answers with metrics; empty for none."""
     client_auth: str
     """Whether it asks clients for certificates: ``none``, ``optional`` or ``require``."""
+    is_traced: bool
+    """Whether upstreams are told of a trace."""
 
     @property
     def port(self) -> str:

@@ -194,6 +194,19 @@ def test_a_call_of_grpc_gets_a_status_for_an_answer() -> None:
     assert refused["action"]["response"]["grpcStatus"] == "INTERNAL"
 
 
+def test_a_trace_that_upstreams_are_told_of_is_not_known() -> None:
+    collector: Document = {"destinationId": "catalog"}
+    for tracing in (Document(), {"tracing": collector}):
+        snapshot = compiled(
+            route("api", forward=forward("catalog")),
+            destinations=[destination("catalog", 9)],
+            listeners=[listener(3000, **tracing)],
+        )
+        found = ask(snapshot, "http://a.test/")
+        assert "problems" not in found
+        assert any("trace context" in each for each in found["action"]["unknown"]) == bool(tracing)
+
+
 def test_without_a_destination_the_failure_is_said() -> None:
     found = ask(compiled(route("api", forward=forward("gone"))), "http://a.test/")
     assert found["action"]["response"]["error"] == "no_destination"
