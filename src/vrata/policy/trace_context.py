@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 _PARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
@@ -71,20 +72,22 @@ def is_state(values: Sequence[bytes]) -> bool:
 
 def parent_line(trace_id: str, span_id: str, *, is_sampled: bool) -> bytes:
     """Return the line of ``traceparent``, with its CRLF, for a request that stems from the span *span_id*."""
-    return b"traceparent: 00-%s-%s-%s\r\n" % (
-        trace_id.encode("ascii"),
-        span_id.encode("ascii"),
-        b"01" if is_sampled else b"00",
-    )
+    flags = "01" if is_sampled else "00"
+    return f"traceparent: 00-{trace_id}-{span_id}-{flags}\r\n".encode("ascii")
 
 
-def is_chosen(trace_id: str, ratio: float) -> bool:
-    """Decide whether a trace is among the *ratio* (0 to 1) of all that are recorded.
+def sampling_limit(ratio: float) -> str:
+    """Return what :func:`is_chosen` compares with, that the *ratio* (0 to 1) of all traces be recorded."""
+    return "g" if ratio >= 1 else f"{ceil(ratio * (1 << 56)):014x}"  # digits end with f
+
+
+def is_chosen(trace_id: str, limit: str) -> bool:
+    """Decide whether a trace is among those that are recorded, by the *limit* that :func:`sampling_limit` gives.
 
     By its last 56 bits, which are random whoever made it (W3C Trace Context Level 2, §3.2.2.2), and so everywhere
-    in the same way.
+    in the same way. Of as many digits in lower case the text that comes first is the smaller number.
     """
-    return int(trace_id[-14:], 16) < ratio * (1 << 56)
+    return trace_id[-14:] < limit
 
 
 def in_head(head: bytes, line: bytes, *, keeps_state: bool) -> bytes:

@@ -331,7 +331,7 @@ class DataPlane:
                 request.route_meter = meters.matched(key, len(content))
             if trace is not None and match is not None:
                 route = match.payload
-                trace.matched(route.name, route.group, request.request_id)
+                trace.matched(route.name, route.group)
             if match is None:
                 request.fail(Failure(FailureClass.NO_ROUTE))
             else:

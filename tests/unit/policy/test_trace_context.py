@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from opentelemetry.trace import get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from vrata.policy.trace_context import TraceContext, in_head, is_chosen, is_state, parent_line, read_parent
+from vrata.policy.trace_context import (
+    TraceContext,
+    in_head,
+    is_chosen,
+    is_state,
+    parent_line,
+    read_parent,
+    sampling_limit,
+)
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
@@ -124,10 +132,17 @@ def test_what_is_written_is_read_again(trace: bytes, span: bytes, sampled: bool)
 def test_the_ratio_of_all_traces() -> None:
     traces = [f"{number * 0x9E3779B97F4A7C15 % (1 << 128):032x}" for number in range(1, 20_001)]
     for ratio, least, most in ((0.0, 0, 0), (0.1, 1_900, 2_100), (0.5, 9_800, 10_200), (1.0, 20_000, 20_000)):
-        assert least <= sum(is_chosen(trace, ratio) for trace in traces) <= most
+        limit = sampling_limit(ratio)
+        assert least <= sum(is_chosen(trace, limit) for trace in traces) <= most
     # Whoever records a tenth records what is among the tenth of others, and whoever records more records those too.
-    chosen = {trace for trace in traces if is_chosen(trace, 0.1)}
-    assert chosen == {trace for trace in traces if is_chosen(trace, 0.1) and is_chosen(trace, 0.2)}
+    chosen = {trace for trace in traces if is_chosen(trace, sampling_limit(0.1))}
+    assert chosen == {trace for trace in chosen if is_chosen(trace, sampling_limit(0.2))}
+
+
+@given(st.integers(0, (1 << 56) - 1), st.floats(0, 1))
+def test_a_trace_is_chosen_by_its_last_56_bits(number: int, ratio: float) -> None:
+    assert is_chosen(f"{number:032x}", sampling_limit(ratio)) == (number < ratio * (1 << 56))
+    assert is_chosen(f"{'f' * 18}{number:014x}", sampling_limit(ratio)) == (number < ratio * (1 << 56))
 
 
 HEAD = b"GET / HTTP/1.1\r\nhost: a\r\nTraceParent: x\r\nTRACESTATE:y\r\ntraceparent-like: z\r\ntraceparent: w\r\n\r\n"

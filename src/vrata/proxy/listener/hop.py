@@ -76,12 +76,14 @@ class Hop:
             return peer
         return self._proxies.client_of(peer, [value.decode("latin-1") for value in head.forwarded_for])
 
-    def upstream_head(self, head: RequestHead, target: bytes, authority: bytes) -> bytes:
-        """*head* as it goes to the upstream, with *target* and *authority* in it."""
+    def upstream_head(self, head: RequestHead, target: bytes, authority: bytes, lines: bytes = b"") -> bytes:
+        """*head* as it goes to the upstream, with *target* and *authority* in it, and further *lines* in the end."""
+        peer = self.peer
         if self._proxies is None:
-            return head.emit(target=target, authority=authority, client=self.peer, forwarding=self._forwarding)
-        lines = relayed_lines(head, client=self.peer, scheme=self._scheme, port=self._port) + self._certificate
-        return head.emit(target=target, authority=authority, client=self.peer, forwarding=lines, host=told_host(head))
+            forwarding = self._forwarding + lines if lines else self._forwarding
+            return head.emit(target=target, authority=authority, client=peer, forwarding=forwarding)
+        forwarding = relayed_lines(head, client=peer, scheme=self._scheme, port=self._port) + self._certificate + lines
+        return head.emit(target=target, authority=authority, client=peer, forwarding=forwarding, host=told_host(head))
 
 
 def address_of(peer: str) -> bytes:

@@ -310,7 +310,10 @@ class Http2Stream(ServingConnection):
                 self.respond(answer)
                 return
         if request.head.is_grpc and self._may_end_with_status():
-            self._send(b"", True, self._settings.answers.trailers(failure))
+            trailers = self._settings.answers.trailers(failure)
+            if request.trace is not None:
+                request.trace.ended_with(trailers)
+            self._send(b"", True, trailers)
             self._response_ended()
             return
         # RFC 8441 §5: what is a reset on TCP is a stream that is cancelled.

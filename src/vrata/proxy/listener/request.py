@@ -290,9 +290,13 @@ class DownstreamRequest(ClientRequest):
 
     def upstream_head(self, target: bytes, authority: bytes) -> bytes:
         """The head that goes to the upstream."""
-        emitted = self._connection.hop.upstream_head(self._head, target, authority)
-        trace = self.trace
-        return emitted if trace is None else trace.in_head(emitted)
+        head, trace = self._head, self.trace
+        hop = self._connection.hop
+        if trace is None:
+            return hop.upstream_head(head, target, authority)
+        if head.values(b"traceparent") or head.values(b"tracestate"):
+            return trace.in_head(hop.upstream_head(head, target, authority))
+        return hop.upstream_head(head, target, authority, trace.line)
 
     def edit(
         self, removed: tuple[bytes, ...], added: bytes, length: int = SAME_LENGTH, query: bytes | None = None
@@ -346,11 +350,15 @@ class DownstreamRequest(ClientRequest):
     def start_response(self, head: ResponseHead, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """Begin the response."""
         if self._connection.serves(self):
+            if trailers and self.trace is not None:
+                self.trace.ended_with(trailers)
             self._connection.start_response(head, content, end, trailers)
 
     def send_content(self, content: bytes, end: bool, trailers: bytes = b"") -> None:
         """Go on with the response."""
         if self._connection.serves(self):
+            if trailers and self.trace is not None:
+                self.trace.ended_with(trailers)
             self._connection.send_content(content, end, trailers)
 
     def end_tunnel(self) -> None:

@@ -19,8 +19,7 @@ from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.callout.answer import Answer, CalloutFailure
 from vrata.proxy.meters import ListenerMeters
-from vrata.proxy.tracing.otlp import ExportRequest, refused_spans
-from vrata.proxy.tracing.trace import RequestTrace
+from vrata.proxy.tracing.otlp import export_request, refused_spans
 
 MAX_QUEUED: Final = 8192
 """Spans of one worker that wait for one collector, the batch that is being sent included."""
@@ -34,8 +33,6 @@ MAX_TRIES: Final = 4
 """How often a batch is sent."""
 FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
 """Seconds until a batch is sent again, doubled each time."""
-SLICE: Final = 32
-"""Spans that are encoded between two turns of the event loop."""
 REPORT_INTERVAL: Final = 30.0
 """Seconds between two lines of the log about a collector that takes no spans."""
 
@@ -47,7 +44,7 @@ QUEUE_FULL: Final = "queue_full"
 UNREACHABLE: Final = "unreachable"
 REFUSED: Final = "refused"
 
-_Queued = tuple[RequestTrace, ListenerMeters | None]
+_Queued = tuple[bytes, ListenerMeters | None]
 
 _log = structlog.get_logger("vrata.proxy.tracing")
 
@@ -89,14 +86,14 @@ class SpanExporter:
         """Return what two listeners that may share an exporter have in common."""
         return tracing.destination_id, tracing.path, tracing.headers, tracing.service_name
 
-    def add(self, trace: RequestTrace, meters: ListenerMeters | None) -> None:
-        """Send the span of *trace* as soon as it is its turn; *meters* count what becomes of it."""
+    def add(self, span: bytes, meters: ListenerMeters | None) -> None:
+        """Send *span*, as :func:`encoded_span` makes it, when it is its turn; *meters* count what becomes of it."""
         queue = self._queue
         if len(queue) + self._sending >= MAX_QUEUED:
             _count(meters, QUEUE_FULL)
             self._report("more spans than the collector takes")
             return
-        queue.append((trace, meters))
+        queue.append((span, meters))
         if self._task is None:
             if len(queue) >= MAX_BATCH or self._is_ending:
                 self._begin()
@@ -135,12 +132,7 @@ class SpanExporter:
                 self._timer = self._loop.call_later(INTERVAL, self._begin)
 
     async def _send(self, batch: list[_Queued]) -> None:
-        request = ExportRequest(self._service_name)
-        for index, (trace, _) in enumerate(batch, 1):
-            request.add(trace)
-            if index % SLICE == 0:
-                await asyncio.sleep(0)
-        body = request.encoded()
+        body = export_request(self._service_name, [span for span, _ in batch])
         for number in range(MAX_TRIES):
             outcome = await self._services.fetch(
                 self._destination_id, b"POST", self._target, self._fields, body, TIMEOUT

@@ -1,4 +1,4 @@
-"""Spans as OTLP has them (OpenTelemetry Protocol 1.x), with the names of its semantic conventions for HTTP.
+"""Spans as OTLP has them (OpenTelemetry Protocol 1.x), with the names of its semantic conventions for HTTP and gRPC.
 
 The messages are those of ``opentelemetry/proto/trace/v1/trace.proto`` and of the service beside it; the numbers below
 are the ones of its fields.
@@ -8,72 +8,175 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
-from collections.abc import Mapping
+from collections.abc import Sequence
+from struct import Struct
 from typing import Final
 
 from vrata import __version__
+from vrata.policy import grpc_status
 from vrata.proxy.meters import METHODS
-from vrata.proxy.tracing.trace import Attempt, Beginning, RequestTrace
-from vrata.wire.protobuf import FIXED64, LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, tag, varint
+from vrata.proxy.tracing.attribute import (
+    EVENT,
+    RESOURCE,
+    SPAN,
+    AddressAttributes,
+    CallAttributes,
+    DoubleAttribute,
+    IntegerAttribute,
+    TextAttribute,
+    TextField,
+    length_and,
+    true_attribute,
+)
+from vrata.proxy.tracing.trace import Attempt, RequestTrace
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, read_fields, tag, varint
 
 SCOPE: Final = "vrata"
 """Name of the instrumentation."""
 ATTEMPT: Final = "attempt"
 """Name of the event that stands for one attempt at an upstream."""
+MAX_TEXT: Final = 256
+"""Characters of a client's text that a span keeps, but for the path, of which it keeps ten times as many."""
 
-_SERVER: Final = 2
-"""The kind of a span that answers a request from elsewhere."""
-_ERROR: Final = 2
-"""The status of a span that says that something went wrong."""
 _SWITCHING_PROTOCOLS: Final = 101
 """The status of a tunnel, which has no end that could be missed."""
-_IS_SAMPLED: Final = 0x01
-_HAS_IS_REMOTE: Final = 0x100
-_IS_REMOTE: Final = 0x200
 _MASK64: Final = (1 << 64) - 1
 
-Value = str | int | float | bool
+# The beginnings of fields of a span, or whole ones that are always the same.
+_TRACE_ID: Final = b"\x0a\x10"
+_SPAN_ID: Final = b"\x12\x08"
+_PARENT_ID: Final = b"\x22\x08"
+_KIND_AND_BEGINNING: Final = b"\x30\x02\x39"
+"""It answers a request from elsewhere (``SPAN_KIND_SERVER``), and has begun at a time that follows."""
+_END: Final = b"\x41"
+_FLAGS: Final = b"\x85\x01\x01\x00\x00\x00"
+"""It is sampled (W3C trace flags)."""
+_FLAGS_WITH_PARENT: Final = b"\x85\x01\x01\x03\x00\x00"
+"""It is sampled, and has a parent that is known to be remote (``SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK``)."""
+_EVENTS_LEFT_OUT: Final = b"\x60"
+_MESSAGE_OF_STATUS: Final = TextField(2)
+_STATUS_OF_ERROR: Final = b"\x18\x02"
+_AT: Final = b"\x09"
+_ATTEMPT: Final = length_and(2, ATTEMPT.encode("ascii"))
+_pack64: Final = Struct("<Q").pack
+
+_FAILURES: Final = frozenset(
+    (
+        grpc_status.UNKNOWN,
+        grpc_status.DEADLINE_EXCEEDED,
+        grpc_status.UNIMPLEMENTED,
+        grpc_status.INTERNAL,
+        grpc_status.UNAVAILABLE,
+        grpc_status.DATA_LOSS,
+    )
+)
+"""The codes that are errors of a server, as the conventions for gRPC have it."""
+
+_NAME: Final = TextField(5)
+_METHOD: Final = TextAttribute("http.request.method", SPAN)
+_ORIGINAL_METHOD: Final = TextAttribute("http.request.method_original", SPAN)
+_SCHEME: Final = TextAttribute("url.scheme", SPAN)
+_PATH: Final = TextAttribute("url.path", SPAN)
+_ADDRESS: Final = AddressAttributes(SPAN)
+_CLIENT: Final = TextAttribute("client.address", SPAN)
+_PEER: Final = TextAttribute("network.peer.address", SPAN)
+_VERSION: Final = TextAttribute("network.protocol.version", SPAN)
+_USER_AGENT: Final = TextAttribute("user_agent.original", SPAN)
+_ROUTE: Final = TextAttribute("http.route", SPAN)
+_STATUS: Final = IntegerAttribute("http.response.status_code", SPAN)
+_SIZE: Final = IntegerAttribute("http.response.body.size", SPAN)
+_ERROR_TYPE: Final = TextAttribute("error.type", SPAN)
+_CALL: Final = CallAttributes(SPAN)
+_CODE: Final = IntegerAttribute("rpc.grpc.status_code", SPAN)
+_LISTENER: Final = TextAttribute("vrata.listener", SPAN)
+_GROUP: Final = TextAttribute("vrata.group", SPAN)
+_DESTINATION: Final = TextAttribute("vrata.destination", SPAN)
+_ENDPOINT: Final = TextAttribute("vrata.endpoint", SPAN)
+_REJECTED_BY: Final = TextAttribute("vrata.rejected_by", SPAN)
+_REQUEST_ID: Final = TextAttribute("vrata.request_id", SPAN)
+_INCOMPLETE: Final = true_attribute("vrata.incomplete", SPAN)
+_NUMBER: Final = IntegerAttribute("vrata.attempt.number", EVENT)
+_DESTINATION_OF_ATTEMPT: Final = TextAttribute("vrata.destination", EVENT)
+_ENDPOINT_OF_ATTEMPT: Final = TextAttribute("vrata.endpoint", EVENT)
+_OUTCOME: Final = TextAttribute("vrata.attempt.outcome", EVENT)
+_SECONDS: Final = DoubleAttribute("vrata.attempt.seconds", EVENT)
 
 
-class ExportRequest:
-    """The request that brings spans to their collector, while it is made."""
+def encoded_span(trace: RequestTrace, listener: str) -> bytes:
+    """Return the span of *trace*, which is over and was recorded on the *listener* of that name.
 
-    def __init__(self, service_name: str) -> None:
-        resource = MessageWriter()
-        _put(
-            resource,
-            1,
-            {
-                "service.name": service_name,
-                "service.version": __version__,
-                "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
-                "host.name": socket.gethostname(),
-                "process.pid": os.getpid(),
-            },
-        )
-        self._resource = resource.finished()
-        scope = MessageWriter()
-        scope.text(1, SCOPE)
-        scope.text(2, __version__)
-        self._scope_spans = MessageWriter()
-        self._scope_spans.message(1, scope.finished())
+    It is the field of a ``ScopeSpans``, as :func:`export_request` takes it.
+    """
+    beginning = trace.beginning
+    assert beginning is not None
+    head = beginning.head
+    method = head.method
+    route = trace.route
+    is_known = method in METHODS
+    name = method.decode("ascii") if is_known else "HTTP"
+    path = head.target.partition(b"?")[0].decode("latin-1")[: MAX_TEXT * 10]
+    parts = [
+        _TRACE_ID,
+        bytes.fromhex(trace.trace_id),
+        _SPAN_ID,
+        bytes.fromhex(beginning.span_id),
+        _NAME.kept(f"{name} {route}" if route else name),
+        _KIND_AND_BEGINNING,
+        _pack64(beginning.at),
+        _END,
+        _pack64(beginning.at + trace.nanoseconds),
+        _SCHEME.kept(beginning.scheme),
+        _PATH.encoded(path),
+        _ADDRESS.kept(head.authority.decode("latin-1")[:MAX_TEXT]),
+        _CLIENT.kept(beginning.client),
+        _PEER.kept(beginning.peer),
+        _VERSION.kept(beginning.version),
+        _USER_AGENT.kept((head.header("user-agent") or "")[:MAX_TEXT]),
+        _LISTENER.kept(listener),
+        _GROUP.kept(trace.group),
+        _DESTINATION.kept(trace.destination),
+        _ENDPOINT.kept(trace.endpoint),
+        _REJECTED_BY.kept(trace.rejected_by),
+    ]
+    if is_known:
+        parts.append(_METHOD.kept(name))
+    else:
+        parts += (_METHOD.kept("_OTHER"), _ORIGINAL_METHOD.encoded(method.decode("ascii")[:MAX_TEXT]))
+    if route:
+        parts += (_ROUTE.kept(route), _REQUEST_ID.encoded(head.request_id.decode("ascii")))
+    if trace.is_call:
+        parts.append(_CALL.kept(path))
+        if trace.code >= 0:
+            parts.append(_CODE.encoded(trace.code))
+    if trace.status:
+        parts += (_STATUS.encoded(trace.status), _SIZE.encoded(trace.size))
+    if not trace.is_complete and trace.status != _SWITCHING_PROTOCOLS:
+        parts.append(_INCOMPLETE)
+    for number, attempt in enumerate(trace.attempts, 1):
+        parts.append(_event(number, attempt))
+    if trace.attempts_left_out:
+        parts += (_EVENTS_LEFT_OUT, varint(trace.attempts_left_out))
+    _add_error(parts, trace)
+    if beginning.parent_id:
+        parts += (_PARENT_ID, bytes.fromhex(beginning.parent_id), _FLAGS_WITH_PARENT)
+    else:
+        parts.append(_FLAGS)
+    return length_and(2, b"".join(parts))
 
-    def __repr__(self) -> str:
-        return f"<ExportRequest {self._scope_spans!r}>"
 
-    def add(self, trace: RequestTrace) -> None:
-        """Add the span of *trace*, which is over and was recorded."""
-        self._scope_spans.message(2, _span(trace))
-
-    def encoded(self) -> bytes:
-        """Return its bytes."""
-        resource_spans = MessageWriter()
-        resource_spans.message(1, self._resource)
-        resource_spans.message(2, self._scope_spans.finished())
-        request = MessageWriter()
-        request.message(1, resource_spans.finished())
-        return request.finished()
+def export_request(service_name: str, spans: Sequence[bytes]) -> bytes:
+    """Return the request that brings *spans*, each as :func:`encoded_span` returns it, to their collector."""
+    texts = {
+        "service.name": service_name,
+        "service.version": __version__,
+        "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+        "host.name": socket.gethostname(),
+    }
+    resource = [TextAttribute(name, RESOURCE).encoded(text) for name, text in texts.items()]
+    resource.append(IntegerAttribute("process.pid", RESOURCE).encoded(os.getpid()))
+    scope = length_and(1, SCOPE.encode("ascii")) + length_and(2, __version__.encode("ascii"))
+    scope_spans = length_and(1, scope) + b"".join(spans)
+    return length_and(1, length_and(1, b"".join(resource)) + length_and(2, scope_spans))
 
 
 def refused_spans(body: bytes) -> tuple[int, str]:
@@ -92,144 +195,40 @@ def refused_spans(body: bytes) -> tuple[int, str]:
     return count if count <= _MASK64 >> 1 else 0, reason  # a negative one means nothing
 
 
-def _span(trace: RequestTrace) -> bytes:
-    beginning = trace.beginning
-    assert beginning is not None
-    span = MessageWriter()
-    span.content(1, bytes.fromhex(trace.trace_id))
-    span.content(2, bytes.fromhex(trace.span_id))
-    span.content(4, bytes.fromhex(trace.parent_id))
-    method = beginning.method if _is_known(beginning.method) else "HTTP"
-    span.text(5, _utf8(f"{method} {trace.route}" if trace.route else method))
-    span.integer(6, _SERVER)
-    span.fixed64(7, beginning.at)
-    span.fixed64(8, beginning.at + trace.nanoseconds)
-    _put(span, 9, _attributes(trace, beginning))
-    for number, attempt in enumerate(trace.attempts, 1):
-        span.message(11, _event(number, attempt))
-    span.integer(12, trace.attempts_left_out)
-    failure = _failure(trace)
-    if failure:
-        status = MessageWriter()
-        status.text(2, failure)
-        status.integer(3, _ERROR)
-        span.message(15, status.finished())
-    span.fixed32(16, _IS_SAMPLED | _HAS_IS_REMOTE | _IS_REMOTE if trace.parent_id else _IS_SAMPLED)
-    return span.finished()
-
-
 def _event(number: int, attempt: Attempt) -> bytes:
-    event = MessageWriter()
-    event.fixed64(1, attempt.at)
-    event.text(2, ATTEMPT)
-    _put(
-        event,
-        3,
-        {
-            "vrata.attempt.number": number,
-            "vrata.destination": attempt.destination,
-            "vrata.endpoint": attempt.endpoint,
-            "vrata.attempt.outcome": attempt.outcome,
-            "vrata.attempt.seconds": attempt.seconds,
-        },
+    return length_and(
+        11,
+        b"".join(
+            (
+                _AT,
+                _pack64(attempt.at),
+                _ATTEMPT,
+                _NUMBER.encoded(number),
+                _DESTINATION_OF_ATTEMPT.kept(attempt.destination),
+                _ENDPOINT_OF_ATTEMPT.kept(attempt.endpoint),
+                _OUTCOME.kept(attempt.outcome),
+                _SECONDS.encoded(attempt.seconds),
+            )
+        ),
     )
-    return event.finished()
 
 
-def _attributes(trace: RequestTrace, beginning: Beginning) -> dict[str, Value]:
-    is_known = _is_known(beginning.method)
-    host, port = _host_and_port(beginning.host)
-    stated: dict[str, Value] = {
-        "http.request.method": beginning.method if is_known else "_OTHER",
-        "http.request.method_original": "" if is_known else beginning.method,
-        "url.scheme": beginning.scheme,
-        "url.path": beginning.path,
-        "server.address": host,
-        "client.address": beginning.client,
-        "network.peer.address": beginning.peer,
-        "network.protocol.version": beginning.version,
-        "user_agent.original": beginning.user_agent,
-        "http.route": trace.route,
-        "error.type": _error_type(trace),
-        "vrata.listener": beginning.listener,
-        "vrata.group": trace.group,
-        "vrata.destination": trace.destination,
-        "vrata.endpoint": trace.endpoint,
-        "vrata.rejected_by": trace.rejected_by,
-        "vrata.request_id": trace.request_id,
-    }
-    found = {name: value for name, value in stated.items() if value}
-    if port:
-        found["server.port"] = port
-    if not trace.is_complete and trace.status != _SWITCHING_PROTOCOLS:
-        found["vrata.incomplete"] = True
-    if trace.status:
-        found["http.response.status_code"] = trace.status
-        found["http.response.body.size"] = trace.size
-    return found
+def _add_error(parts: list[bytes], trace: RequestTrace) -> None:
+    """What has gone wrong, and whether that makes the span one of an error.
 
-
-def _is_known(method: str) -> bool:
-    return method.encode("ascii") in METHODS
-
-
-def _failure(trace: RequestTrace) -> str:
-    """Why the span is one of an error; empty if it is none. What a client does wrong or leaves is none of a server."""
-    if trace.error and (trace.status >= 500 or not trace.is_complete):
-        return trace.error
-    return f"status {trace.status}" if trace.status >= 500 else ""
-
-
-def _error_type(trace: RequestTrace) -> str:
+    What a client does wrong or leaves is none of a server.
+    """
+    status, code = trace.status, trace.code
+    error = failure = ""
+    if code in _FAILURES or code >= len(grpc_status.NAMES):
+        error = failure = grpc_status.NAMES[code] if code < len(grpc_status.NAMES) else f"code {code}"
+    elif status >= 500:
+        error, failure = str(status), f"status {status}"
     if trace.error:
-        return trace.error
-    return str(trace.status) if trace.status >= 500 else ""
-
-
-def _host_and_port(authority: str) -> tuple[str, int]:
-    """Split *authority*; 0 where it has no port."""
-    host, colon, port = authority.rpartition(":")
-    if colon and port.isdecimal() and "]" not in port:
-        return host.strip("[]"), int(port)
-    return authority.strip("[]"), 0
-
-
-def _put(message: MessageWriter, number: int, attributes: Mapping[str, Value]) -> None:
-    """Write *attributes* into the repeated field *number* of *message*."""
-    for key, value in attributes.items():
-        text = _keys.get(key)
-        if text is None:
-            text = _keys[key] = _length_and(1, key.encode("ascii"))
-        message.message(number, text + _length_and(2, _any(value)))
-
-
-_keys: Final[dict[str, bytes]] = {}
-"""Keys of attributes, which are few, as fields of a pair: most of what a span consists of is the same each time."""
-
-
-def _any(value: Value) -> bytes:
-    """One of several kinds of values, of which a zero is written as well."""
-    if isinstance(value, str):
-        return _length_and(1, value.encode("utf-8", "replace"))
-    if isinstance(value, bool):
-        return _TRUE if value else _FALSE
-    if isinstance(value, int):
-        return _INT + varint(value & _MASK64)
-    return _DOUBLE + _pack_double(value)
-
-
-def _length_and(number: int, content: bytes) -> bytes:
-    """Return a field of bytes; *number* is a small one."""
-    return bytes((number << 3 | LENGTH,)) + varint(len(content)) + content
-
-
-_TRUE: Final = varint(tag(2, VARINT)) + b"\x01"
-_FALSE: Final = varint(tag(2, VARINT)) + b"\x00"
-_INT: Final = varint(tag(3, VARINT))
-_DOUBLE: Final = varint(tag(4, FIXED64))
-_pack_double: Final = struct.Struct("<d").pack
-
-
-def _utf8(text: str) -> str:
-    """Return *text* with what cannot be encoded replaced."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+        error = trace.error
+        if failure or not trace.is_complete:
+            failure = error
+    if error:
+        parts.append(_ERROR_TYPE.kept(error))
+    if failure:
+        parts.append(length_and(15, _MESSAGE_OF_STATUS.kept(failure) + _STATUS_OF_ERROR))

@@ -1,13 +1,13 @@
-"""The trace of one request: what goes to the upstream as its context, and its span once it is over."""
+"""The trace of one request: what goes to the upstream as its context, and what its span tells once it is over."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Final, Protocol
 
+from vrata.policy import grpc_status
 from vrata.policy.trace_context import in_head
-from vrata.wire.http1.head import ResponseHead
+from vrata.wire.http1.head import RequestHead, ResponseHead
 
 MAX_EVENTS: Final = 32
 """Attempts of a request that are told of; later ones are counted."""
@@ -21,39 +21,51 @@ class SpanSink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class Beginning:
     """What is known of a request when it begins."""
 
-    at: int
-    """Nanoseconds since 1970."""
-    method: str
-    path: str
-    """As received, without the query, which may hold what nobody else is to see."""
-    scheme: str
-    host: str
-    """As received, with a port or without."""
-    client: str
-    """Address of the client, which may stand behind trusted proxies."""
-    peer: str
-    """Address of whoever has connected."""
-    version: str
-    """Of HTTP."""
-    user_agent: str
-    listener: str
+    __slots__ = ("at", "client", "head", "parent_id", "peer", "scheme", "span_id", "version")
+
+    def __init__(
+        self,
+        at: int,
+        span_id: str,
+        parent_id: str,
+        head: RequestHead,
+        scheme: str,
+        client: str,
+        peer: str,
+        version: str,
+    ) -> None:
+        self.at = at
+        """Nanoseconds since 1970."""
+        self.span_id = span_id
+        self.parent_id = parent_id
+        """Empty where the trace begins here."""
+        self.head = head
+        """As it came, whatever is edited further inside."""
+        self.scheme = scheme
+        self.client = client
+        """Address of the client, which may stand behind trusted proxies."""
+        self.peer = peer
+        """Address of whoever has connected."""
+        self.version = version
+        """Of HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at an upstream."""
 
-    at: int
-    """When it was over, in nanoseconds since 1970."""
-    destination: str
-    endpoint: str
-    outcome: str
-    """``status 503``, or the name of an error."""
-    seconds: float
+    __slots__ = ("at", "destination", "endpoint", "outcome", "seconds")
+
+    def __init__(self, at: int, destination: str, endpoint: str, outcome: str, seconds: float) -> None:
+        self.at = at
+        """When it was over, in nanoseconds since 1970."""
+        self.destination = destination
+        self.endpoint = endpoint
+        self.outcome = outcome
+        """``status 503``, or the name of an error."""
+        self.seconds = seconds
 
 
 class RequestTrace:
@@ -68,23 +80,22 @@ class RequestTrace:
         "_began",
         "_endpoint_of_attempt",
         "_keeps_state",
-        "_line",
         "_sink",
         "attempts",
         "attempts_left_out",
         "beginning",
+        "code",
         "destination",
         "endpoint",
         "error",
         "group",
+        "is_call",
         "is_complete",
+        "line",
         "nanoseconds",
-        "parent_id",
         "rejected_by",
-        "request_id",
         "route",
         "size",
-        "span_id",
         "status",
         "trace_id",
     )
@@ -92,8 +103,6 @@ class RequestTrace:
     def __init__(
         self,
         trace_id: str,
-        span_id: str,
-        parent_id: str,
         line: bytes,
         *,
         keeps_state: bool,
@@ -105,23 +114,23 @@ class RequestTrace:
         Only what has a *beginning* and a *sink* is recorded.
         """
         self.trace_id = trace_id
-        self.span_id = span_id
-        self.parent_id = parent_id
-        """Empty where the trace begins here."""
+        self.line = line
         self.beginning = beginning
-        self._line = line
         self._keeps_state = keeps_state
         self._sink = sink
         self._began = perf_counter_ns() if sink is not None else 0
+        self.is_call = beginning is not None and beginning.head.is_grpc
+        """It is one of gRPC."""
         # What becomes of the request.
         self.nanoseconds = 0
         self.route = ""
         self.group = ""
-        self.request_id = ""
         self.destination = ""
         self.endpoint = ""
         self.rejected_by = ""
         self.status = 0
+        self.code = -1
+        """What a call comes to; -1 as long as nobody has said that."""
         self.size = 0
         self.is_complete = False
         self.error = ""
@@ -132,7 +141,7 @@ class RequestTrace:
         self._endpoint_of_attempt = ""
 
     def __repr__(self) -> str:
-        return f"<RequestTrace {self.trace_id} {self.span_id}{', recorded' if self.is_recorded else ''}>"
+        return f"<RequestTrace {self.trace_id}{', recorded' if self.is_recorded else ''}>"
 
     @property
     def is_recorded(self) -> bool:
@@ -141,15 +150,14 @@ class RequestTrace:
 
     def in_head(self, head: bytes) -> bytes:
         """Return *head*, a whole one as it goes to an upstream, with the context of what it belongs to."""
-        return in_head(head, self._line, keeps_state=self._keeps_state)
+        return in_head(head, self.line, keeps_state=self._keeps_state)
 
     # -- what becomes of the request ----------------------------------------------------------------------------------
 
-    def matched(self, route: str, group: str, request_id: str) -> None:
+    def matched(self, route: str, group: str) -> None:
         """It is one of *route*, in *group* if that is not empty."""
         self.route = route
         self.group = group
-        self.request_id = request_id
 
     def rejected(self, middleware: str) -> None:
         """*middleware* answers it."""
@@ -171,6 +179,11 @@ class RequestTrace:
         self.error = error
         self._end_attempt(error)
 
+    def ended_with(self, trailers: bytes) -> None:
+        """The response ends with *trailers*, lines that each have their CRLF."""
+        if self.is_call:
+            self.code = grpc_status.code_in_trailers(trailers)
+
     def forget(self) -> None:
         """There is to be no span."""
         self._sink = None
@@ -180,7 +193,11 @@ class RequestTrace:
     def on_response(self, head: ResponseHead) -> ResponseHead:
         """The response begins."""
         self.status = head.status
-        self._end_attempt(f"status {head.status}")
+        if self.is_call and self.code < 0:
+            # It is in the head where there are no messages; trailers may have come with the head.
+            self.code = grpc_status.read_code(head.values(b"grpc-status"))
+        if self._endpoint_of_attempt:
+            self._end_attempt(f"status {head.status}")
         return head
 
     def on_response_end(self, size: int, complete: bool) -> None:

@@ -4,48 +4,36 @@ from __future__ import annotations
 
 from random import Random
 from time import time_ns
-from typing import Final, Protocol
+from typing import Final
 
 from vrata.model.listener import Tracing
-from vrata.policy.trace_context import is_chosen, is_state, parent_line, read_parent
+from vrata.policy.trace_context import is_chosen, is_state, parent_line, read_parent, sampling_limit
+from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.meters import ListenerMeters
 from vrata.proxy.tracing.exporter import SpanExporter
-from vrata.proxy.tracing.trace import Beginning, RequestTrace
-from vrata.wire.http1.head import RequestHead
+from vrata.proxy.tracing.identities import Identities
+from vrata.proxy.tracing.otlp import encoded_span
+from vrata.proxy.tracing.trace import Beginning, RequestTrace, SpanSink
 
-MAX_TEXT: Final = 256
-"""Characters of a client's text that a span keeps, but for the path, of which it keeps ten times as many."""
-
-
-class TracedRequest(Protocol):
-    """A request as it comes to its listener."""
-
-    trace: RequestTrace | None
-
-    @property
-    def head(self) -> RequestHead: ...  # noqa: D102
-    @property
-    def peer(self) -> bytes: ...  # noqa: D102
-    @property
-    def scheme(self) -> str: ...  # noqa: D102
-    @property
-    def client_ip(self) -> str: ...  # noqa: D102
-    def observed_by(self, observer: RequestTrace) -> None: ...  # noqa: D102
+_PARENT: Final = b"traceparent"
+_STATE: Final = b"tracestate"
 
 
-class Tracer:
+class Tracer(SpanSink):
     """What one listener's ``tracing`` says, ready for use."""
+
+    __slots__ = ("_exporter", "_identities", "_limit", "_listener", "_meters", "_parent_based")
 
     def __init__(
         self, tracing: Tracing, listener: str, exporter: SpanExporter, meters: ListenerMeters | None, random: Random
     ) -> None:
         """*random* makes identities, so no two workers may have the same one."""
-        self._ratio = tracing.sampling_ratio
+        self._limit = sampling_limit(tracing.sampling_ratio)
         self._parent_based = tracing.parent_based
         self._listener = listener
         self._exporter = exporter
         self._meters = meters
-        self._random_bits = random.getrandbits
+        self._identities = Identities(random.getrandbits)
 
     @property
     def exporter(self) -> SpanExporter:
@@ -53,62 +41,50 @@ class Tracer:
         return self._exporter
 
     def __repr__(self) -> str:
-        return f"<Tracer of {self._listener}, {self._ratio:g} to {self._exporter!r}>"
+        return f"<Tracer of {self._listener} to {self._exporter!r}>"
 
-    def begin(self, request: TracedRequest, version: str) -> None:
+    def begin(self, request: ClientRequest, version: str) -> None:
         """*request* has come, by the *version* of HTTP: give it its trace."""
         head = request.head
-        parents = head.values(b"traceparent")
+        parents = head.values(_PARENT)
+        states = head.values(_STATE)
         context = read_parent(parents) if parents else None
-        states = head.values(b"tracestate")
-        keeps_state = context is not None and is_state(states)
-        trace_id = f"{self._nonzero(128):032x}" if context is None else context.trace_id
-        if context is not None and self._parent_based:
-            is_recorded = context.is_sampled
-        else:
-            is_recorded = is_chosen(trace_id, self._ratio)
-        if not is_recorded:
-            self._begin_unrecorded(
-                request, trace_id, is_new=context is None, drops_state=bool(states) and not keeps_state
-            )
+        if context is None:
+            trace_id = self._identities.trace()
+            if is_chosen(trace_id, self._limit):
+                self._record(request, version, trace_id, "", keeps_state=False)
+            else:
+                # One that says that nobody records it.
+                line = parent_line(trace_id, self._identities.span(), is_sampled=False)
+                request.trace = RequestTrace(trace_id, line, keeps_state=False)
             return
-        span_id = f"{self._nonzero(64):016x}"
-        trace = RequestTrace(
-            trace_id,
-            span_id,
-            "" if context is None else context.parent_id,
-            parent_line(trace_id, span_id, is_sampled=True),
-            keeps_state=keeps_state,
-            beginning=self._beginning(request, head, version),
-            sink=self,
-        )
-        request.trace = trace
-        request.observed_by(trace)
+        trace_id = context.trace_id
+        keeps_state = is_state(states)
+        if context.is_sampled if self._parent_based else is_chosen(trace_id, self._limit):
+            self._record(request, version, trace_id, context.parent_id, keeps_state=keeps_state)
+        elif not keeps_state:
+            request.trace = RequestTrace(trace_id, b"", keeps_state=False)
+        # Else it goes on as it came.
 
     def add(self, trace: RequestTrace) -> None:
         """Have the span of *trace* exported, which is over."""
-        self._exporter.add(trace, self._meters)
+        self._exporter.add(encoded_span(trace, self._listener), self._meters)
 
-    def _begin_unrecorded(self, request: TracedRequest, trace_id: str, *, is_new: bool, drops_state: bool) -> None:
-        """The context of *request* goes on as it came; where there is none, one that says that nobody records it."""
-        line = parent_line(trace_id, f"{self._nonzero(64):016x}", is_sampled=False) if is_new else b""
-        if line or drops_state:
-            request.trace = RequestTrace(trace_id, "", "", line, keeps_state=not drops_state)
-
-    def _beginning(self, request: TracedRequest, head: RequestHead, version: str) -> Beginning:
-        return Beginning(
-            at=time_ns(),
-            method=head.method.decode("ascii")[:MAX_TEXT],
-            path=head.target.partition(b"?")[0].decode("latin-1")[: MAX_TEXT * 10],
-            scheme=request.scheme,
-            host=head.authority.decode("latin-1")[:MAX_TEXT],
-            client=request.client_ip,
-            peer=request.peer.decode("ascii"),
-            version=version,
-            user_agent=(head.header("user-agent") or "")[:MAX_TEXT],
-            listener=self._listener,
+    def _record(
+        self, request: ClientRequest, version: str, trace_id: str, parent_id: str, *, keeps_state: bool
+    ) -> None:
+        span_id = self._identities.span()
+        beginning = Beginning(
+            time_ns(),
+            span_id,
+            parent_id,
+            request.head,
+            request.scheme,
+            request.client_ip,
+            request.peer.decode("ascii"),
+            version,
         )
-
-    def _nonzero(self, bits: int) -> int:
-        # Zero, which stands for no identity, is as likely as any other number.
-        return self._random_bits(bits) or 1
+        line = parent_line(trace_id, span_id, is_sampled=True)
+        trace = RequestTrace(trace_id, line, keeps_state=keeps_state, beginning=beginning, sink=self)
+        request.trace = trace
+        request.observed_by(trace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -12,6 +13,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
+from tests.support.grpc_answers import MESSAGE, cut, status_alone, streamed
 from tests.support.guide import DOCUMENTATION
 from tests.support.held_response import says
 from tests.support.http2_requester import Http2Requester
@@ -240,6 +242,43 @@ async def test_requests_of_http2(proxy: InProcessProxy) -> None:
         assert attributes(span.attributes)["network.protocol.version"] == "2"
         assert span.trace_id.hex() == TRACE
         assert backend.requests[0].all("traceparent") == [f"00-{TRACE}-{span.span_id.hex()}-01"]
+
+
+@on_each_loop
+async def test_calls_of_grpc(proxy: InProcessProxy) -> None:
+    """By the conventions for gRPC, of whose codes some are errors of a server."""
+    release = asyncio.Event()
+    release.set()
+    script = in_turn(streamed(0, MESSAGE), status_alone(5), streamed(13, MESSAGE), cut(release, MESSAGE))
+    async with OtlpCollector() as collector, StagedBackend(script) as backend:
+        calls = route("all", {"pathPrefix": "/shop.Orders"}, forward=forward("b"))
+        await traced(proxy, collector, calls, destinations=[destination("b", backend.port)])
+        async with Http2Requester(proxy.port) as client:
+            for path in (*(f"/shop.Orders/{method}" for method in ("Get", "Find", "Fail", "Cut")), "/nobody"):
+                stream = client.begin("POST", path, ("content-type", "application/grpc"), ("te", "trailers"))
+                await client.send(stream, b"")
+                assert (await client.response(stream)).status == 200
+        spans = {str(attributes(span.attributes)["rpc.method"]): span for span in await collector.collected(5)}
+        told = {method: attributes(span.attributes) for method, span in spans.items()}
+        assert {each["rpc.system"] for each in told.values()} == {"grpc"}
+        assert told["Get"]["rpc.service"] == "shop.Orders"
+        unset, error = Status.STATUS_CODE_UNSET, Status.STATUS_CODE_ERROR
+        assert {
+            method: (each["rpc.grpc.status_code"], each.get("error.type"), spans[method].status.code)
+            for method, each in told.items()
+        } == {
+            "Get": (0, None, unset),
+            "Find": (5, None, unset),
+            "Fail": (13, "INTERNAL", error),
+            # The proxy itself tells the client how the call has ended.
+            "Cut": (14, "connection_reset", error),
+            "nobody": (12, "no_route", error),
+        }
+        # What is no call has nothing of one.
+        requester = await proxy.connect()
+        assert (await requester.exchange("GET /")).status == 404
+        plain = (await collector.collected(6))[-1]
+        assert not [name for name in attributes(plain.attributes) if name.startswith("rpc.")]
 
 
 CONTEXTS = [
