@@ -21,7 +21,9 @@ from setuptools.errors import CCompilerError
 SOURCES = Path("src")
 HOT_MODULES = Path("hot-modules.txt").read_text(encoding="utf-8").split()
 CYTHON = {
-    "vrata.wire.http1.compiled_head": ["vrata/wire/http1/compiled_head.pyx", "vrata/wire/http1/spans.pxi"],
+    "vrata.wire.http1.compiled_head": [
+        f"vrata/wire/http1/{each}" for each in ("compiled_head.pyx", "spans.pxi", "edited.pxi")
+    ],
     "vrata.proxy.runtime.compiled_buckets": ["vrata/proxy/runtime/compiled_buckets.pyx"],
     "vrata.proxy.runtime.compiled_numbers": ["vrata/proxy/runtime/compiled_numbers.pyx"],
 }

@@ -137,6 +137,9 @@ cdef class RequestHead(_Head):
             self._query_parameters = target_rules.first_parameters(self.query)
         return self._query_parameters.get(name)
 
+    def edited_text(self, tuple names, bytes added, int64_t length, bytes target):
+        return edited_request_text(self, names, added, length, target)
+
     def emit(self, *, bytes target, bytes authority, bytes client, bytes forwarding, bytes host=None):
         cdef Py_ssize_t method_size = PyBytes_GET_SIZE(self.method)
         cdef Py_ssize_t target_size = PyBytes_GET_SIZE(target)
@@ -316,6 +319,9 @@ cdef class ResponseHead(_Head):
             self.status < 200 or self.status == 204 or self.status == 304 or request_method == b"HEAD"
         )
 
+    def edited_text(self, tuple names, bytes added, int64_t length, int status):
+        return edited_response_text(self, names, added, length, status)
+
     def emit(self, *, bint chunked, bint close, bint keep_alive_1_0, bytes server):
         cdef bytes line = STATUS_LINES[self.status]
         cdef bytes date = None
@@ -387,6 +393,9 @@ cdef class ResponseHead(_Head):
                 if self.fields[i].code == SERVER:
                     self.fields[i].code = NOMINATED
         return 0
+
+
+include "edited.pxi"
 
 
 cpdef RequestHead parse_request_head(bytes data, Py_ssize_t max_head=interpreted.MAX_HEAD):

@@ -6,8 +6,6 @@ could not have come from the wire.
 
 from __future__ import annotations
 
-from typing import Final
-
 from vrata.wire.http1.errors import MalformedMessage
 from vrata.wire.http1.head import (
     MAX_FIELDS,
@@ -17,13 +15,16 @@ from vrata.wire.http1.head import (
     parse_request_head,
     parse_response_head,
 )
+from vrata.wire.http1.interpreted_editing import SAME_LENGTH, UNKNOWN_LENGTH
 
-SAME_LENGTH: Final = -2
-"""The message keeps the framing that it has."""
-UNKNOWN_LENGTH: Final = -1
-"""The length of the new content is not known beforehand."""
-
-_REQUEST_ID: Final = b"x-request-id"
+__all__ = [
+    "SAME_LENGTH",
+    "UNKNOWN_LENGTH",
+    "edited_request",
+    "edited_response",
+    "fitted_response",
+    "is_moderate",
+]
 
 
 def edited_request(
@@ -38,23 +39,10 @@ def edited_request(
     another *query*, or none if that is empty, unless it is None. Raises
     :class:`~vrata.wire.http1.errors.MalformedMessage` for *added* lines that are none, and for too many of them.
     """
-    # The identifier is the same from now on, whether somebody has seen it already or not.
-    identity = b"" if _REQUEST_ID in removed else b"x-request-id: %s\r\n" % head.request_id
-    authority = head.authority
     target = head.target
     if query is not None and target.startswith(b"/"):
         target = head.raw_path + b"?" + query if query else head.raw_path
-    text = b"%s %s HTTP/1.%d\r\n%s%s%s%s%s%s\r\n" % (
-        head.method,
-        target,
-        head.minor,
-        b"host: %s\r\n" % authority if authority or head.minor else b"",
-        head.kept_lines((*_normalised(removed), _REQUEST_ID), length != SAME_LENGTH),
-        _hop_lines(head),
-        identity,
-        _framing(length),
-        added,
-    )
+    text = head.edited_text(removed, added, length, target)
     edited = parse_request_head(text, len(text))
     assert edited is not None
     return edited
@@ -67,13 +55,7 @@ def edited_response(
 
     It gets another *status* unless that is 0.
     """
-    text = b"HTTP/1.%d %d \r\n%s%s%s\r\n" % (
-        head.minor if length == SAME_LENGTH else 1,  # chunks are of HTTP/1.1, and it is we who send them
-        status or head.status,
-        head.kept_lines(_normalised(removed), length != SAME_LENGTH),
-        _framing(length),
-        added,
-    )
+    text = head.edited_text(removed, added, length, status or head.status)
     edited = parse_response_head(text, len(text))
     assert edited is not None
     return edited
@@ -90,30 +72,3 @@ def fitted_response(head: ResponseHead, removed: tuple[bytes, ...], added: bytes
 def is_moderate(added: bytes) -> bool:
     """Whether the lines *added* are few and short: a head that has no room for them is itself too large."""
     return added.count(b"\n") <= MAX_FIELDS // 2 and len(added) <= MAX_HEAD // 2
-
-
-def _hop_lines(head: RequestHead) -> bytes:
-    """What *head* says of this hop, in as few words."""
-    options: list[bytes] = []
-    if not head.keep_alive and head.minor:
-        options.append(b"close")
-    elif head.keep_alive and not head.minor:
-        options.append(b"keep-alive")
-    if head.upgrade:
-        options.append(b"upgrade")
-    lines = b"connection: %s\r\n" % b", ".join(options) if options else b""
-    if head.upgrade:
-        lines += b"upgrade: websocket\r\n"
-    if head.accepts_trailers:
-        lines += b"te: trailers\r\n"
-    return lines
-
-
-def _framing(length: int) -> bytes:
-    if length == SAME_LENGTH:
-        return b""
-    return b"transfer-encoding: chunked\r\n" if length == UNKNOWN_LENGTH else b"content-length: %d\r\n" % length
-
-
-def _normalised(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    return tuple([name.replace(b"_", b"-") for name in names])

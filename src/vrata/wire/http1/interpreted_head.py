@@ -32,7 +32,7 @@ from vrata.wire.http1.fields import (
 )
 from vrata.wire.http1.grammar import MAX_FIELDS, MAX_HEAD, MAX_REQUEST_LINE, TEXT, TOKEN
 from vrata.wire.http1.hop_fields import asks_for_websocket, check_transfer_encoding, names_trailers, read_connection
-from vrata.wire.http1.interpreted_editing import kept_lines
+from vrata.wire.http1.interpreted_editing import edited_request_text, edited_response_text
 from vrata.wire.http1.media_type import names_event_stream, names_grpc
 from vrata.wire.http1.refusal import check_unfinished_request, check_unfinished_response, diagnose_request
 from vrata.wire.http1.request_id import RequestIdSource, is_sane
@@ -192,9 +192,9 @@ class RequestHead:
             self._fields = fields
         return fields.get(name.encode("latin-1", "replace"))
 
-    def kept_lines(self, names: tuple[bytes, ...], reframed: bool) -> bytes:
-        """See :func:`vrata.wire.http1.interpreted_editing.kept_lines`."""
-        return kept_lines(self.lines, REQUEST_FIELDS, names, reframed)
+    def edited_text(self, names: tuple[bytes, ...], added: bytes, length: int, target: bytes) -> bytes:
+        """See :func:`vrata.wire.http1.interpreted_editing.edited_request_text`."""
+        return edited_request_text(self, names, added, length, target)
 
     def query_parameter(self, name: str) -> str | None:
         """The first value of the query parameter *name*, decoded, or None."""
@@ -280,9 +280,9 @@ class ResponseHead:
         """Every value of the field *name* (lower case) that goes on, in order."""
         return _values(self.passed, name)
 
-    def kept_lines(self, names: tuple[bytes, ...], reframed: bool) -> bytes:
-        """See :func:`vrata.wire.http1.interpreted_editing.kept_lines`."""
-        return kept_lines(self.lines, RESPONSE_FIELDS, names, reframed)
+    def edited_text(self, names: tuple[bytes, ...], added: bytes, length: int, status: int) -> bytes:
+        """See :func:`vrata.wire.http1.interpreted_editing.edited_response_text`."""
+        return edited_response_text(self, names, added, length, status)
 
     def body_expected(self, request_method: bytes) -> bool:
         """False when no body follows whatever the fields say (RFC 9112 §6.3 rule 1)."""

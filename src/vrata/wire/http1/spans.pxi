@@ -399,53 +399,6 @@ cdef class _Head:
                 return &self.fields[i]
         return NULL
 
-    cdef bint is_named(self, Field* field, tuple names):
-        """Whether the field is called one of *names* when its underscores are read as hyphens."""
-        cdef const char* p = PyBytes_AS_STRING(self.raw) + field.start
-        cdef Py_ssize_t n = field.name_end - field.start
-        cdef Py_ssize_t i
-        cdef uint8_t c
-        cdef bytes name
-        cdef const char* wanted
-        for name in names:
-            if PyBytes_GET_SIZE(name) != n:
-                continue
-            wanted = PyBytes_AS_STRING(name)
-            for i in range(n):
-                c = <uint8_t>p[i]
-                if 65 <= c <= 90:
-                    c |= 0x20
-                elif c == c'_':
-                    c = c'-'
-                if c != <uint8_t>wanted[i]:
-                    break
-            else:
-                return True
-        return False
-
-    def kept_lines(self, tuple names, bint reframed):
-        """See :func:`vrata.wire.http1.interpreted_editing.kept_lines`."""
-        cdef const char* base = PyBytes_AS_STRING(self.raw)
-        cdef char* buffer = <char*>malloc(self.size + 1)
-        cdef char* out = buffer
-        cdef Field* field
-        cdef int i
-        if buffer == NULL:
-            raise MemoryError
-        try:
-            for i in range(self.count):
-                field = &self.fields[i]
-                if field.code in (HOST, CONNECTION, UPGRADE, TE, NOMINATED) or (
-                    reframed and (field.code == CONTENT_LENGTH or field.code == TRANSFER_ENCODING)
-                ):
-                    continue
-                if field.code in (PASS, DATE, SERVER, REQUEST_ID) and self.is_named(field, names):
-                    continue
-                out = put(out, base + field.start, field.next - field.start)
-            return PyBytes_FromStringAndSize(buffer, out - buffer)
-        finally:
-            free(buffer)
-
     cdef list values_of(self, bytes name, bint passed):
         """Every value of the field *name* (lower case), or of those that are *passed* on."""
         cdef const char* wanted = PyBytes_AS_STRING(name)
