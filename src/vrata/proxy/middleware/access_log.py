@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 
 from vrata.model.middleware.access_log import AccessLog
 from vrata.policy.exchange_template import EXCHANGE_PLACEHOLDERS, ExchangeValues
 from vrata.policy.log_line import LogLine, json_line, pairs_line
 from vrata.proxy.contracts import ClientRequest, ResponseObserver
+from vrata.proxy.middleware.log_values import rfc3339_now, uuids
 from vrata.proxy.middleware.log_writer import LogWriter, LogWriters
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
 
-class LoggedExchange(ResponseObserver):
+class LoggedExchange(ResponseObserver, ExchangeValues):
     """One request and its response, as lines tell of them.
 
     Of the request they tell what it was when it came here, whatever is edited further inside; of the response what
     came out of there.
     """
 
-    __slots__ = ("_began", "_head", "_id", "_request", "_response", "_stage", "seconds", "size")
+    __slots__ = ("_began", "_head", "_id", "_request", "_response", "_seconds", "_size", "_stage")
 
     def __init__(self, stage: AccessLogStage, request: ClientRequest, began: float) -> None:
         self._stage = stage
@@ -32,10 +31,8 @@ class LoggedExchange(ResponseObserver):
         self._began = began
         self._id = ""
         self._response: ResponseHead | None = None
-        self.size = 0
-        """Bytes of the response's content that were sent."""
-        self.seconds = 0.0
-        """What is inside has taken so long."""
+        self._size = 0
+        self._seconds = 0.0
 
     @property
     def head(self) -> RequestHead:
@@ -50,7 +47,7 @@ class LoggedExchange(ResponseObserver):
     @property
     def time(self) -> str:
         """The time of the line, in UTC with milliseconds (RFC 3339)."""
-        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339_now()
 
     @property
     def client_ip(self) -> str:
@@ -61,13 +58,23 @@ class LoggedExchange(ResponseObserver):
     def identifier(self) -> str:
         """A UUID, the same in both lines."""
         if not self._id:
-            self._id = str(uuid4())
+            self._id = uuids.next()
         return self._id
 
     @property
     def status(self) -> int:
         """That of the response; 0 when there is none."""
         return self._response.status if self._response is not None else 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the response's content that were sent."""
+        return self._size
+
+    @property
+    def seconds(self) -> float:
+        """What is inside has taken so long."""
+        return self._seconds
 
     def response_header(self, name: str) -> str:
         """First value of the response's field *name*; empty without one."""
@@ -80,8 +87,8 @@ class LoggedExchange(ResponseObserver):
 
     def on_response_end(self, size: int, complete: bool) -> None:
         """The response is over, or was cut: a line is due."""
-        self.size = size
-        self.seconds = perf_counter() - self._began
+        self._size = size
+        self._seconds = perf_counter() - self._began
         self._stage.log_response(self, self._request)
 
 
@@ -152,6 +159,4 @@ class AccessLogStage(Stage):
             self._write(self._on_response, exchange, request)
 
     def _write(self, line: LogLine[ExchangeValues], exchange: LoggedExchange, request: ClientRequest) -> None:
-        meters = request.meters
-        meter = meters.middleware(self.place.meter_key) if meters is not None else None
-        self._writer.write(line.render(exchange), meter)
+        self._writer.write(line.render(exchange), self.meter(request))

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from vrata.model.middleware.override import Override
 from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.contracts import ClientRequest
+from vrata.proxy.meters import MiddlewareMeter
 from vrata.proxy.middleware.rejection import Rejection
 
 
@@ -59,11 +60,9 @@ class Stage:
 
     def pass_on(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
         """Let *request* go on to what is inside; the work on it *began* then."""
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.passed(perf_counter() - began)
+        meter = self.meter(request)
+        if meter is not None:
+            meter.passed(perf_counter() - began)
         self.inner.run(request, match, content, end)
 
     def reject(self, request: ClientRequest, rejection: Rejection, began: float) -> None:
@@ -73,32 +72,31 @@ class Stage:
 
     def rejected(self, request: ClientRequest, status: int, began: float) -> None:
         """Count that *request* is answered; the work on it *began* then."""
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.rejected(status, perf_counter() - began)
+        meter = self.meter(request)
+        if meter is not None:
+            meter.rejected(status, perf_counter() - began)
         if request.trace is not None:
             request.trace.rejected(self.place.name)
 
     def replace(self, request: ClientRequest, rejection: Rejection) -> None:
         """Answer *request*, which has gone on, in place of what is inside."""
-        meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.replaced(rejection.status)
+        meter = self.meter(request)
+        if meter is not None:
+            meter.replaced(rejection.status)
         if request.trace is not None:
             request.trace.rejected(self.place.name)
         request.respond(rejection.of(request))
 
     def count_failure(self, request: ClientRequest) -> None:
         """The middleware itself, or whom it asks, has failed with *request*; what becomes of that is told beside."""
+        meter = self.meter(request)
+        if meter is not None:
+            meter.failed()
+
+    def meter(self, request: ClientRequest) -> MiddlewareMeter | None:
+        """What counts the runs of the middleware; None where nobody wants to know."""
         meters = request.meters
-        if meters is not None:
-            meter = meters.middleware(self.place.meter_key)
-            if meter is not None:
-                meter.failed()
+        return None if meters is None else meters.middleware(self.place.meter_key)
 
 
 class SyncStage(Stage):
