@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 HeaderValues: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """What headers can be made of: a mapping, or pairs of name and value where a name may come again."""
@@ -12,6 +12,8 @@ HeaderValues: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _BLANKS = " \t"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_MOST_REMEMBERED: Final = 1024
+_LONGEST_REMEMBERED: Final = 64
 
 
 class Headers(MutableMapping[str, str]):
@@ -26,29 +28,35 @@ class Headers(MutableMapping[str, str]):
     surrogates.
     """
 
-    __slots__ = ("_changed", "_frozen", "_hidden", "_is_settable", "_lines", "_owns_lines")
+    __slots__ = ("_added", "_changed", "_dropped", "_frozen", "_head", "_hidden", "_names", "_received")
 
     def __init__(self, values: HeaderValues = ()) -> None:
-        # As on the wire: most are never looked at.
-        self._lines: list[bytes] = []
-        self._owns_lines = True
-        self._hidden: frozenset[bytes] = frozenset()
-        self._is_settable: Callable[[str], bool] | None = None
-        self._frozen = False
+        self._head: _Lines | None = None
+        self._received: list[bytes] | None = []
+        """The head's lines as on the wire: most are never looked at. None until somebody does."""
+        self._dropped: set[bytes] = set()
+        """What lines begin with, in lower case, that are received and not there any more."""
+        self._added: list[bytes] = []
+        """Lines behind those."""
         self._changed: set[bytes] = set()
+        self._hidden: frozenset[bytes] = frozenset()
+        self._names = _ALL_NAMES
+        self._frozen = False
         for name, value in _pairs(values):
             self.add(name, value)
 
     @classmethod
-    def _of_lines(
-        cls, lines: list[bytes], is_settable: Callable[[str], bool], hidden: frozenset[bytes] = frozenset()
-    ) -> Headers:
-        """Those of *lines* of the wire, without the names in *hidden*; *is_settable* tells what may be changed."""
-        headers = cls()
-        headers._lines = lines
-        headers._owns_lines = False
+    def _of_head(cls, head: _Lines, names: SettableNames, hidden: frozenset[bytes] = frozenset()) -> Headers:
+        """The fields of *head*, without the names in *hidden*; *names* are those that may be changed."""
+        headers = cls.__new__(cls)
+        headers._head = head
+        headers._received = None
+        headers._dropped = set()
+        headers._added = []
+        headers._changed = set()
         headers._hidden = hidden
-        headers._is_settable = is_settable
+        headers._names = names
+        headers._frozen = False
         return headers
 
     def __repr__(self) -> str:
@@ -59,16 +67,31 @@ class Headers(MutableMapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         """The first value of *name*; ``KeyError`` without one."""
+        value = self._first(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The first value of *name*; *default* without one."""
+        value = self._first(name)
+        return default if value is None else value
+
+    def _first(self, name: str) -> str | None:
         key = _key(name)
         size = len(key)
-        for line in self._lines:
-            if line[:size].lower() == key and key[:-1] not in self._hidden:
+        if key not in self._dropped and key[:-1] not in self._hidden:
+            for line in self._lines():
+                if line[:size].lower() == key:
+                    return _decoded(line[size:])
+        for line in self._added:
+            if line[:size].lower() == key:
                 return _decoded(line[size:])
-        raise KeyError(name)
+        return None
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is a field of that name."""
-        return isinstance(name, str) and self.get(name) is not None
+        return isinstance(name, str) and self._first(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         """Each name once, as it was first written."""
@@ -93,11 +116,11 @@ class Headers(MutableMapping[str, str]):
         size = len(key)
         if key[:-1] in self._hidden:
             return []
-        return [_decoded(line[size:]) for line in self._lines if line[:size].lower() == key]
+        return [_decoded(line[size:]) for line in self._present() if line[:size].lower() == key]
 
     def fields(self) -> list[tuple[str, str]]:
         """Every name with its value, in order; a name comes as often as it has values."""
-        split = (line.partition(b":") for line in self._lines)
+        split = (line.partition(b":") for line in self._present())
         return [(name.decode("ascii"), _decoded(value)) for name, _, value in split if name.lower() not in self._hidden]
 
     # -- changing -----------------------------------------------------------------------------------------------------
@@ -106,7 +129,7 @@ class Headers(MutableMapping[str, str]):
         """Make *value* the only one of *name*."""
         key, line = self._checked(name), _line(name, value)
         self._drop(key)
-        self._lines.append(line)
+        self._added.append(line)
 
     def __delitem__(self, name: str) -> None:
         """Remove every value of *name*; ``KeyError`` without any."""
@@ -119,27 +142,21 @@ class Headers(MutableMapping[str, str]):
         """Give *name* one more value."""
         key, line = self._checked(name), _line(name, value)
         self._changed.add(key[:-1])
-        if not self._owns_lines:
-            self._lines, self._owns_lines = list(self._lines), True
-        self._lines.append(line)
+        self._added.append(line)
 
     def _drop(self, key: bytes) -> None:
-        size = len(key)
-        self._lines = [line for line in self._lines if line[:size].lower() != key]
-        self._owns_lines = True
         self._changed.add(key[:-1])
+        self._dropped.add(key)
+        if self._added:
+            size = len(key)
+            self._added = [line for line in self._added if line[:size].lower() != key]
 
     def _checked(self, name: str) -> bytes:
         """The key of *name*, if that can be changed."""
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a header must be a str, not {type(name).__name__}")
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f"no name of a header: {name[:60]!r}")
+        key = self._names.key(name)
         if self._frozen:
             raise ValueError(f"the request has gone on: its header {name} cannot be changed any more")
-        if self._is_settable is not None and not self._is_settable(name):
-            raise ValueError(f"the header {name} is the gateway's own and cannot be changed")
-        return _key(name)
+        return key
 
     # -- for the gateway ----------------------------------------------------------------------------------------------
 
@@ -149,17 +166,71 @@ class Headers(MutableMapping[str, str]):
             values.setdefault(name.lower(), []).append(value)
         return values
 
+    def _lines(self) -> list[bytes]:
+        """Those that were received, also where they were dropped since."""
+        lines = self._received
+        if lines is None:
+            assert self._head is not None
+            lines = self._received = self._head.lines
+        return lines
+
+    def _present(self) -> list[bytes]:
+        lines = self._lines()
+        if self._dropped:
+            lines = [line for line in lines if line[: line.index(b":") + 1].lower() not in self._dropped]
+        return lines + self._added
+
     def _changes(self) -> tuple[tuple[bytes, ...], bytes]:
         """The names, in lower case, whose fields have changed, and the lines that they have now, each with its CRLF."""
         changed = self._changed
         if not changed:
             return (), b""
-        lines = [line + b"\r\n" for line in self._lines if line[: line.index(b":")].lower() in changed]
-        return tuple(changed), b"".join(lines)
+        lines = self._added
+        if len(changed) > len(self._dropped):  # of what was received, some is joined by what was added
+            lines = [line for line in self._present() if line[: line.index(b":")].lower() in changed]
+        return tuple(changed), b"".join([line + b"\r\n" for line in lines])
 
     def _encode(self) -> bytes:
         """All lines, each with its CRLF."""
-        return b"".join([line + b"\r\n" for line in self._lines])
+        return b"".join([line + b"\r\n" for line in self._present()])
+
+
+class _Lines(Protocol):
+    """What has the field lines of a message."""
+
+    @property
+    def lines(self) -> list[bytes]: ...
+
+
+class SettableNames:
+    """The names of fields that may be set. Those that were checked are remembered, up to a bound."""
+
+    __slots__ = ("_is_settable", "_keys")
+
+    def __init__(self, is_settable: Callable[[str], bool]) -> None:
+        self._is_settable = is_settable
+        self._keys: dict[str, bytes] = {}
+
+    def key(self, name: str) -> bytes:
+        """What lines of the field *name* begin with, in lower case.
+
+        Raises ``TypeError`` and ``ValueError`` for names that are none, or that nobody but the gateway may set.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header must be a str, not {type(name).__name__}")
+        key = self._keys.get(name)
+        if key is None:
+            if _NAME.fullmatch(name) is None:
+                raise ValueError(f"no name of a header: {name[:60]!r}")
+            if not self._is_settable(name):
+                raise ValueError(f"the header {name} is the gateway's own and cannot be changed")
+            key = _key(name)
+            if len(self._keys) < _MOST_REMEMBERED and len(name) <= _LONGEST_REMEMBERED:
+                self._keys[name] = key
+        return key
+
+
+_ALL_NAMES: Final = SettableNames(lambda name: True)
 
 
 def _pairs(values: HeaderValues) -> Iterable[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from vrata.middleware.headers import Headers, HeaderValues
+from vrata.middleware.headers import Headers, HeaderValues, SettableNames
 from vrata.wire.http1.fields import is_settable_in_responses
 
 
@@ -20,7 +20,7 @@ class Response:
 
     def __init__(self, status: int = 200, headers: HeaderValues = (), body: bytes | str = b"") -> None:
         self._headers = Headers()
-        self._headers._is_settable = _is_settable
+        self._headers._names = _OWN
         for name, value in Headers(headers).fields():
             self._headers.add(name, value)
         self._status = _checked_status(status)
@@ -87,6 +87,9 @@ class Response:
 def _is_settable(name: str) -> bool:
     """True for what a response of the user's own may have: the gateway itself says when it answers, and who it is."""
     return is_settable_in_responses(name) and name.lower() not in ("date", "server")
+
+
+_OWN = SettableNames(_is_settable)
 
 
 def _checked_status(status: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -11,8 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vrata.middleware import Headers, Query, Request, Response
+from vrata.middleware.headers import SettableNames
 from vrata.wire.http1.fields import is_settable_in_requests
 from vrata.wire.http1.head import parse_response_head
+
+
+@dataclass
+class Lines:
+    """Those of a message, whatever they are."""
+
+    lines: list[bytes]
+
+
+def received(*lines: bytes) -> Headers:
+    """The headers of a message that has come with *lines*."""
+    return Headers._of_head(Lines(list(lines)), SettableNames(is_settable_in_requests))
 
 
 class TestHeaders:
@@ -42,13 +56,13 @@ class TestHeaders:
         assert headers.pop("b", None) is None
 
     def test_bytes_that_are_no_text_survive(self) -> None:
-        headers = Headers._of_lines([b"A: \xff\xe9", b"b:\tx \t"], is_settable_in_requests)
+        headers = received(b"A: \xff\xe9", b"b:\tx \t")
         assert headers.fields() == [("A", "\udcff\udce9"), ("b", "x")]
         headers["C"] = headers["a"]
         assert headers._changes() == ((b"c",), b"C: \xff\xe9\r\n")
 
     def test_what_has_changed(self) -> None:
-        headers = Headers._of_lines([b"A: 1", b"B: 2", b"a: 3", b"C: 4"], is_settable_in_requests)
+        headers = received(b"A: 1", b"B: 2", b"a: 3", b"C: 4")
         assert headers._changes() == ((), b"")
         headers.add("A", "5")
         del headers["c"]
@@ -176,7 +190,7 @@ class TestRequest:
         + ["content_length", "X_Forwarded_Proto", "Proxy-Authorization"],
     )
     def test_the_gateways_own_fields(self, name: str) -> None:
-        headers = Headers._of_lines([name.encode() + b": 1"], is_settable_in_requests)
+        headers = received(name.encode() + b": 1")
         for change in (headers.add, headers.__setitem__):
             with pytest.raises(ValueError, match="the gateway's own"):
                 change(name, "1")

@@ -123,7 +123,7 @@ async def test_nothing_can_be_smuggled(scene: PythonScene) -> None:
                 case "/answer":
                     return Response(200, {"a": "b\r\n\r\nHTTP/1.1 200 OK"})
                 case "/many":
-                    for number in range(3000):
+                    for number in range(200):
                         request.headers.add(f"x-{number}", "y")
             return None
 

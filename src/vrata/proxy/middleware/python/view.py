@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vrata.middleware import Headers, Request, Response
+from vrata.middleware.headers import SettableNames
 from vrata.policy import grpc_status
 from vrata.proxy.contracts import ClientRequest, LocalResponse
 from vrata.proxy.middleware.rejection import Rejection
@@ -19,6 +20,9 @@ from vrata.wire.http1.status import has_no_body
 FAILED: Final = Rejection.error(500, "middleware failed", code=grpc_status.INTERNAL)
 TOO_LARGE: Final = Rejection.error(413, "request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
+_IN_REQUESTS: Final = SettableNames(is_settable_in_requests)
+_IN_RESPONSES: Final = SettableNames(is_settable_in_responses)
+
 
 def view_of(request: ClientRequest, body: bytes | None) -> Request:
     """*request* as the user sees it; *body* is None where it was not asked for."""
@@ -26,7 +30,7 @@ def view_of(request: ClientRequest, body: bytes | None) -> Request:
     return Request(
         request.method,
         head.target.decode("ascii"),
-        Headers._of_lines(head.lines, is_settable_in_requests, HIDDEN),
+        Headers._of_head(head, _IN_REQUESTS, HIDDEN),
         client_ip=request.client_ip,
         scheme=request.scheme,
         host=request.host,
@@ -54,7 +58,7 @@ def apply_changes(view: Request, request: ClientRequest, content: bytes) -> byte
 
 def response_view(head: ResponseHead, body: bytes | None) -> Response:
     """A response that somebody else made, as the user sees it; *body* is None where it was not asked for."""
-    return Response._passing(head.status, Headers._of_lines(head.lines, is_settable_in_responses), body)
+    return Response._passing(head.status, Headers._of_head(head, _IN_RESPONSES), body)
 
 
 def changed_head(view: Response, head: ResponseHead, method: bytes) -> ResponseHead:
