@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from vrata.policy.jwt.refusal import Fault, TokenRefused
 
 
-@dataclass(slots=True)
 class VerifiedClaims:
     """The claims of a token whose signature is good, and when it is accepted; times in seconds since 1970."""
 
-    claims: dict[str, Any]
-    """Shared by all requests that bring the token: nobody changes them."""
-    begins: float
-    ends: float
-    """The last second that counts."""
-    lines: bytes | None = None
-    """What becomes of them in requests, for whoever lets the token in: header lines, each with its CRLF; None = not
-    known yet, or not always the same."""
+    __slots__ = ("begins", "claims", "ends", "lines")
+
+    def __init__(self, claims: dict[str, Any], begins: float, ends: float) -> None:
+        self.claims = claims
+        """Shared by all requests that bring the token: nobody changes them."""
+        self.begins = begins
+        self.ends = ends
+        """The last second that counts."""
+        self.lines: bytes | None = None
+        """What becomes of them in requests, for whoever lets the token in: header lines, each with its CRLF; None = not
+        known yet, or not always the same."""
+
+    def __repr__(self) -> str:
+        return f"<VerifiedClaims from {self.begins} to {self.ends}>"
 
     def hold_at(self, now: int) -> bool:
         """Tell whether the token is accepted at the time *now*."""
