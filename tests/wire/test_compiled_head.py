@@ -58,3 +58,26 @@ def test_a_head_of_too_many_lines_changes_nothing_for_the_next() -> None:
         for line in (b"Host: a%cb\r\n", b"Host: a\r\nX: a%cb\r\n", b"Host: a\r\nX%cb: 1\r\n"):
             data = b"GET / HTTP/1.1\r\n" + line % byte + b"\r\n"
             assert observed_request(compiled_head, data) == observed_request(interpreted_head, data), data
+
+
+@pytest.mark.parametrize(
+    ("target", "is_plain", "is_plain_merged"),
+    [
+        (b"/", True, True),
+        (b"/a.b/c..d/e", True, True),
+        (b"/a?/../%61//\\", True, True),
+        (b"*", True, True),
+        (b"//", True, False),
+        (b"/a//b", True, False),
+        (b"/.", False, False),
+        (b"/a/.b", False, False),
+        (b"/%61", False, False),
+        (b"/a\\b", False, False),
+        (b"http://b/a", True, True),
+    ],
+)
+def test_plain_paths(target: bytes, is_plain: bool, is_plain_merged: bool) -> None:
+    method = b"OPTIONS" if target == b"*" else b"GET"
+    for reader in (compiled_head, interpreted_head):
+        head = reader.parse_request_head(b"%s %s HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
+        assert [head.has_plain_path(merges) for merges in (False, True)] == [is_plain, is_plain_merged]

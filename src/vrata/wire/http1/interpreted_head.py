@@ -37,7 +37,7 @@ from vrata.wire.http1.media_type import names_event_stream, names_grpc
 from vrata.wire.http1.refusal import check_unfinished_request, check_unfinished_response, diagnose_request
 from vrata.wire.http1.request_id import RequestIdSource, is_sane
 from vrata.wire.http1.status import STATUS_LINES, has_no_body
-from vrata.wire.http1.target import checked_authority, decoded_path, first_parameters, host_of, settled
+from vrata.wire.http1.target import checked_authority, decoded_path, first_parameters, host_of, is_plain_path, settled
 
 _FIELD_LINES = rb"((?:" + TOKEN + rb":" + TEXT + rb"\r\n)*)\r\n"
 _REQUEST_HEAD = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e]++) HTTP/1\.([01])\r\n" + _FIELD_LINES)
@@ -145,6 +145,10 @@ class RequestHead:
         if path is None:
             path = self._path = decoded_path(self.raw_path)
         return path
+
+    def has_plain_path(self, merges_slashes: bool) -> bool:
+        """See :func:`vrata.wire.http1.target.is_plain_path`."""
+        return is_plain_path(self.raw_path, merges_slashes)
 
     @property
     def raw_path(self) -> bytes:

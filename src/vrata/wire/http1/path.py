@@ -39,15 +39,10 @@ class PathNormalization:
 
         Raises :class:`~vrata.wire.http1.errors.MalformedMessage` for a path that has none.
         """
-        target = head.target
-        if self._may_differ(target):
-            path, mark, query = target.partition(b"?")
-            if self._may_differ(path) and path.startswith(b"/"):
+        if not head.has_plain_path(self._merges_slashes):
+            path, mark, query = head.target.partition(b"?")
+            if path.startswith(b"/"):
                 head.target = normal_path(path, merges_slashes=self._merges_slashes) + mark + query
-
-    def _may_differ(self, text: bytes) -> bool:
-        """False where *text* has nothing of what every path has that is not in normal form."""
-        return b"%" in text or b"/." in text or b"\\" in text or (self._merges_slashes and b"//" in text)
 
 
 def normal_path(path: bytes, *, merges_slashes: bool) -> bytes:

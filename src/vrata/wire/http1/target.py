@@ -42,6 +42,14 @@ def decoded_path(raw: bytes) -> str:
     return (unquote_to_bytes(raw) if b"%" in raw else raw).decode("utf-8", "surrogateescape")
 
 
+def is_plain_path(raw: bytes, merges_slashes: bool) -> bool:
+    """Whether nothing in *raw* can keep it from being in normal form; slashes in a row do with *merges_slashes*.
+
+    False says only that it has to be looked at (:mod:`vrata.wire.http1.path`).
+    """
+    return not (b"%" in raw or b"\\" in raw or b"/." in raw or (merges_slashes and b"//" in raw))
+
+
 def first_parameters(query: bytes) -> dict[str, str]:
     """The first value of every parameter of *query*, decoded."""
     parameters: dict[str, str] = {}
