@@ -26,4 +26,5 @@ class Effect:
     response: Document = field(default_factory=dict)
     """What it does to the fields of any response: ``set`` and ``removed``."""
     finish: Callable[[Effect], None] | None = None
-    """To be called when the answer has passed, if there is one: there is more to tell then."""
+    """To be called when the request is past all middlewares, and the answer, if there is one, as well: there is more to
+    tell then."""

@@ -168,6 +168,13 @@ def test_header_edits_are_shown_filled_in_and_in_the_answer() -> None:
     assert found["action"]["response"]["headers"] == [["X-Back", "/x"]]
 
 
+def test_values_in_responses_are_of_the_request_as_it_is_then() -> None:
+    back = middleware("back", "headers", responseHeadersToAdd=[{"key": "X-Back", "value": "${request.header.x-a}"}])
+    inner = middleware("inner", "headers", requestHeadersToAdd=[{"key": "X-A", "value": "2", "append": False}])
+    found = ask(back, inner, headers={"x-a": "1"}, action={"forward": forward("backend")})
+    assert found["middlewares"][0]["response"] == {"set": [["X-Back", "2"]]}
+
+
 def test_more_fields_than_may_be_are_refused_as_they_are_by_proxies() -> None:
     many = [[f"x-{number}", "1"] for number in range(MAX_FIELDS - 2)]
     edges = middleware("edges", "headers", requestHeadersToAdd=[{"key": "X-A", "value": "1"}] * 2)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vrata.model.middleware.headers import Headers
-from vrata.policy.header_edits import compile_edits
-from vrata.policy.template import REQUEST_PLACEHOLDERS
+from vrata.policy.header_edits import HeaderEdits, compile_edits
+from vrata.policy.template import REQUEST_PLACEHOLDERS, RequestValues
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.field_pairs import edits, pairs_of_text
@@ -22,19 +22,24 @@ def effect(settings: Headers, place: Place, passage: Passage) -> Effect:
     if rejection is not None:
         return Effect("more fields than a request may have", rejection=rejection)
     override = place.override.headers if place.override is not None else None
-    response = _of_response(override or settings, passage)
-    return Effect("", sees_response=bool(response), response=response)
-
-
-def _of_response(settings: Headers, passage: Passage) -> Document:
+    stated = override or settings
     found = compile_edits(
-        settings.response_headers_to_add,
-        settings.response_headers_to_remove,
+        stated.response_headers_to_add,
+        stated.response_headers_to_remove,
         REQUEST_PLACEHOLDERS,
         is_settable_in_responses,
     )
     if found is None:
-        return {}
+        return Effect("")
+
+    def finish(unfinished: Effect) -> None:
+        # Values are of the request as the middlewares further inside have left it.
+        unfinished.response = _response_edits(found, passage)
+
+    return Effect("", sees_response=True, finish=finish)
+
+
+def _response_edits(found: HeaderEdits[RequestValues], passage: Passage) -> Document:
     added = pairs_of_text(found.lines(passage.request))
     told = {name.lower() for name, _ in added}
     return edits(added, [name.decode("ascii") for name in found.removed if name.decode("ascii") not in told])
