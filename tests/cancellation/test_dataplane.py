@@ -120,7 +120,7 @@ async def test_a_drain_that_is_cancelled_can_be_made_again(proxy: InProcessProxy
         await eventually_async(lambda: proxy.watched == 0, what="nothing is watched")
         gc.collect()
         # The two listening sockets were open before; the backend's sides of closed connections may linger.
-        await eventually_async(lambda: open_descriptors() <= before - 2, 5, what="no descriptor is left over")
+        await eventually_async(lambda: open_descriptors() <= before - 2, what="no descriptor is left over")
     return happened
 
 

@@ -232,7 +232,7 @@ class TestListeners:
             gateway.configure(listeners=[listener(port), listener(taken, "taken")], routes=[answer("both")])
             assert states() == {"main": ("listening", ""), "taken": ("failed", "Address already in use")}
             assert fetch(port).body == b"both"
-        eventually(lambda: states()["taken"] == ("listening", ""), 15, what="bound")
+        eventually(lambda: states()["taken"] == ("listening", ""), what="bound")
         assert fetch(taken).body == b"both"
 
 
@@ -296,7 +296,7 @@ class TestStopping:
                 gateway.process.wait_for_text("draining")
                 gateway.process.signal(signal.SIGTERM)
                 assert gateway.process.wait(5) == 128 + signal.SIGTERM
-        eventually(lambda: not any(is_alive(pid) for pid in pids), 10, what="nothing is left")
+        eventually(lambda: not any(is_alive(pid) for pid in pids), what="nothing is left")
 
     def test_nothing_outlives_a_killed_launcher(self, gateway: Gateway, port: int) -> None:
         pids = gateway.process.descendants()

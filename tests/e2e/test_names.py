@@ -93,7 +93,7 @@ def test_a_name_server_that_comes_late(
     assert served_by(port) == "dns_failure"
     with name_server as running:
         running.put("late.test", "127.0.0.1")
-        eventually(lambda: {served_by(port) for _ in range(10)} == {"127.0.0.1"}, 10, what="every worker asks it again")
+        eventually(lambda: {served_by(port) for _ in range(10)} == {"127.0.0.1"}, what="every worker asks it again")
     assert "name server failed" in gateway.process.text()
 
 

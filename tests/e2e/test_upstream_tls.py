@@ -201,7 +201,7 @@ def s_server(directory: Path, *arguments: str) -> Iterator[int]:
         [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        eventually(lambda: accepts(found), 10, what="openssl s_server accepts connections")
+        eventually(lambda: accepts(found), what="openssl s_server accepts connections")
         yield found
     finally:
         process.terminate()

@@ -63,7 +63,7 @@ class Differential(ProxySession):
     async def _outcome(self, pieces: Iterable[bytes], answering: Answering) -> Outcome:
         self.connections += 1
         self.answer(answering)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             received = await exchange(self.proxy.port, pieces)
             await self.settled()
         messages: list[Message] = []

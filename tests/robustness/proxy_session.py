@@ -77,7 +77,7 @@ class ProxySession:
 
     async def settled(self) -> None:
         """Wait until nothing is under way: only idle connections to the backend are left, each with its watch."""
-        await eventually_async(self._is_settled, 10, what=f"nothing is left, but {self._state()}", interval=0)
+        await eventually_async(self._is_settled, what=f"nothing is left, but {self._state()}", interval=0)
 
     def _is_settled(self) -> bool:
         return self._state()[:2] == (0, 0) and self.proxy.watched == self._upstream.open

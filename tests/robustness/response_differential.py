@@ -45,7 +45,7 @@ class ResponseDifferential(ProxySession):
 
     async def _outcome(self, case: ResponseCase, pieces: Sequence[bytes]) -> ResponseOutcome:
         self._prepare(case, pieces)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             received = await exchange(self.proxy.port, [_REQUEST % case.method])
             await self.settled()
             # A GET is sent once more when the pooled connection that it went over gave no answer.
@@ -65,7 +65,7 @@ class ResponseDifferential(ProxySession):
 
     async def _pipelined(self, case: ResponseCase) -> tuple[Answer, bytes]:
         self._prepare(case, [case.data])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             received = await exchange(self.proxy.port, [_REQUEST % case.method + _NEXT])
             await self.settled()
         answer = response_readers.read_with_h11(received, case.method)

@@ -59,7 +59,7 @@ class ScriptedUpstream:
         assert self._case_sock is not None
         left = self.open - 1
         await asyncio.get_running_loop().sock_sendall(self._case_sock, data)
-        await eventually_async(lambda: self.open == left, 10, what="the connection is given up", interval=0)
+        await eventually_async(lambda: self.open == left, what="the connection is given up", interval=0)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

@@ -51,7 +51,7 @@ async def _answer_then(differential: Differential, begin: bytes, rest: bytes) ->
         sock.setblocking(False)
         await loop.sock_connect(sock, ("127.0.0.1", differential.proxy.port))
         await loop.sock_sendall(sock, begin)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not received.endswith(b"POST / 0") and not received.endswith(b"GET / 0"):
                 data = await loop.sock_recv(sock, 1 << 16)
                 assert data, received

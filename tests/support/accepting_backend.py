@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that any single wait may take before the test fails."""
 
 

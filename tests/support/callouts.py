@@ -9,7 +9,7 @@ from tests.support.in_process_proxy import InProcessProxy
 from vrata.proxy.callout.answer import Answer, CalloutFailure, GrpcAnswer
 from vrata.proxy.callout.services import Services
 
-LIMIT = 10.0
+LIMIT = 30.0
 """Seconds within which a callout ends that is to end by itself."""
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# Seconds between looks at what is to settle.
+LOOK = 0.005
 
 
-def eventually(condition: Callable[[], T], timeout: float = 20.0, *, what: str, interval: float = 0.01) -> T:
+def eventually(condition: Callable[[], T], timeout: float = 30.0, *, what: str, interval: float = 0.01) -> T:
     """Poll *condition* until it is truthy and return its value.
 
     Raises ``AssertionError`` naming *what* after *timeout* seconds.
@@ -27,7 +29,7 @@ def eventually(condition: Callable[[], T], timeout: float = 20.0, *, what: str, 
 
 
 async def eventually_async(
-    condition: Callable[[], T], timeout: float = 20.0, *, what: str, interval: float = 0.005
+    condition: Callable[[], T], timeout: float = 30.0, *, what: str, interval: float = 0.005
 ) -> T:
     """:func:`eventually` on an event loop, which runs on meanwhile."""
     deadline = time.monotonic() + timeout
@@ -49,14 +51,19 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-async def settled(value: Callable[[], T], quiet: float = 0.2, timeout: float = 20.0) -> T:
-    """Wait until *value* has stayed the same for *quiet* seconds, and return it."""
-    deadline = time.monotonic() + timeout
-    last, since = value(), time.monotonic()
-    while (now := time.monotonic()) - since < quiet:
-        if now >= deadline:
+async def settled(value: Callable[[], T], quiet: float = 0.2, timeout: float = 30.0) -> T:
+    """Wait until *value* has stayed the same for *quiet* seconds, and return it.
+
+    Those are seconds in which the loop runs: of those in which the process had no processor none is counted.
+    """
+    left, looks = timeout, 0
+    last = value()
+    while looks * LOOK < quiet:
+        if left <= 0:
             raise AssertionError(f"still changing after {timeout:g} s: {last}")
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(LOOK)
+        left -= LOOK
+        looks += 1
         if (found := value()) != last:
-            last, since = found, time.monotonic()
+            last, looks = found, 0
     return last

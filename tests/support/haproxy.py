@@ -43,7 +43,7 @@ class Haproxy:
         program = find_haproxy()
         assert program is not None
         self._process = subprocess.Popen([program, "-db", "-f", str(self._configuration)], stdin=subprocess.DEVNULL)
-        eventually(lambda: accepts(self.port), 10, what="HAProxy accepts connections")
+        eventually(lambda: accepts(self.port), what="HAProxy accepts connections")
         return self
 
     def __exit__(

@@ -93,7 +93,7 @@ class Endpoint:
         return f"{text}, {self.pool.in_flight} in flight"
 
     async def until_state(self, state: str) -> None:
-        await eventually_async(lambda: self.state == state, 5, what=f"{state}; it is {self.state}")
+        await eventually_async(lambda: self.state == state, what=f"{state}; it is {self.state}")
 
     async def close(self) -> None:
         """End everything, and see that nothing is left."""
@@ -105,7 +105,6 @@ class Endpoint:
                 (self.pool.connections, self.pool.in_flight, repr(self.sweeper))
                 == (0, 0, "<DeadlineSweeper 0 watched>")
             ),
-            5,
             what=f"nothing is left of {self.pool}, {self.pool.in_flight}, {self.sweeper}",
         )
 

@@ -20,7 +20,7 @@ import hpack
 from tests.support import http2_frames as frames
 from tests.support.http2_frames import Code, Frame, FrameReader, Kind, Setting
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that whatever is awaited may take before the test fails."""
 
 Fields = tuple[tuple[bytes, bytes], ...]

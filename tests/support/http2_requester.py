@@ -10,7 +10,7 @@ import h2.config
 import h2.connection
 import h2.events
 
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 """Seconds that any single wait may take before the test fails."""
 
 Fields = list[tuple[str, str]]

@@ -113,7 +113,7 @@ class InProcessProxy:
             await client.gone()
         await self.data_plane.drain(0)
         await self.tasks.stop()
-        await eventually_async(lambda: self.watched == 0, 5, what=f"nothing is watched: {self.watched}")
+        await eventually_async(lambda: self.watched == 0, what=f"nothing is watched: {self.watched}")
         status = self.data_plane.status()
         assert (status.connections, status.in_flight) == (0, 0), status
 
@@ -137,7 +137,7 @@ def run_scenario(
         asyncio.get_running_loop().set_exception_handler(lambda _, context: surprises.append(context))
         proxy = make()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 await scenario(proxy)
         finally:
             await proxy.end()

@@ -133,7 +133,7 @@ class Proxy:
             attempt.exchange.cancel()
         for worker in self.workers:
             worker.retire()
-            await eventually_async(worker.is_done, 5, what=f"nothing is left of {worker.pools}")
+            await eventually_async(worker.is_done, what=f"nothing is left of {worker.pools}")
         counts = SharedCounts(self.table)
         leftovers = [self.connections(counts, to) for to in range(len(self.backends))]
         leftovers += [counts.count("connections d"), counts.count("pending d")]

@@ -36,7 +36,6 @@ class Reply:
     records: tuple[str, ...] = ()
     ttl: int = 60
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
-    delay: float = 0.0
     silent: bool = False
     """There is no answer."""
     truncated: bool = False
@@ -47,6 +46,8 @@ class Reply:
     """What the SOA record in a negative answer says; None = there is none."""
     forged: bool = False
     """An answer with another number comes before the right one."""
+    together: bool = False
+    """There is no answer before both types have been asked for."""
 
 
 @dataclass
@@ -59,6 +60,7 @@ class NameServer(asyncio.DatagramProtocol):
     def __post_init__(self) -> None:
         self.queries: Counter[tuple[str, str]] = Counter()
         self.over_tcp: Counter[tuple[str, str]] = Counter()
+        self._held: list[tuple[dns.message.Message, Reply, Any]] = []
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
 
@@ -107,7 +109,18 @@ class NameServer(asyncio.DatagramProtocol):
         self.queries[_key(query)] += 1
         if reply.silent:
             return
-        loop = asyncio.get_running_loop()
+        if reply.together:
+            self._held.append((query, reply, addr))
+            name, _ = _key(query)
+            if not (self.queries[name, "A"] and self.queries[name, "AAAA"]):
+                return
+            for held in self._held:
+                self._answer(*held)
+            self._held.clear()
+            return
+        self._answer(query, reply, addr)
+
+    def _answer(self, query: dns.message.Message, reply: Reply, addr: Any) -> None:
         assert self._transport is not None
         if reply.forged:
             response = self._response(query, Reply(("192.0.2.66",) * bool(reply.records), ttl=60))
@@ -118,7 +131,7 @@ class NameServer(asyncio.DatagramProtocol):
         if reply.truncated:
             response.answer.clear()
             response.flags |= dns.flags.TC
-        loop.call_later(reply.delay, self._transport.sendto, response.to_wire(), addr)
+        self._transport.sendto(response.to_wire(), addr)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         (length,) = struct.unpack("!H", await reader.readexactly(2))

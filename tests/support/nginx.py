@@ -69,7 +69,7 @@ class Nginx:
             [find_nginx(), "-p", str(self._directory), "-c", str(self._configuration), "-e", "stderr"],
             stdin=subprocess.DEVNULL,
         )
-        eventually(lambda: accepts(self.port), 10, what="nginx accepts connections")
+        eventually(lambda: accepts(self.port), what="nginx accepts connections")
 
     def stop(self) -> None:
         """End it at once, connections included."""

@@ -87,7 +87,7 @@ def python_scene(scenario: Callable[[PythonScene], Coroutine[Any, Any, None]]) -
             async with StagedBackend() as backend:
                 scene = PythonScene(proxy, backend, module, entries)
                 try:
-                    async with asyncio.timeout(30):
+                    async with asyncio.timeout(90):
                         await scenario(scene)
                 finally:
                     await proxy.end()

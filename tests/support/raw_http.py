@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 """Seconds that any single read or write may take before the test fails."""
 
 

@@ -7,7 +7,7 @@ import asyncio
 from vrata.proxy.contracts import FailureClass
 from vrata.wire.http1.head import ResponseHead
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that any single wait may take before the test fails."""
 
 

@@ -45,7 +45,7 @@ class RedisServer:
             arguments += ["--requirepass", self._password]
         with (self._directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen([found, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        eventually(self._answers, 10, what="redis-server answers")
+        eventually(self._answers, what="redis-server answers")
 
     def kill(self) -> None:
         """End it at once."""

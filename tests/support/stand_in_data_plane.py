@@ -1,7 +1,8 @@
 """A data plane that serves next to nothing, but for real: it stands in for the real one under the supervisor.
 
-It answers every HTTP request with ``<pid> <snapshot id>``; ``/judged`` with the destinations, separated by commas,
-that it had been told something of when it applied its first document. What a document wants of it stands in its name:
+It answers every HTTP request with ``<pid> <snapshot id>``; ``/slow`` with the head first and the rest a while later;
+``/judged`` with the destinations, separated by commas, that it had been told something of when it applied its first
+document. What a document wants of it stands in its name:
 ``reject``, ``die``, ``hang``; or in a middleware named ``slow`` (half a second to apply), ``leave out listeners``.
 """
 
@@ -23,7 +24,7 @@ from vrata.proxy.standing import DestinationStanding
 from vrata.proxy.status import EntityProblem
 
 SLOW_REQUEST = 0.3
-"""Seconds that ``/slow`` takes."""
+"""Seconds between the head and the rest of what ``/slow`` is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,13 @@ class StandInDataPlane:
         self._connections.add(writer)
         try:
             request = await reader.readuntil(b"\r\n\r\n")
-            if request.startswith(b"GET /slow"):
-                await asyncio.sleep(SLOW_REQUEST)
             answer = ",".join(self._judged_first or ()) if request.startswith(b"GET /judged") else self._snapshot_id
             body = f"{os.getpid()} {answer}".encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body))
+            await writer.drain()
+            if request.startswith(b"GET /slow"):
+                await asyncio.sleep(SLOW_REQUEST)
+            writer.write(body)
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass

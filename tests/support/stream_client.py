@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from tests.support.raw_http import Response, TruncatedResponse
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 """Seconds that any single wait may take before the test fails."""
 
 T = TypeVar("T")

@@ -168,9 +168,9 @@ def test_the_checksum_is_the_one_that_is_published() -> None:
 
 def test_many_checksums_cost_no_more_than_one() -> None:
     wrong = binary("192.0.2.1", extensions=extension(CRC32C, bytes(4)) * (MAX_BLOCK // 7 - 2))
-    began = time.perf_counter()
+    began = time.process_time()
     assert is_refused(wrong)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 EXTENSIONS = st.lists(

@@ -18,7 +18,7 @@ class Held:
 
     def await_request(self, count: int = 1) -> None:
         """Return when so many requests have reached the backend."""
-        eventually(lambda: len(self._backend.requests) >= count, 10, what=f"{count} request(s) at the backend")
+        eventually(lambda: len(self._backend.requests) >= count, what=f"{count} request(s) at the backend")
 
     def release(self) -> None:
         """Answer all that wait, and what comes from now on."""

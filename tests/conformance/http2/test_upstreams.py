@@ -103,7 +103,7 @@ def test_connection_errors(gateway: Gateway, case: Case) -> None:
         # A POST is not sent again when its connection ends.
         assert_fails(gateway, "POST")
         first = upstream.peers[0]
-        eventually(lambda: bool(first.ended), 10, what="the connection is given up")
+        eventually(lambda: bool(first.ended), what="the connection is given up")
         assert first.goodbye is not None, first.ended
         assert first.goodbye.code in case.codes, describe(first.goodbye.code)
         assert gateway.get("/after").body == b"/after"
@@ -180,6 +180,6 @@ def test_stream_errors(gateway: Gateway, case: Case) -> None:
         first = upstream.peers[0]
         if len(upstream.peers) > 1:
             # An error of the stream may be made one of the connection (RFC 9113 §5.4.1).
-            eventually(lambda: first.goodbye is not None or bool(first.ended), 10, what="a goodbye")
+            eventually(lambda: first.goodbye is not None or bool(first.ended), what="a goodbye")
             assert first.goodbye is not None
             assert first.goodbye.code in (*case.codes, Code.NO_ERROR)

@@ -36,7 +36,7 @@ def test_a_signal_asks_to_stop(number: signal.Signals) -> None:
         stop = StopRequest(lambda: None, lambda: None)
         assert not stop.is_made
         os.kill(os.getpid(), number)
-        await asyncio.wait_for(stop.wait(), 5)
+        await asyncio.wait_for(stop.wait(), 30)
         assert stop.is_made
 
     asyncio.run(main())
@@ -59,7 +59,7 @@ def test_the_end_of_the_lifeline_asks_to_stop(monkeypatch: pytest.MonkeyPatch) -
         await asyncio.sleep(0.02)
         assert not stop.is_made
         os.close(writing)
-        await asyncio.wait_for(stop.wait(), 5)
+        await asyncio.wait_for(stop.wait(), 30)
 
     asyncio.run(main())
     os.close(reading)

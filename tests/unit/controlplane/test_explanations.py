@@ -105,7 +105,7 @@ def test_after_a_while_none_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         first = await subject.add(1)
         monkeypatch.setattr(explanations, "KEPT_SECONDS", 0.0)
         await subject.ask(first)
-        await eventually_async(lambda: "with 0 " in repr(subject.explanations), 5, what="it is forgotten")
+        await eventually_async(lambda: "with 0 " in repr(subject.explanations), what="it is forgotten")
         await subject.ask(first)
         assert subject.explainer.compiled == [first, first]
 

@@ -27,7 +27,7 @@ def body_of(id_: str) -> bytes:
 
 def check(scenario: Callable[[], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await scenario()
 
     asyncio.run(run())

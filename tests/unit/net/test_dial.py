@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import tls_upstream as upstream
+from tests.support.ports import free_port
 from tests.support.recording_backend import Exchange, RecordingBackend
 from tests.support.simulated_loop import SimulatedLoop
 from vrata.model.tls import DestinationTls
@@ -55,7 +56,7 @@ def connect(
     host: str,
     port: int,
     *,
-    connect_timeout: float = 5,
+    connect_timeout: float = 30,
     fallback_delay: float = 0.05,
     resolver: ResolvesNames | None = None,
 ) -> str:
@@ -107,10 +108,8 @@ def test_connects_over_ipv6() -> None:
 
 
 def test_a_refused_connection_names_its_stage() -> None:
-    with listening("127.0.0.1") as port:
-        pass
     with pytest.raises(DialError) as failed:
-        connect("127.0.0.1", port)
+        connect("127.0.0.1", free_port())
     assert failed.value.stage is DialStage.CONNECT
 
 
@@ -153,15 +152,17 @@ def test_a_dead_family_costs_the_fallback_delay(
 ) -> None:
     with listening(alive, alive_family) as port, black_hole(dead, dead_family, port):
         began = time.monotonic()
-        assert connect("name", port, fallback_delay=delay, resolver=Names(name=[dead, alive])) == alive
-        assert delay <= time.monotonic() - began < delay + 0.7
+        found = connect("name", port, connect_timeout=60, fallback_delay=delay, resolver=Names(name=[dead, alive]))
+        assert found == alive
+        assert delay <= time.monotonic() - began < 30
 
 
 def test_an_address_that_refuses_costs_nothing() -> None:
     with listening("127.0.0.1") as port:
         began = time.monotonic()
-        assert connect("name", port, fallback_delay=5, resolver=Names(name=["::1", "127.0.0.1"])) == "127.0.0.1"
-        assert time.monotonic() - began < 2
+        resolver = Names(name=["::1", "127.0.0.1"])
+        assert connect("name", port, connect_timeout=90, fallback_delay=60, resolver=resolver) == "127.0.0.1"
+        assert time.monotonic() - began < 30
 
 
 class Recording(SimulatedLoop):
@@ -198,7 +199,7 @@ def test_families_take_turns_and_each_address_has_its_head_start() -> None:
     assert error.stage is DialStage.TIMEOUT
 
 
-def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 5) -> Secured:
+def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 30) -> Secured:
     tls = upstream_tls(DestinationTls(mode="tls", ca=upstream.authority().cert_text, sni=upstream.NAME), host)
 
     async def scenario() -> Secured:
@@ -207,7 +208,7 @@ def secure(port: int, host: str = "127.0.0.1", *, timeout: float = 5) -> Secured
             port,
             lambda _: Secured(),
             resolver=Names(),
-            connect_timeout=5,
+            connect_timeout=30,
             fallback_delay=0.05,
             tls=tls,
             handshake_timeout=timeout,

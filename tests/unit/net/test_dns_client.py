@@ -15,8 +15,9 @@ from structlog.testing import capture_logs
 from tests.support.conditions import eventually_async
 from tests.support.name_server import NameServer, Reply, dnsmasq
 from tests.support.ports import free_port
+from vrata.net import dns_client
 from vrata.net.cached_name import Answers, Failed, Family, Found, Missing
-from vrata.net.dns_client import HOSTS_TTL, LIFETIME, OTHER_FAMILY_WAIT, TRY_TIMEOUT, DnsClient
+from vrata.net.dns_client import HOSTS_TTL, DnsClient
 from vrata.net.event_loop import new_event_loop
 from vrata.net.hosts_file import HostsFile
 
@@ -35,6 +36,14 @@ class Place:
 
     def client(self, *name_servers: tuple[str, int]) -> DnsClient:
         return DnsClient(name_servers, HostsFile(self.hosts), self.resolv_conf)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time limits that a busy machine does not meet: those under test are stated by their tests."""
+    monkeypatch.setattr(dns_client, "TRY_TIMEOUT", 30.0)
+    monkeypatch.setattr(dns_client, "LIFETIME", 60.0)
+    monkeypatch.setattr(dns_client, "OTHER_FAMILY_WAIT", 30.0)
 
 
 @pytest.fixture
@@ -119,22 +128,25 @@ def test_answers_to_something_else_are_not_taken(place: Place) -> None:
 def test_both_families_are_asked_at_the_same_time(place: Place) -> None:
     async def scenario() -> None:
         async with NameServer() as server:
-            server.put("slow.test", "192.0.2.1", "2001:db8::1", delay=0.4)
-            began = time.monotonic()
+            server.put("slow.test", "192.0.2.1", "2001:db8::1", together=True)
             assert len(addresses(await place.client(server.address).ask("slow.test"))) == 2
-            assert 0.4 <= time.monotonic() - began < 0.75
+            assert server.asked("slow.test") == 2
 
     run(scenario())
 
 
-def test_a_family_that_does_not_answer_does_not_hold_up_the_other(place: Place) -> None:
+def test_a_family_that_does_not_answer_does_not_hold_up_the_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns_client, "OTHER_FAMILY_WAIT", 0.3)
+
     async def scenario() -> None:
         async with NameServer() as server:
             server.zone["half.test", "A"] = Reply(("192.0.2.1",))
             server.zone["half.test", "AAAA"] = Reply(silent=True)
             began = time.monotonic()
             answers = await place.client(server.address).ask("half.test")
-            assert OTHER_FAMILY_WAIT <= time.monotonic() - began < TRY_TIMEOUT
+            assert 0.3 <= time.monotonic() - began < dns_client.TRY_TIMEOUT
             assert answers == {V6: Failed("no answer in time"), V4: Found(("192.0.2.1",), 60)}
 
     run(scenario())
@@ -172,7 +184,7 @@ def test_the_next_name_server_is_asked_when_one_is_down_or_fails(place: Place, l
             client = place.client(("127.0.0.1", free_port()), bad.address, good.address)
             assert addresses(await client.ask("name.test")) == ["192.0.2.1"]
             assert bad.asked("name.test") == 2
-            assert time.monotonic() - began < TRY_TIMEOUT
+            assert time.monotonic() - began < dns_client.TRY_TIMEOUT
 
     run(scenario(), loop_factory)
 
@@ -182,19 +194,22 @@ def test_name_servers_that_are_all_down_are_noticed_at_once(place: Place) -> Non
         began = time.monotonic()
         answers = await place.client(("127.0.0.1", free_port())).ask("name.test")
         assert all(isinstance(answer, Failed) and "refused" in answer.reason for answer in answers.values())
-        assert time.monotonic() - began < TRY_TIMEOUT
+        assert time.monotonic() - began < dns_client.TRY_TIMEOUT
 
     run(scenario())
 
 
-def test_a_name_server_that_says_nothing_takes_a_bounded_time(place: Place) -> None:
+def test_a_name_server_that_says_nothing_takes_a_bounded_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_client, "TRY_TIMEOUT", 0.3)
+    monkeypatch.setattr(dns_client, "LIFETIME", 3.0)
+
     async def scenario() -> None:
         async with NameServer() as server:
             server.put("name.test", silent=True)
             began = time.monotonic()
             answers = await place.client(server.address).ask("name.test")
             assert all(isinstance(answer, Failed) for answer in answers.values())
-            assert time.monotonic() - began < LIFETIME + 1
+            assert time.monotonic() - began < 30
             assert server.asked("name.test") > 2
 
     run(scenario())
@@ -312,7 +327,9 @@ def test_a_name_server_of_this_machine_is_asked_where_none_is_named(place: Place
     assert [entry["event"] for entry in logs] == ["no name servers found, the one on this machine is asked"]
 
 
-def test_queries_leave_nothing_open(place: Place) -> None:
+def test_queries_leave_nothing_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_client, "TRY_TIMEOUT", 1.0)  # where more come than a socket holds, some are lost
+
     async def scenario() -> None:
         async with NameServer() as server:
             server.put("name.test", "192.0.2.1", "2001:db8::1")

@@ -134,7 +134,7 @@ def test_contexts_are_shared_by_those_with_the_same_settings() -> None:
 
 
 def test_a_thousand_destinations_share_what_they_can_and_what_they_cannot_is_cheap() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     same = [upstream_tls(stated(), f"host-{number}.test") for number in range(1000)]
     assert len({id(found.context) for found in same}) == 1
     # Certificates of their own, and the authorities of the system: none may read the whole bundle.
@@ -144,7 +144,7 @@ def test_a_thousand_destinations_share_what_they_can_and_what_they_cannot_is_che
         for found in certificates
     ]
     assert len({id(found.context) for found in apart}) == 20
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     gc.collect()
 
 

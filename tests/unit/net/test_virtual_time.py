@@ -16,7 +16,7 @@ def test_an_hour_takes_no_time() -> None:
     began = time.monotonic()
     with asyncio.Runner(loop_factory=new_virtual_time_loop) as runner:
         assert runner.run(main()) == START + 3600
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 60
 
 
 def test_timers_at_the_same_time_come_in_their_order() -> None:

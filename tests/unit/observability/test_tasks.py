@@ -58,7 +58,7 @@ def test_stop_cancels_again_what_goes_on(monkeypatch: pytest.MonkeyPatch) -> Non
         supervisor = TaskSupervisor()
         task = supervisor.start(go_on(), name="stubborn")
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await supervisor.stop()
         assert task.cancelled()
 

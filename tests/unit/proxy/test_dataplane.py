@@ -218,7 +218,7 @@ async def test_a_listener_is_removed(proxy: InProcessProxy) -> None:
         await proxy.apply(*routes, destinations=destinations)
         assert not accepts(port)
         assert await idle.ending() == "closed"
-        assert 0.5 * DRAIN_IDLE_GRACE < time.monotonic() - began < 4 * DRAIN_IDLE_GRACE
+        assert 0.5 * DRAIN_IDLE_GRACE < time.monotonic() - began < 30
         assert proxy.data_plane.status().in_flight == 1
         script.release.set()
         assert await busy.read_exactly(2) == b"cd"

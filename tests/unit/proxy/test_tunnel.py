@@ -122,7 +122,7 @@ async def test_bytes_behind_the_handshake_go_into_the_tunnel(proxy: InProcessPro
         assert upstream.received == b"early ping"
         assert b"connection: upgrade\r\nupgrade: websocket\r\n" in upstream.head
         writer.write_eof()
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         writer.close()
 
 
@@ -133,7 +133,7 @@ async def test_a_client_that_ends_its_side_before_the_tunnel_is_open_has_it_ende
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(HANDSHAKE + b"early ping")
         writer.write_eof()
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         assert upstream.received == b"early ping"
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         writer.close()
@@ -146,11 +146,11 @@ async def test_a_client_goes_on_when_the_upstream_has_ended_its_side(proxy: InPr
         assert upstream.writer is not None
         upstream.writer.write(b"last")
         upstream.writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b"last"
+        assert await asyncio.wait_for(reader.read(), 30) == b"last"
         late = b"x" * 1_000_000
         writer.write(late)
         writer.write_eof()
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         assert upstream.received == late
         await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
         writer.close()
@@ -161,12 +161,12 @@ async def test_an_upstream_goes_on_when_the_client_has_ended_its_side(proxy: InP
     async with RawUpstream(SWITCHED) as upstream:
         reader, writer = await opened(proxy, upstream, b"all")
         writer.write_eof()
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         assert upstream.writer is not None
         late = b"y" * 1_000_000
         upstream.writer.write(late)
         upstream.writer.close()
-        assert await asyncio.wait_for(reader.read(), 5) == late
+        assert await asyncio.wait_for(reader.read(), 30) == late
         await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
         writer.close()
 
@@ -177,8 +177,8 @@ async def test_a_half_closed_tunnel_whose_client_stays_silent_is_idle(proxy: InP
         reader, writer = await opened(proxy, upstream, idle="200ms")
         assert upstream.writer is not None
         upstream.writer.write_eof()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="the client's side is closed")
         writer.close()
 
@@ -187,8 +187,8 @@ async def test_a_half_closed_tunnel_whose_client_stays_silent_is_idle(proxy: InP
 async def test_an_idle_tunnel_is_closed(proxy: InProcessProxy) -> None:
     async with RawUpstream(SWITCHED) as upstream:
         reader, writer = await opened(proxy, upstream, idle="200ms")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        await asyncio.wait_for(upstream.input_ended.wait(), 5)
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        await asyncio.wait_for(upstream.input_ended.wait(), 30)
         writer.close()
 
 

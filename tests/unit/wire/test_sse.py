@@ -76,10 +76,10 @@ def test_a_line_of_many_megabytes_costs_linear_time() -> None:
     chunk = b"x" * 16_384
     parser = EventStreamParser()
     parser.feed(b"data: ")
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(2000):
         assert parser.feed(chunk) == []
     (event,) = parser.feed(b"\n\n")
     # Quadratic handling of these 32 MiB would take minutes.
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
     assert len(event.data) == 2000 * len(chunk)

@@ -224,7 +224,7 @@ def test_a_cancelled_writer_still_has_its_change_told(tmp_path: Path) -> None:
             await asyncio.sleep(0)
             task.cancel()
         if await store.contains("snapshots", "s1"):
-            await asyncio.wait_for(told.wait(), 10)
+            await asyncio.wait_for(told.wait(), 30)
         await store.close()
 
     asyncio.run(scenario())

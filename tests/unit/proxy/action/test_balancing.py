@@ -199,7 +199,7 @@ async def test_the_least_busy_endpoint_is_taken_across_snapshots(proxy: InProces
         held.release.set()
         assert await client.read_exactly(2) == b"cd"
         pools = proxy.data_plane._registry._pools.values()
-        await eventually_async(lambda: sum(pool.in_flight for pool in pools) == 0, 5, what="nothing is in flight")
+        await eventually_async(lambda: sum(pool.in_flight for pool in pools) == 0, what="nothing is in flight")
         seen = set()
         for _ in range(40):
             seen.add(await served_by(other))
@@ -232,7 +232,7 @@ async def test_what_is_in_flight_comes_back_to_nothing_whatever_happens(proxy: I
             gone.send(request("GET /"))
             gone.reset()
             pools = proxy.data_plane._registry._pools.values()
-            await eventually_async(lambda: all(pool.in_flight == 0 for pool in pools), 5, what="nothing is in flight")
+            await eventually_async(lambda: all(pool.in_flight == 0 for pool in pools), what="nothing is in flight")
             now = asyncio.get_running_loop().time()
             expected = [pool.latency.expected(now) for pool in pools if pool.latency is not None]
             assert len(expected) == 3
@@ -357,14 +357,14 @@ async def test_a_copy_for_a_mirror_sets_no_cookie(proxy: InProcessProxy) -> None
         response = await client.exchange("GET /")
         assert response.body == b"main"
         assert "set-cookie" not in response
-        await eventually_async(lambda: sum(len(each.requests) for each in shadows) == 1, 5, what="the copy arrives")
+        await eventually_async(lambda: sum(len(each.requests) for each in shadows) == 1, what="the copy arrives")
         for _ in range(5):
             await client.exchange("GET /", "Cookie: pin=x", "X-Marked: 1")
 
         def marked() -> list[int]:
             return [sum(bool(found.all("x-marked")) for found in each.requests) for each in shadows]
 
-        await eventually_async(lambda: sum(marked()) == 5, 5, what="the copies arrive")
+        await eventually_async(lambda: sum(marked()) == 5, what="the copies arrive")
         assert sorted(marked()) == [0, 5]
 
 

@@ -67,7 +67,7 @@ async def nothing_is_left(proxy: InProcessProxy, backend: FaultyBackend, *, idle
         return status.connections, status.in_flight, proxy.watched, backend.open
 
     with contextlib.suppress(AssertionError):
-        await eventually_async(lambda: left() == (0, 0, idle, idle), 5, what="nothing is left")
+        await eventually_async(lambda: left() == (0, 0, idle, idle), what="nothing is left")
     assert left() == (0, 0, idle, idle), "connections, requests, watches, connections of the backend"
     (pool,) = proxy.data_plane._registry._pools.values()
     assert pool.connections == idle

@@ -135,7 +135,7 @@ async def test_a_slow_reader_stalls_the_next_attempt_as_well(proxy: InProcessPro
         )
         client = await proxy.connect(receive_buffer=4096)
         client.send(request("GET /api"))
-        await eventually_async(lambda: script.taken, 10, what="there is another attempt")
+        await eventually_async(lambda: script.taken, what="there is another attempt")
         assert await settled(lambda: script.taken) < PATIENCE
 
 

@@ -232,7 +232,7 @@ async def test_least_request_counts_streams(proxy: InProcessProxy) -> None:
         await proxy.apply(route("all", forward=forward("backend")), destinations=[backend])
         asking = [begun(proxy, f"GET /{number}") for number in range(20)]
         connections = [await one.accept(), await two.accept()]
-        await eventually_async(lambda: sum(len(each.requests) for each in connections) == 20, 5, what="all are there")
+        await eventually_async(lambda: sum(len(each.requests) for each in connections) == 20, what="all are there")
         assert [len(each.requests) for each in connections] == [10, 10]
         for connection in connections:
             for request in connection.requests:

@@ -331,9 +331,9 @@ async def test_a_stream_that_is_cancelled_ends_the_request_to_the_backend(proxy:
             await apply(proxy, backend.port, upstream)
             async with Http2Requester(proxy.port) as requester:
                 number = requester.begin("POST", "/")
-                await eventually_async(lambda: len(backend.requests) == 1, 5, what="it has come")
+                await eventually_async(lambda: len(backend.requests) == 1, what="it has come")
                 requester.reset(number)
-                await eventually_async(lambda: not backend.open, 5, what="the connection has ended")
+                await eventually_async(lambda: not backend.open, what="the connection has ended")
         return
     async with Http2Backend() as h2_backend:
         await apply(proxy, h2_backend.port, upstream)

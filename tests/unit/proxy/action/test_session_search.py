@@ -58,13 +58,13 @@ class Scene:
         """Have the Redis, which answers, answer no more."""
         store = self.proxy.data_plane._registry.session_store
         assert store is not None
-        await eventually_async(lambda: not store.is_out, 5, what="the store answers")
+        await eventually_async(lambda: not store.is_out, what="the store answers")
         self.backend.requests.clear()
         self.redis.freeze()
 
     async def received(self) -> None:
         """Wait until the proxy has a request that waits."""
-        await eventually_async(lambda: self.status().in_flight == 1, 5, what="a request is there")
+        await eventually_async(lambda: self.status().in_flight == 1, what="a request is there")
         assert not self.backend.requests
 
 
@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_ends_the_wait(proxy: InProcessProxy, tmp_pat
             client.send(unfinished)
             await scene.received()
             client.reset()
-            await eventually_async(lambda: scene.status().in_flight == 0, 5, what="nothing waits")
+            await eventually_async(lambda: scene.status().in_flight == 0, what="nothing waits")
             scene.redis.thaw()
             later = await scene.client()
             assert (await later.exchange("GET /later", KNOWN)).status == 200

@@ -28,7 +28,7 @@ from vrata.proxy.standing import DestinationStanding, EndpointStanding
 
 PIN = {"algorithm": "STICKY", "sticky": {"cookie": {"name": "pin", "ttl": "10m"}}}
 SESSIONS = 30
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds that a proxy waits for Redis here, which a machine with much else to do may need."""
 
 
@@ -96,7 +96,7 @@ class Stage:
 
     async def written(self, count: int) -> None:
         """Wait until the Redis has that many keys."""
-        await eventually_async(lambda: len(self.server.stored()) == count, 5, what=f"{count} keys")
+        await eventually_async(lambda: len(self.server.stored()) == count, what=f"{count} keys")
 
 
 @asynccontextmanager
@@ -355,7 +355,7 @@ async def test_a_mirror_begins_no_session(proxy: InProcessProxy, tmp_path: Path)
         (client,) = await scene.clients()
         assert "set-cookie" not in await client.exchange("GET /")
         await eventually_async(
-            lambda: len(scene.backends["b"].requests) + len(scene.backends["c"].requests) == 1, 5, what="it is mirrored"
+            lambda: len(scene.backends["b"].requests) + len(scene.backends["c"].requests) == 1, what="it is mirrored"
         )
         assert scene.server.stored() == set()
 
@@ -409,7 +409,7 @@ async def test_a_redis_that_dies_moves_no_session_that_is_where_the_ring_has_it(
         meanwhile = await scene.begin(there)
         scene.server.start()
         for client in (here, there):
-            await eventually_async(lambda: len(scene.server.ask("CLIENT", "LIST").splitlines()) > 3, 9, what="back")
+            await eventually_async(lambda: len(scene.server.ask("CLIENT", "LIST").splitlines()) > 3, what="back")
             assert await scene.again(client, sessions | meanwhile) == sessions | meanwhile
         # What has lost its place in Redis gets it again.
         await scene.apply(*targets, destinationBalancing=PIN, weights=[1, 99])
@@ -417,27 +417,27 @@ async def test_a_redis_that_dies_moves_no_session_that_is_where_the_ring_has_it(
 
 
 @on_each_loop
-async def test_a_redis_that_hangs_costs_the_first_requests_a_tenth_of_a_second(
-    proxy: InProcessProxy, tmp_path: Path
+async def test_a_redis_that_hangs_costs_the_first_requests_the_limit_of_a_call(
+    proxy: InProcessProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with stage(tmp_path, "abcd", patience=LIMIT) as scene:
+    async with stage(tmp_path, "abcd") as scene:
         targets = [scene.destination("a", "b", id="x"), scene.destination("c", "d", id="y")]
         await scene.apply(*targets, destinationBalancing=PIN)
         here, _ = await scene.clients()
         sessions = await scene.begin(here)
         assert await scene.again(here, sessions) == sessions
         scene.server.freeze()
-        loop = asyncio.get_running_loop()
+        monkeypatch.setattr("vrata.proxy.redis.client.LIMIT", LIMIT)
         with capture_logs() as entries:
-            seconds: list[float] = []
-            while len(seconds) < 50 or not entries:
-                for cookie, name in sessions.items():
-                    began = loop.time()
-                    assert (await here.exchange("GET /", f"Cookie: {cookie}")).body.decode() == name
-                    seconds.append(loop.time() - began)
-            assert max(seconds) < 0.5
-            assert sum(each > 0.08 for each in seconds) <= 2
+            while not entries:
+                assert await scene.again(here, sessions) == sessions
+            # It is known to be out: who waited for it now would do so for this long.
+            monkeypatch.setattr("vrata.proxy.redis.client.LIMIT", 60.0)
+            async with asyncio.timeout(30):
+                for _ in range(10):
+                    assert await scene.again(here, sessions) == sessions
+            monkeypatch.setattr("vrata.proxy.redis.client.LIMIT", PATIENCE)
             scene.server.thaw()
-            await eventually_async(lambda: len(entries) == 2, 9, what="it is back")
+            await eventually_async(lambda: len(entries) == 2, what="it is back")
         assert [entry["log_level"] for entry in entries] == ["warning", "info"]
         assert await scene.again(here, sessions) == sessions

@@ -98,7 +98,7 @@ async def test_a_service_that_gives_no_answer(proxy: InProcessProxy) -> None:
         await know(proxy, backend.port)
         assert await failure(proxy, limit=0.1) == ("timeout", "no answer within the limit of the call")
         assert len(backend.requests) == 4, "nothing of this may be sent again"
-        await eventually_async(lambda: backend.open == 0, 5, what="connections that owe an answer are given up")
+        await eventually_async(lambda: backend.open == 0, what="connections that owe an answer are given up")
 
 
 @on_our_loop
@@ -172,7 +172,7 @@ async def test_only_so_many_calls_are_under_way(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(silence)) as backend:
         await know(proxy, backend.port, circuitBreaker={"maxRequests": 1})
         held = services(proxy).call("d", b"POST", b"/", b"", b"", 10, _unexpected)
-        await eventually_async(lambda: len(backend.requests) == 1, 5, what="the request has arrived")
+        await eventually_async(lambda: len(backend.requests) == 1, what="the request has arrived")
         found = await services(proxy).fetch("d", b"GET", b"/", b"", b"", 10)
         assert isinstance(found, CalloutFailure)
         assert found.failure_class.label == "circuit_open"
@@ -190,15 +190,15 @@ async def test_a_call_that_is_cancelled_is_told_nothing(proxy: InProcessProxy) -
     async with StagedBackend(in_turn(silence, silence)) as backend:
         await know(proxy, backend.port)
         services(proxy).call("d", b"POST", b"/", b"", b"", 10, told.append).cancel()
-        await eventually_async(lambda: backend.open == 1, 5, what="the dial is over")
+        await eventually_async(lambda: backend.open == 1, what="the dial is over")
         sent = services(proxy).call("d", b"POST", b"/", b"", b"", 10, told.append)
-        await eventually_async(lambda: len(backend.requests) == 1, 5, what="the request has arrived")
+        await eventually_async(lambda: len(backend.requests) == 1, what="the request has arrived")
         sent.cancel()
         sent.cancel()
         assert services(proxy).under_way == 0
         refused = services(proxy).call("other", b"POST", b"/", b"", b"", 10, told.append)
         refused.cancel()
-        await eventually_async(lambda: backend.open == 0, 5, what="its connection is given up")
+        await eventually_async(lambda: backend.open == 0, what="its connection is given up")
         assert told == []
 
 
@@ -210,9 +210,9 @@ async def test_a_coroutine_may_wait_for_the_answer_and_leave(proxy: InProcessPro
         assert isinstance(found, Answer)
         assert found.body == b"keys"
         task = proxy.tasks.start(services(proxy).fetch("d", b"GET", b"/", b"", b"", 10), name="fetch")
-        await eventually_async(lambda: len(backend.requests) == 2, 5, what="the request has arrived")
+        await eventually_async(lambda: len(backend.requests) == 2, what="the request has arrived")
         task.cancel()
-        await eventually_async(lambda: services(proxy).under_way == 0, 5, what="the call is over")
+        await eventually_async(lambda: services(proxy).under_way == 0, what="the call is over")
 
 
 @on_our_loop
@@ -248,7 +248,7 @@ async def test_what_is_under_way_ends_with_the_worker(proxy: InProcessProxy) -> 
     async with StagedBackend(in_turn(silence)) as backend:
         await know(proxy, backend.port)
         calling = proxy.tasks.start(failure(proxy), name="call")
-        await eventually_async(lambda: len(backend.requests) == 1, 5, what="the request has arrived")
+        await eventually_async(lambda: len(backend.requests) == 1, what="the request has arrived")
         assert await proxy.data_plane.drain(5)
         assert await calling == ("internal_error", "the proxy is ending")
         assert await failure(proxy) == ("internal_error", "the proxy is ending")

@@ -285,12 +285,12 @@ async def test_a_service_that_does_not_read_is_not_flooded_unknowingly(proxy: In
         request = await first_request(backend)
         request.acknowledges = False
         conversation.stream.send(bytes(400_000))
-        await eventually_async(lambda: conversation.stream.is_full, 5, what="the stream is full")
+        await eventually_async(lambda: conversation.stream.is_full, what="the stream is full")
         assert not ready
         size = len(request.content)
         request.acknowledges = True
         request.connection.h2.acknowledge_received_data(size, request.number)
         request.connection.flush()
-        await eventually_async(lambda: ready, 5, what="the service has caught up")
+        await eventually_async(lambda: ready, what="the service has caught up")
         assert not conversation.stream.is_full
         conversation.stream.cancel()

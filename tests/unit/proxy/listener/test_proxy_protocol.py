@@ -161,7 +161,7 @@ async def test_who_is_not_trusted_is_not_listened_to(proxy: InProcessProxy, sent
         client.send(sent)
         assert await client.ending() in ("closed", "reset")
     assert [entry["reason"] for entry in logs] == ["the peer is not among proxyProtocol.trustedPeers"]
-    await eventually_async(lambda: proxy.data_plane.status().connections == 0, 5, what="it is gone")
+    await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="it is gone")
 
 
 @pytest.mark.parametrize("tls", [None, terminating()], ids=["clear", "TLS"])
@@ -175,7 +175,7 @@ async def test_the_header_is_not_waited_for(proxy: InProcessProxy, tls: Document
     began = asyncio.get_running_loop().time()
     client = await proxy.connect()
     client.send(sent)
-    await eventually_async(lambda: proxy.data_plane.status().connections == 1, 5, what="it counts as a connection")
+    await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts as a connection")
     assert await client.ending() in ("closed", "reset")
     assert 0.25 < asyncio.get_running_loop().time() - began < 5
 
@@ -186,16 +186,16 @@ async def test_a_peer_that_leaves_within_the_header_is_gone(proxy: InProcessProx
     for end in (StreamClient.half_close, StreamClient.reset):
         client = await proxy.connect()
         client.send(line(CLIENT)[:-1])
-        await eventually_async(lambda: proxy.data_plane.status().connections == 1, 5, what="it counts")
+        await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts")
         end(client)
-        await eventually_async(lambda: proxy.data_plane.status().connections == 0, 5, what="it is gone")
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="it is gone")
 
 
 @on_each_loop
 async def test_those_who_have_sent_no_header_count_as_well(proxy: InProcessProxy) -> None:
     await hello_behind(proxy, maxConnections=1)
     waiting = await proxy.connect()
-    await eventually_async(lambda: proxy.data_plane.status().connections == 1, 5, what="it counts")
+    await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts")
     with capture_logs():
         too_many = await proxy.connect()
         too_many.send(line(CLIENT) + request("GET /"))
@@ -208,7 +208,7 @@ async def test_those_who_have_sent_no_header_count_as_well(proxy: InProcessProxy
 async def test_a_drain_does_not_wait_for_a_header(proxy: InProcessProxy) -> None:
     await hello_behind(proxy)
     client = await proxy.connect()
-    await eventually_async(lambda: proxy.data_plane.status().connections == 1, 5, what="it counts")
+    await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts")
     assert await proxy.data_plane.drain(5)
     assert await client.ending() == "closed"
 

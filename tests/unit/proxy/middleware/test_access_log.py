@@ -53,7 +53,7 @@ async def lines_of(path: Path, count: int) -> list[str]:
     def lines() -> list[str]:
         return path.read_text().splitlines() if path.exists() else []
 
-    await eventually_async(lambda: len(lines()) >= count, 10, what=f"{count} lines")
+    await eventually_async(lambda: len(lines()) >= count, what=f"{count} lines")
     assert len(lines()) == count
     return lines()
 
@@ -148,7 +148,7 @@ async def test_what_ends_otherwise_is_told_as_well(proxy: InProcessProxy, tmp_pa
         lines = await lines_of(path, 4)
         other = await proxy.connect()
         other.send(request("GET /left"))
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 30)
         other.reset()
         assert await lines_of(path, 5) == [
             "p=/whole s=200 b=5",
@@ -273,7 +273,7 @@ async def test_streams_of_http2_are_logged_like_requests(proxy: InProcessProxy, 
             assert (await client.request("PUT", "/p", b"abc")).status == 403
             left = client.begin("GET", "/left")
             await client.send(left, b"")
-            await asyncio.wait_for(begun.wait(), 10)
+            await asyncio.wait_for(begun.wait(), 30)
             client.reset(left)
             assert await lines_of(path, 4) == [
                 "m=GET p=/a s=200 b=5",

@@ -69,9 +69,9 @@ async def see_nothing_left(proxy: InProcessProxy) -> None:
     registry = proxy.data_plane._registry
     under_way = registry.count("requests authorizer")
     try:
-        await eventually_async(lambda: services(proxy).under_way == 0, 5, what="no question is under way")
-        await eventually_async(lambda: under_way.total == 0, 5, what="nobody is counted")
-        await eventually_async(lambda: proxy.data_plane.status().in_flight == 0, 5, what="no request is under way")
+        await eventually_async(lambda: services(proxy).under_way == 0, what="no question is under way")
+        await eventually_async(lambda: under_way.total == 0, what="nobody is counted")
+        await eventually_async(lambda: proxy.data_plane.status().in_flight == 0, what="no request is under way")
     finally:
         under_way.leave()
 

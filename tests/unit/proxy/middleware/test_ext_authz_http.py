@@ -336,9 +336,9 @@ async def test_an_authorizer_that_is_not_there(proxy: InProcessProxy) -> None:
 async def test_a_client_that_leaves_takes_its_question_with_it(proxy: InProcessProxy) -> None:
     async with protected(proxy, silence) as found:
         found.client.send(request("GET /"))
-        await eventually_async(lambda: found.authorizer.requests, 5, what="the authorizer is asked")
+        await eventually_async(lambda: found.authorizer.requests, what="the authorizer is asked")
         found.client.reset()
-        await eventually_async(lambda: found.authorizer.open == 0, 5, what="the question is taken back")
+        await eventually_async(lambda: found.authorizer.open == 0, what="the question is taken back")
         assert found.upstream.requests == []
 
 
@@ -354,7 +354,7 @@ async def test_a_body_waits_for_the_decision_and_only_so_much_of_it_is_held(prox
     async with protected(proxy, allow) as found:
         content = bytes(8_000_000)
         found.client.send(request("POST /", f"Content-Length: {len(content)}") + content)
-        await eventually_async(lambda: found.authorizer.requests, 5, what="the authorizer is asked")
+        await eventually_async(lambda: found.authorizer.requests, what="the authorizer is asked")
         assert found.upstream.requests == []
         released.set()
         assert (await found.client.read_response()).body == b"ok"
@@ -398,7 +398,7 @@ async def test_a_denial_ends_a_request_whose_body_was_not_read(proxy: InProcessP
     async with protected(proxy, deny) as found:
         content = bytes(8_000_000)
         found.client.send(request("POST /", f"Content-Length: {len(content)}") + content)
-        await eventually_async(lambda: found.authorizer.requests, 5, what="the authorizer is asked")
+        await eventually_async(lambda: found.authorizer.requests, what="the authorizer is asked")
         released.set()
         assert (await found.client.read_response()).body == b"no"
         assert await found.client.ending() in ("closed", "reset")

@@ -44,7 +44,7 @@ async def statuses(client: StreamClient, count: int) -> list[int]:
 
 @on_each_loop
 async def test_proxies_share_a_bucket(proxy: InProcessProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LIMIT, 5.0)
+    monkeypatch.setattr(LIMIT, 20.0)
     with RedisServer(tmp_path) as server:
         async with (
             StagedBackend() as backend,
@@ -66,7 +66,7 @@ async def test_proxies_share_a_bucket(proxy: InProcessProxy, tmp_path: Path, mon
 async def test_what_comes_of_the_body_meanwhile_goes_on(
     proxy: InProcessProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LIMIT, 5.0)
+    monkeypatch.setattr(LIMIT, 20.0)
     body = bytes(range(256)) * 2000
     with RedisServer(tmp_path) as server:
         async with StagedBackend() as backend, fleet(server.port, backend.port, 1, burst=3) as (limited,):

@@ -195,7 +195,7 @@ class Scene:
         self.call.start(self.tasks, running_sweeper())
 
     async def answer(self) -> Answer:
-        await eventually_async(lambda: bool(self.answers), 5, what="an answer")
+        await eventually_async(lambda: bool(self.answers), what="an answer")
         (answer,) = self.answers
         return answer
 
@@ -256,7 +256,7 @@ class TestAsyncMethods:
             assert isinstance(await scene.answer(), CallFailed)
             await cancelled.wait()
             let_go.set()
-            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", 5, what="its end")
+            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", what="its end")
             assert len(scene.answers) == 1
 
         with capture_logs() as entries:
@@ -279,10 +279,10 @@ class TestAsyncMethods:
             scene = Scene(do, limit=0.01 if not stopped else 5.0)
             if stopped:
                 await asyncio.sleep(0)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     await scene.tasks.stop()
             assert isinstance(await scene.answer(), CallFailed)
-            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", 5, what="its end")
+            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", what="its end")
 
         with capture_logs():
             asyncio.run(scenario())
@@ -303,7 +303,7 @@ class TestAsyncMethods:
             if begun:
                 await running.wait()
             scene.call.cancel()
-            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", 5, what="its end")
+            await eventually_async(lambda: repr(scene.tasks) == "<TaskSupervisor 0 running>", what="its end")
             assert not scene.answers
             assert ended.is_set() is begun
 
@@ -356,7 +356,7 @@ class TestAsyncMethods:
             AsyncCall(of(Marking), 5.0, answers.append, Request(), Response(200)).start(
                 TaskSupervisor(), running_sweeper()
             )
-            await eventually_async(lambda: bool(answers), 5, what="an answer")
+            await eventually_async(lambda: bool(answers), what="an answer")
             assert cast("UserAnswer", answers[0]).status == 201
 
         asyncio.run(scenario())

@@ -17,25 +17,31 @@ from tests.support.in_process_proxy import EACH_LOOP, LoopFactory
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from vrata.observability.tasks import TaskSupervisor
-from vrata.proxy.redis.client import LIMIT, MAX_WAITING
+from vrata.proxy.redis.client import MAX_WAITING
 from vrata.proxy.redis.settings import RedisSettings
 from vrata.proxy.sessions.redis_store import RedisSessionStore
 
 KEY = b"vrata:sticky:session:route"
-SLACK = 0.15
-"""Seconds by which a busy machine may be late."""
+LIMIT = "vrata.proxy.redis.client.LIMIT"
+SHORT = 0.1
+"""Seconds that a call waits for a Redis which is to be too late."""
 
 pytestmark = EACH_LOOP
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls wait for as long as a Redis on a busy machine may take, and clearly longer than they are to take else."""
+    monkeypatch.setattr(LIMIT, 20.0)
+
+
 class Caller:
-    """A store, and the answers that it gave, with the seconds each took."""
+    """A store, and the answers that it gave."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self.tasks = TaskSupervisor()
         self.store = RedisSessionStore(settings, self.tasks, Random(1).random)
         self.loop = asyncio.get_running_loop()
-        self.seconds = 0.0
 
     async def look_up(self, key: bytes = KEY) -> bytes | None:
         return await self._answer(lambda answer: self.store.look_up(key, answer))
@@ -44,16 +50,20 @@ class Caller:
         return await self._answer(lambda answer: self.store.claim(key, value, ttl, answer))
 
     async def back(self) -> None:
-        await eventually_async(lambda: not self.store.is_out, 10, what="the store is back")
+        await eventually_async(lambda: not self.store.is_out, what="the store is back")
 
     async def _answer(self, ask: Callable[[Callable[[bytes | None], None]], object]) -> bytes | None:
         future: asyncio.Future[bytes | None] = self.loop.create_future()
-        began = self.loop.time()
         ask(future.set_result)
         async with asyncio.timeout(10):
-            value = await future
-        self.seconds = self.loop.time() - began
-        return value
+            return await future
+
+    async def is_out_at_once(self) -> bool:
+        """Whether a call gets no answer, as soon as may be."""
+        answers: list[bytes | None] = []
+        self.store.look_up(KEY, answers.append)
+        await asyncio.sleep(0)
+        return answers == [None]
 
 
 Scenario = Callable[[Caller], Coroutine[Any, Any, None]]
@@ -65,7 +75,7 @@ def logged(loop_factory: LoopFactory, settings: RedisSettings, scenario: Scenari
     async def main() -> None:
         caller = Caller(settings)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await scenario(caller)
         finally:
             await caller.tasks.stop()
@@ -83,7 +93,7 @@ def run(loop_factory: LoopFactory, settings: RedisSettings, scenario: Scenario) 
 async def clients(server: RedisServer, count: int) -> None:
     """Wait until the *server* has that many, beside the one that asks."""
     line = b"connected_clients:%d\r\n" % (count + 1)
-    await eventually_async(lambda: line in server.ask("INFO", "clients"), 5, what=f"{count} are connected")
+    await eventually_async(lambda: line in server.ask("INFO", "clients"), what=f"{count} are connected")
 
 
 OUTAGE = ("warning", "session store cannot be used")
@@ -151,10 +161,8 @@ def test_nothing_is_asked_before_it_is_needed(loop_factory: LoopFactory, tmp_pat
 def test_without_a_server_there_is_no_answer_and_one_warning(loop_factory: LoopFactory) -> None:
     async def scenario(caller: Caller) -> None:
         assert await caller.look_up() is None
-        assert caller.seconds < LIMIT + SLACK
         for _ in range(100):
-            assert await caller.look_up() is None
-            assert caller.seconds < 0.01 + SLACK
+            assert await caller.is_out_at_once()
             caller.store.put(KEY, b"there", 60)
             await asyncio.sleep(0.002)
 
@@ -182,7 +190,6 @@ def test_a_dead_server_answers_nobody_until_it_is_back(loop_factory: LoopFactory
             assert await caller.claim(b"there") == b"there"
             server.kill()
             assert await caller.look_up() is None
-            assert caller.seconds < LIMIT + SLACK
             await asyncio.to_thread(server.start)
             await caller.back()
             assert await caller.look_up() == b""
@@ -214,19 +221,19 @@ def test_connections_that_the_server_closes_are_replaced_unnoticed(loop_factory:
         assert run(loop_factory, RedisSettings("127.0.0.1", server.port), scenario) == []
 
 
-def test_a_hanging_server_costs_the_first_calls_a_tenth_of_a_second(loop_factory: LoopFactory, tmp_path: Path) -> None:
+def test_a_hanging_server_costs_the_first_calls_their_limit(
+    loop_factory: LoopFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(caller: Caller) -> None:
         assert await caller.claim(b"there") == b"there"
         server.freeze()
-        began = caller.loop.time()
+        monkeypatch.setattr(LIMIT, SHORT)
         assert await asyncio.gather(*(caller.look_up() for _ in range(50))) == [None] * 50
-        assert caller.loop.time() - began < LIMIT + SLACK
-        slow = 0
+        # While attempts to reach it go on, nobody waits for them.
         for _ in range(300):
-            assert await caller.look_up() is None
-            slow += caller.seconds > LIMIT / 2
+            assert await caller.is_out_at_once()
             await asyncio.sleep(0.002)
-        assert slow <= 2
+        monkeypatch.setattr(LIMIT, 20.0)
         server.thaw()
         await caller.back()
         assert await caller.look_up() == b"there"

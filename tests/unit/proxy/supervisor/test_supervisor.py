@@ -75,15 +75,28 @@ class Bench:
 
     async def get(self, path: str = "/", port: int = 0) -> tuple[int, str]:
         """Ask over HTTP who serves, and with which snapshot."""
+        return await (await self.begin(path, port))
+
+    async def begin(self, path: str = "/slow", port: int = 0) -> Awaitable[tuple[int, str]]:
+        """:meth:`get` in two steps: the first ends when a worker has begun to answer."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port or self.port)
         try:
             writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
-            response = await reader.read()
-        finally:
+            await reader.readuntil(b"\r\n\r\n")
+        except BaseException:
             writer.close()
-            await writer.wait_closed()
-        pid, _, snapshot_id = response.partition(b"\r\n\r\n")[2].decode().partition(" ")
-        return int(pid), snapshot_id
+            raise
+
+        async def rest() -> tuple[int, str]:
+            try:
+                body = await reader.read()
+            finally:
+                writer.close()
+                await writer.wait_closed()
+            pid, _, snapshot_id = body.decode().partition(" ")
+            return int(pid), snapshot_id
+
+        return rest()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,7 +110,7 @@ def marked(*marks: str) -> list[dict[str, str]]:
 
 
 def run(tmp_path: Path, scenario: Scenario, *, workers: int = 2, data_plane: Any = StandInDataPlane) -> None:
-    worker = WorkerSettings(slot=0, data_plane=data_plane, drain_timeout=2.0, log_level="error")
+    worker = WorkerSettings(slot=0, data_plane=data_plane, drain_timeout=30.0, log_level="error")
     settings = SupervisorSettings(workers=workers, worker=worker, state_path=tmp_path)
 
     async def main() -> None:
@@ -252,11 +265,8 @@ def test_a_killed_worker_is_replaced_and_takes_over_its_queue(tmp_path: Path) ->
         os.kill(pid, signal.SIGSTOP)  # so that connections can only queue
         queued = [asyncio.ensure_future(bench.get()) for _ in range(20)]  # noqa: TID251 - gathered below
         await asyncio.sleep(0.05)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         os.kill(pid, signal.SIGKILL)
         answers = await asyncio.gather(*queued)
-        assert loop.time() - began < 1.0
         assert {snapshot_id for _, snapshot_id in answers} == {"s1"}
         assert {answer_pid for answer_pid, _ in answers} == set(await bench.serving(1)) != {pid}
 
@@ -422,7 +432,7 @@ def test_rolling_replacement_loses_no_request(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         before = set(await bench.serving())
         await bench.apply("s1")
-        slow = asyncio.gather(*(bench.get("/slow") for _ in range(4)))
+        slow = [await bench.begin() for _ in range(4)]
         answered: list[tuple[int, str]] = []
         done = asyncio.Event()
 
@@ -431,12 +441,11 @@ def test_rolling_replacement_loses_no_request(tmp_path: Path) -> None:
                 answered.append(await bench.get())
 
         clients = asyncio.gather(*(client() for _ in range(4)))
-        await asyncio.sleep(0.05)
-        await bench.supervisor.replace_workers(2.0)
+        await bench.supervisor.replace_workers(30.0)
         after = set(await bench.serving())
         done.set()
         await clients
-        assert {pid for pid, _ in await slow} <= before
+        assert {pid for pid, _ in await asyncio.gather(*slow)} <= before
         assert not before & after
         assert {snapshot_id for _, snapshot_id in answered} == {"s1"}
         assert after & {pid for pid, _ in answered}
@@ -465,8 +474,7 @@ def test_a_worker_asked_to_end_is_replaced_before_it_does(tmp_path: Path) -> Non
     async def scenario(bench: Bench) -> None:
         (pid,) = await bench.serving(1)
         await bench.apply("s1")
-        slow = asyncio.ensure_future(bench.get("/slow"))  # noqa: TID251 - awaited below
-        await asyncio.sleep(0.05)
+        slow = await bench.begin()
         os.kill(pid, signal.SIGTERM)
         await eventually_async(lambda: bench.pids() not in ([pid], []), what="successor")
         assert await slow == (pid, "s1")
@@ -480,10 +488,9 @@ def test_drain_finishes_what_is_in_flight(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.serving()
         await bench.apply("s1")
-        slow = asyncio.gather(*(bench.get("/slow") for _ in range(4)))
-        await asyncio.sleep(0.05)
-        await bench.supervisor.drain(5.0)
-        assert {snapshot_id for _, snapshot_id in await slow} == {"s1"}
+        slow = [await bench.begin() for _ in range(4)]
+        await bench.supervisor.drain(30.0)
+        assert {snapshot_id for _, snapshot_id in await asyncio.gather(*slow)} == {"s1"}
         assert bench.status.workers == ()
 
     run(tmp_path, scenario)
@@ -504,8 +511,10 @@ def test_workers_end_when_their_supervisor_is_gone(tmp_path: Path) -> None:
 def test_kill_ends_every_worker_at_once(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         pids = await bench.serving()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)  # so that asking them to end is not enough
         bench.supervisor.kill()
-        await eventually_async(lambda: not any(is_alive(pid) for pid in pids), timeout=1, what="workers ended")
+        await eventually_async(lambda: not any(is_alive(pid) for pid in pids), what="workers ended")
 
     run(tmp_path, scenario)
 

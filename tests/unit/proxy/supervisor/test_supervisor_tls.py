@@ -102,7 +102,7 @@ class Proxy:
         return True
 
     async def comes_to_serve(self, certificate: Certificate, name: str = "proxy.test") -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             # It sleeps for the next look at the files.
             while not await self.serves(certificate, name=name):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

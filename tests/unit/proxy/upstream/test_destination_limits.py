@@ -106,7 +106,6 @@ async def test_only_as_many_connections_are_closed_as_are_wanted(proxy: Proxy) -
     assert len(heads) == 3
     await eventually_async(
         lambda: worker.states == ["2 connections, 2 idle, 0 dialling", "1 connections, 1 idle, 0 dialling"],
-        5,
         what="two stay",
     )
 
@@ -199,7 +198,7 @@ async def test_limits_that_appear_count_what_there_is(proxy: Proxy) -> None:
     busy = [await proxy.backends[by].accept() for by in (0, 1)]
     worker.limit(ConnectionLimits(0, 2, 1))
     await eventually_async(
-        lambda: worker.states == ["1 connections, 0 idle, 0 dialling"] * 2, 5, what="the idle ones are closed"
+        lambda: worker.states == ["1 connections, 0 idle, 0 dialling"] * 2, what="the idle ones are closed"
     )
     waiting = worker.attempt(1)
     assert outcome(worker.attempt(0)) == REFUSED
@@ -267,7 +266,7 @@ async def test_a_destination_that_is_gone_serves_who_waits(proxy: Proxy) -> None
     assert (await proxy.serve(by=1))[1] == waiting.number
     watcher = SharedCounts(proxy.table)
     count, pending = watcher.count("connections d"), watcher.count("pending d")
-    await eventually_async(lambda: count.total == 0, 5, what="nothing is counted")
+    await eventually_async(lambda: count.total == 0, what="nothing is counted")
     # So do late attempts, of requests that began with the old plan.
     late = [worker.attempt(0), worker.attempt(1)]
     assert outcome(worker.attempt(1)) == REFUSED

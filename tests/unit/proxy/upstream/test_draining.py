@@ -37,7 +37,7 @@ async def another(endpoint: Endpoint, queue: Queue) -> AsyncIterator[Endpoint]:
             for attempt in other.attempts:
                 attempt.exchange.cancel()
             pool.retire()
-            await eventually_async(lambda: pool.connections == 0, 5, what="nothing is left of the other")
+            await eventually_async(lambda: pool.connections == 0, what="nothing is left of the other")
 
 
 async def held(endpoint: Endpoint, connections: int, streams: int = 2) -> list[list[Http2Request]]:
@@ -60,7 +60,7 @@ def drain(endpoint: Endpoint) -> list[bool]:
 
 
 async def until_drain(endpoint: Endpoint, number: int) -> None:
-    await eventually_async(lambda: sum(drain(endpoint)) == number, 5, what=f"{number} drain: {drain(endpoint)}")
+    await eventually_async(lambda: sum(drain(endpoint)) == number, what=f"{number} drain: {drain(endpoint)}")
 
 
 @with_endpoint(TWO_STREAMS)
@@ -125,7 +125,7 @@ async def test_those_whose_streams_have_begun_last_make_room(endpoint: Endpoint)
     of_first, _ = await held(endpoint, 2)
     for request in of_first:
         request.answer()
-    await eventually_async(lambda: endpoint.state.startswith("2 connections, 1 idle"), 5, what="it has none")
+    await eventually_async(lambda: endpoint.state.startswith("2 connections, 1 idle"), what="it has none")
     endpoint.attempt()
     endpoint.attempt()
     async with another(endpoint, queue) as other:
@@ -175,5 +175,5 @@ async def test_a_place_that_another_worker_waits_for(endpoint: Endpoint) -> None
     await waiting.until_ended()
     assert waiting.status == 200
     pools[1].retire()
-    await eventually_async(lambda: pools[1].connections == 0, 5, what="nothing is left of the other worker")
+    await eventually_async(lambda: pools[1].connections == 0, what="nothing is left of the other worker")
     sweeper.stop()

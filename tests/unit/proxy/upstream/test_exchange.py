@@ -502,7 +502,7 @@ def test_a_pause_ends_with_its_exchange() -> None:
         await endpoint.complete(connection, owner, b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK)
         following, exchange = endpoint.attempt()
         assert exchange.reused
-        await asyncio.wait_for(endpoint.complete(connection, following), 5)
+        await asyncio.wait_for(endpoint.complete(connection, following), 30)
         assert following.content == b"ok"
 
     run(scenario)

@@ -118,7 +118,7 @@ def test_nothing_is_lost_and_no_limit_is_exceeded(seed: int, limit: int, pending
             backend.act()
             return all(each.ends or each in cancelled for each in endpoint.attempts)
 
-        await eventually_async(is_over, 10, what=f"all are over: {endpoint.state}")
+        await eventually_async(is_over, what=f"all are over: {endpoint.state}")
         accepting.cancel()
         assert all(each.ends == (each not in cancelled) or each in cancelled for each in endpoint.attempts)
         complete = [each for each in endpoint.attempts if each.ends and each.failure is None]
@@ -126,6 +126,6 @@ def test_nothing_is_lost_and_no_limit_is_exceeded(seed: int, limit: int, pending
         assert all((each.status, each.content) == (200, b"ok") for each in complete)
         if not limit:
             assert not any(each.failure is FailureClass.CIRCUIT_OPEN for each in endpoint.attempts)
-        await eventually_async(lambda: endpoint.pool.in_flight == 0, 5, what=f"nothing is in flight: {endpoint.state}")
+        await eventually_async(lambda: endpoint.pool.in_flight == 0, what=f"nothing is in flight: {endpoint.state}")
 
     scenario(asyncio.new_event_loop)

@@ -120,7 +120,7 @@ async def test_a_refusal_allows_no_more_than_the_settings(endpoint: Endpoint) ->
     connection = await endpoint.backend.accept()
     requests = [await connection.request() for _ in attempts]
     connection.allow(1)
-    await eventually_async(lambda: connection.acknowledged == 2, 5, what="it has been understood")
+    await eventually_async(lambda: connection.acknowledged == 2, what="it has been understood")
     requests[9].refuse()
     await attempts[9].until_ended()
     for request, attempt in zip(requests[:2], attempts, strict=False):

@@ -285,7 +285,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_else(endpoint: Endpoi
             sent += room
         return sent >= WINDOW
 
-    await eventually_async(fill, 5, what="the window is used up")
+    await eventually_async(fill, what="the window is used up")
     assert (sent, slow.content) == (WINDOW, b"")
     second.head(UNKNOWN_LENGTH)
     total = 0
@@ -302,7 +302,7 @@ async def test_a_client_that_does_not_read_holds_up_nobody_else(endpoint: Endpoi
     assert (slow.content, h2.local_flow_control_window(request.number)) == (b"", 0)
     slow.exchange.resume_response()
     assert len(slow.content) == WINDOW
-    await eventually_async(lambda: h2.local_flow_control_window(request.number) > 0, 5, what="there is a window again")
+    await eventually_async(lambda: h2.local_flow_control_window(request.number) > 0, what="there is a window again")
     request.send(b"end", end=True)
     await slow.until_ended()
     assert len(slow.content) == WINDOW + 3
@@ -322,7 +322,7 @@ async def test_what_is_held_goes_on_piece_by_piece_and_survives_the_connection(e
     request.send(b"d", end=True)
     await asyncio.sleep(0.01)
     request.connection.close()
-    await eventually_async(lambda: not endpoint.pool.connections, 5, what="the connection is gone")
+    await eventually_async(lambda: not endpoint.pool.connections, what="the connection is gone")
     pieces = []
 
     class Picky(Attempt):
@@ -352,9 +352,7 @@ async def test_small_messages_are_held_together(endpoint: Endpoint) -> None:
     (stream,) = endpoint.pool.shared[0]._streams.values()
     for _ in range(1000):
         request.send(b"small")
-    await eventually_async(
-        lambda: sum(len(each.content) for each in stream._held or ()) == 5000, 5, what="all is there"
-    )
+    await eventually_async(lambda: sum(len(each.content) for each in stream._held or ()) == 5000, what="all is there")
     assert stream._held is not None
     assert len(stream._held) == 1
     request.finish([("grpc-status", "0")])
@@ -378,7 +376,7 @@ async def test_a_slow_upstream_holds_the_client_back(endpoint: Endpoint) -> None
     assert was_full == [False, False, True]
     request.connection.h2.increment_flow_control_window(HIGH, request.number)
     request.connection.flush()
-    await eventually_async(lambda: not attempt.full, 5, what="the client goes on")
+    await eventually_async(lambda: not attempt.full, what="the client goes on")
     attempt.exchange.send(b"", True)
     request.connection.h2.increment_flow_control_window(10, request.number)
     request.connection.flush()
@@ -402,7 +400,7 @@ async def test_an_upstream_that_takes_nothing_is_not_written_to_without_end(endp
         assert sent < 1 << 28
         await asyncio.sleep(0)
     connection.hears.set()
-    await eventually_async(lambda: not attempt.full, 5, what="the client goes on")
+    await eventually_async(lambda: not attempt.full, what="the client goes on")
     attempt.exchange.send(b"", True)
     await request.until_complete()
     assert len(request.content) == sent
@@ -473,11 +471,11 @@ def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.Mon
         attempt = endpoint.attempt()
         request = await begun(endpoint, attempt)
         connection = request.connection
-        await eventually_async(lambda: connection.pings >= 2, 5, what="it is asked again and again")
+        await eventually_async(lambda: connection.pings >= 2, what="it is asked again and again")
         assert attempt.ends == 0
         # Without a word of its own it is not asked as often.
         before, began = connection.pings, asyncio.get_running_loop().time()
-        await eventually_async(lambda: connection.pings >= before + 2, 5, what="it is asked again")
+        await eventually_async(lambda: connection.pings >= before + 2, what="it is asked again")
         assert asyncio.get_running_loop().time() - began > 0.3
         connection.hears.clear()
         await attempt.until_ended()

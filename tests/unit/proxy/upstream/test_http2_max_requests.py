@@ -82,5 +82,5 @@ async def test_a_goodbye_behind_the_settings(endpoint: Endpoint) -> None:
         await attempt.until_ended()
         assert attempt.failure is FailureClass.CONNECTION_REFUSED
         assert attempt.detail == "the upstream has said goodbye at once"
-    await eventually_async(lambda: endpoint.pool.connections == 0, 5, what="nothing is left")
+    await eventually_async(lambda: endpoint.pool.connections == 0, what="nothing is left")
     assert endpoint.backend.connections == 1

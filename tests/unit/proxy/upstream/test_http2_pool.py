@@ -77,7 +77,7 @@ async def test_more_than_one_connection_is_expected_to_take_are_dialled_for(endp
     for _ in range(250):
         endpoint.attempt()
     assert endpoint.state == "0 connections, 0 idle, 3 dialling, 250 in flight"
-    await eventually_async(lambda: endpoint.pool.connections == 3, 5, what="there are three")
+    await eventually_async(lambda: endpoint.pool.connections == 3, what="there are three")
 
 
 @with_endpoint(greets=False)
@@ -127,7 +127,7 @@ async def test_a_connection_with_less_room_than_expected(endpoint: Endpoint) -> 
     attempts = [endpoint.attempt() for _ in range(7)]
     connections = [await endpoint.backend.accept() for _ in range(4)]
     assert endpoint.state == "4 connections, 0 idle, 0 dialling, 7 in flight"
-    await eventually_async(lambda: sum(len(each.requests) for each in connections) == 7, 5, what="all are there")
+    await eventually_async(lambda: sum(len(each.requests) for each in connections) == 7, what="all are there")
     assert sorted(len(each.requests) for each in connections) == [1, 2, 2, 2]
     served = [await answered(connection, endpoint) for connection in connections for _ in connection.requests]
     assert sorted(attempt.number for attempt in served) == [attempt.number for attempt in attempts]
@@ -146,7 +146,7 @@ async def test_settings_that_allow_more_and_less(endpoint: Endpoint) -> None:
     connection = await endpoint.backend.accept()
     await connection.request()
     connection.allow(3)
-    await eventually_async(lambda: connection.acknowledged == 2, 5, what="it has been understood")
+    await eventually_async(lambda: connection.acknowledged == 2, what="it has been understood")
     endpoint.attempt()
     endpoint.attempt()
     await connection.request()
@@ -236,7 +236,7 @@ async def test_a_goodbye_in_two_steps(endpoint: Endpoint) -> None:
     connection = await endpoint.backend.accept()
     request = await connection.request()
     connection.go_away(2**31 - 1)
-    await eventually_async(lambda: "1 streams" in repr(next(iter(endpoint.pool._connections))), 5, what="it is there")
+    await eventually_async(lambda: "1 streams" in repr(next(iter(endpoint.pool._connections))), what="it is there")
     connection.go_away(request.number)
     request.answer()
     await taken.until_ended()
@@ -449,7 +449,7 @@ async def test_a_place_that_others_need_is_given_up_with_the_last_stream(endpoin
         assert waiting.exchange.waits_for_place
         first.answer()
         await mine.until_ended()
-        await eventually_async(lambda: len(endpoint.pool.draining) == 1, 5, what="it takes no more")
+        await eventually_async(lambda: len(endpoint.pool.draining) == 1, what="it takes no more")
         await asyncio.sleep(2 * PATIENCE / 1000)
         late = endpoint.attempt()
         assert late.exchange.waits_for_place
@@ -512,7 +512,7 @@ async def test_an_upgrade_gets_the_place_of_a_connection_that_cannot_carry_it(en
         second = await shared.request()
         upgrade = endpoint.attempt(upgrade=True)
         assert upgrade.exchange.waits_for_place
-        await eventually_async(lambda: len(endpoint.pool.draining) == 1, 5, what="its place is to be given up")
+        await eventually_async(lambda: len(endpoint.pool.draining) == 1, what="its place is to be given up")
         first.answer()
         second.answer()
         connection = await backend.accept()
@@ -646,7 +646,7 @@ def test_limits_hold_where_one_connection_was_expected_to_serve_all(loop_factory
             limited(endpoint, 2, connections=5, pending=3)
             attempts = [endpoint.attempt() for _ in range(10)]
             connections = [await backend.accept() for _ in range(2)]
-            await eventually_async(lambda: sum(attempt.ends for attempt in attempts) == 5, 5, what="five are too many")
+            await eventually_async(lambda: sum(attempt.ends for attempt in attempts) == 5, what="five are too many")
             failures = [attempt.failure for attempt in attempts]
             assert failures == [None] * 5 + [FailureClass.CIRCUIT_OPEN] * 5
             for connection in (*connections, *connections, connections[0]):

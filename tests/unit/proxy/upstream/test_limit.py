@@ -186,7 +186,7 @@ async def test_a_limit_that_appears_closes_what_is_too_much(proxy: Proxy) -> Non
         await proxy.answer(connection)
     assert worker.state == "4 connections, 3 idle, 0 dialling"
     worker.limit(ConnectionLimits(1))
-    await eventually_async(lambda: worker.state == "1 connections, 0 idle, 0 dialling", 5, what=worker.state)
+    await eventually_async(lambda: worker.state == "1 connections, 0 idle, 0 dialling", what=worker.state)
     worker.attempt()
     assert worker.state == "1 connections, 0 idle, 0 dialling, 1 waiting"
     await proxy.answer(connections[3])
@@ -241,7 +241,7 @@ async def test_an_endpoint_that_is_not_configured_any_more_still_serves_who_wait
     assert await connection.read_to_end() == b""
     # A late attempt, of a request that began with the old plan, is counted like any other.
     watcher = proxy.connections(SharedCounts(proxy.table))
-    await eventually_async(lambda: watcher.total == 0, 5, what="nothing is counted")
+    await eventually_async(lambda: watcher.total == 0, what="nothing is counted")
     worker.attempt()
     worker.attempt()
     assert (watcher.total, worker.state) == (1, "0 connections, 0 idle, 1 dialling, 1 waiting, retired")

@@ -198,7 +198,7 @@ async def test_a_session_does_not_outlive_the_certificate(proxy: InProcessProxy)
         assert (await ask(proxy, destination)).status == 200
         assert (await ask(proxy, destination)).status == 200
         assert backend.resumed == [False, True]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while (response := await ask(proxy, destination)).status == 200:
                 pass
         assert failed(response) == "tls_handshake_failure"

@@ -57,13 +57,14 @@ def test_refused_and_silent_endpoints_are_unhealthy_too() -> None:
     async def scenario(bench: WatchBench) -> None:
         nobody = f"127.0.0.1:{free_port()}"
         async with ProbedBackend(None) as silent:
-            check = often(timeout="50ms", unhealthyThreshold=2)
-            bench.watch.configure([destination("d", nobody, silent.address, healthCheck=check)])
-            await eventually_async(lambda: len(bench.worker.unhealthy("d")) == 2, what="both unhealthy")
-            assert bench.worker.unhealthy("d") == {
-                nobody: "connection refused",
-                silent.address: "no answer within 50ms",
-            }
+            refused = destination("refused", nobody, healthCheck=often(timeout="1m", unhealthyThreshold=2))
+            hangs = destination("hangs", silent.address, healthCheck=often(timeout="50ms", unhealthyThreshold=2))
+            bench.watch.configure([refused, hangs])
+            await eventually_async(
+                lambda: bench.worker.unhealthy("refused") and bench.worker.unhealthy("hangs"), what="both unhealthy"
+            )
+            assert bench.worker.unhealthy("refused") == {nobody: "connection refused"}
+            assert bench.worker.unhealthy("hangs") == {silent.address: "no answer within 50ms"}
 
     run(scenario)
 
@@ -111,19 +112,17 @@ def test_what_is_known_survives_a_new_edition_as_far_as_it_is_about_the_same() -
     run(scenario)
 
 
-def test_a_changed_path_is_probed_within_a_second() -> None:
+def test_a_changed_path_is_probed_soon() -> None:
     async def scenario(bench: WatchBench) -> None:
         async with ProbedBackend() as backend:
             one, two = (
                 destination("d", backend.address, healthCheck=often(path=path, interval="1h"))
                 for path in ("/one", "/two")
             )
-            began = time.monotonic()
             bench.watch.configure([one])
             await eventually_async(lambda: len(backend.heads) == 1, what="first probe")
             bench.watch.configure([two])
             await eventually_async(lambda: len(backend.heads) == 2, what="probe of the other path")
-            assert time.monotonic() - began < 3
             assert [head.split()[1] for head in backend.heads] == [b"/one", b"/two"]
             # One that has not changed is left to its interval.
             bench.watch.configure([two, destination("e", backend.address)])
@@ -238,31 +237,46 @@ def test_an_endpoint_with_a_streak_is_ejected_for_its_time() -> None:
         bench.watch.configure([destination("d", a, b, outlierDetection=PAST)])
         bench.streak("d", a, 7)
         began = time.time()
-        await eventually_async(lambda: bench.worker.ejected("d"), what="ejected")
-        assert bench.worker.ejected("d") == {a: "7 responses of 500 or more in a row"}
-        until = bench.worker.standings["d"].endpoints[a].ejected_until
+        # What is told is looked at later: a busy machine may see the ejection and its end in one.
+        await eventually_async(lambda: bench.worker.told, what="ejected")
+        ejection = bench.worker.told[0]["d"].endpoints[a]
+        assert ejection.ejected == "7 responses of 500 or more in a row"
+        until = ejection.ejected_until
         assert began + 0.3 <= until <= time.time() + 0.3
-        assert bench.words[f"5xx d {a}"].value == 0
-        bench.streak("d", a, 3)  # while it is ejected
-        verdict = bench.watch.watched("d").endpoints[a].outlier
-        assert (verdict.ejected, verdict.until, verdict.ejections) == (True, until, 1)
-        await eventually_async(lambda: not bench.worker.ejected("d"), what="back")
+        if len(bench.worker.told) == 1:
+            bench.streak("d", a, 3)  # while it is ejected
+        await eventually_async(lambda: len(bench.worker.told) >= 2, what="back")
+        assert bench.worker.ejected("d") == {}
         assert until <= time.time() + 0.05
-        assert time.time() < until + 1
         assert bench.words[f"5xx d {a}"].value == 0
         # The second time it takes twice as long.
+        again = time.time()
         bench.streak("d", a, 5)
-        await eventually_async(lambda: bench.worker.ejected("d"), what="ejected again")
-        assert bench.worker.standings["d"].endpoints[a].ejected_until > time.time() + 0.35
+        await eventually_async(lambda: len(bench.worker.told) >= 3, what="ejected again")
+        assert bench.worker.told[2]["d"].endpoints[a].ejected_until >= again + 0.6
 
     with capture_logs() as logs:
         run(scenario)
-    assert [(line["event"], line["log_level"]) for line in logs] == [
+    assert [(line["event"], line["log_level"]) for line in logs[:3]] == [
         ("endpoint is ejected", "warning"),
         ("endpoint is no longer ejected", "info"),
         ("endpoint is ejected", "warning"),
     ]
     assert [line["seconds"] for line in logs if "seconds" in line] == [0.3, 0.6]
+
+
+def test_an_ejected_endpoint_is_told_of_and_begins_anew() -> None:
+    async def scenario(bench: WatchBench) -> None:
+        a, b = "127.0.0.1:1", "127.0.0.1:2"
+        bench.watch.configure([destination("d", a, b, outlierDetection=PAST | {"baseEjectionTime": "1h"})])
+        bench.streak("d", a, 7)
+        await eventually_async(lambda: bench.worker.ejected("d"), what="ejected")
+        assert bench.words[f"5xx d {a}"].value == 0
+        until = bench.worker.standings["d"].endpoints[a].ejected_until
+        verdict = bench.watch.watched("d").endpoints[a].outlier
+        assert (verdict.ejected, verdict.until, verdict.ejections) == (True, until, 1)
+
+    run(scenario)
 
 
 def test_gateway_errors_have_a_threshold_of_their_own() -> None:
@@ -388,12 +402,15 @@ def test_verdicts_are_apart() -> None:
             bench.watch.configure([destination("d", one.address, other.address, **both)])
             one.be(500)
             await eventually_async(lambda: bench.worker.unhealthy("d"), what="unhealthy")
+            told = len(bench.worker.told)
             bench.streak("d", one.address, 5)
-            await eventually_async(lambda: bench.worker.ejected("d"), what="ejected as well")
-            assert bench.worker.unhealthy("d") == {one.address: "status 500"}
+            await eventually_async(lambda: len(bench.worker.told) == told + 2, what="ejected as well, and no more")
+            ejected, over = (found["d"].endpoints[one.address] for found in bench.worker.told[told:])
+            assert (bool(ejected.ejected), ejected.unhealthy) == (True, "status 500")
             # Good probes do not end an ejection, and the end of an ejection makes nobody healthy.
-            await eventually_async(lambda: not bench.worker.ejected("d"), what="ejection over")
-            assert bench.worker.unhealthy("d") == {one.address: "status 500"}
+            assert (bool(over.ejected), over.unhealthy) == (False, "status 500")
+            both["outlierDetection"] = PAST | {"baseEjectionTime": "1h"}
+            bench.watch.configure([destination("d", one.address, other.address, **both)])
             bench.streak("d", one.address, 5)
             await eventually_async(lambda: bench.worker.ejected("d"), what="ejected again")
             one.be(200)

@@ -200,8 +200,8 @@ async def test_a_stream_that_ends_between_two_phases(proxy: InProcessProxy, code
             await request.until_content(1)
             request.send(b"\0" + len(message).to_bytes(4, "big") + message)
             request.finish([("grpc-status", code)])
-            await eventually_async(lambda: backend.requests, 10, what="the request has gone on")
-            await eventually_async(lambda: services(proxy).under_way == 0, 10, what="the stream has ended")
+            await eventually_async(lambda: backend.requests, what="the request has gone on")
+            await eventually_async(lambda: services(proxy).under_way == 0, what="the stream has ended")
             has_ended.set()
             assert (await exchange).status == status
 
@@ -213,11 +213,11 @@ async def test_that_streams_end_with_their_transactions(proxy: InProcessProxy, k
         await process(proxy, found, backend.port, phases=BOTH)
         for _ in range(3):
             assert (await exchanged(proxy)).status == 200
-        await eventually_async(lambda: found.ended == 3, 10, what="streams have ended")
+        await eventually_async(lambda: found.ended == 3, what="streams have ended")
         assert found.cancelled == 0
         found.script = misbehave("requestBody", DIE)
         failed(await exchanged(proxy))
-        await eventually_async(lambda: found.ended == 4, 10, what="streams have ended")
+        await eventually_async(lambda: found.ended == 4, what="streams have ended")
 
 
 @pytest.mark.parametrize("kind", PROCESSORS[:2])
@@ -229,9 +229,9 @@ async def test_that_a_client_that_goes_away_cancels_the_stream(
         await process(proxy, found, backend.port, phaseTimeout="20s")
         client = await proxy.connect()
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        await eventually_async(lambda: found.seen, 10, what="the head was seen")
+        await eventually_async(lambda: found.seen, what="the head was seen")
         client.reset()
-        await eventually_async(lambda: found.cancelled == 1, 10, what="the stream is cancelled")
+        await eventually_async(lambda: found.cancelled == 1, what="the stream is cancelled")
         assert not backend.requests
 
 

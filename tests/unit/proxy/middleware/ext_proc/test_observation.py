@@ -58,7 +58,7 @@ async def test_that_transactions_are_shown_and_not_changed(proxy: InProcessProxy
         for _ in range(3):
             response = await client.exchange("POST /a", body=b"12345")
             assert (response.status, response.body, "x-a" in response) == (200, b"12345", False)
-        await eventually_async(lambda: len(found.seen) >= 12, 10, what="everything was seen")
+        await eventually_async(lambda: len(found.seen) >= 12, what="everything was seen")
         assert sorted(found.phases) == sorted(ALL * 3)
         assert all(seen.observed for seen in found.seen)
         assert found.body("requestBody") == found.body("responseBody") == b"12345" * 3
@@ -66,7 +66,7 @@ async def test_that_transactions_are_shown_and_not_changed(proxy: InProcessProxy
         if isinstance(found, GrpcProcessor):
             for stream in range(3):
                 assert [seen.phase for seen in found.seen if seen.stream == stream] == ALL
-            await eventually_async(lambda: found.ended == 3, 10, what="streams have ended")
+            await eventually_async(lambda: found.ended == 3, what="streams have ended")
 
 
 @EACH
@@ -85,7 +85,7 @@ async def test_that_nothing_waits_for_a_processor_that_does_not_answer(proxy: In
             assert (await client.exchange("GET /")).status == 200
         assert len(found.seen) <= 5  # and the others are not answered
         go_on.set()
-        await eventually_async(lambda: len(found.seen) == 10, 10, what="everything was seen")
+        await eventually_async(lambda: len(found.seen) == 10, what="everything was seen")
 
 
 @pytest.mark.parametrize("kind", [VrataProcessor, HttpProcessor])
@@ -116,7 +116,7 @@ async def test_that_what_does_not_fit_in_the_queue_is_dropped(proxy: InProcessPr
         told = [entry for entry in entries if "dropped" in entry["event"]]
         assert [(entry["middleware"], entry["log_level"]) for entry in told] == [("processing", "warning")]
         go_on.set()
-        await eventually_async(lambda: len(found.seen) == 5, 10, what="what was kept is seen")
+        await eventually_async(lambda: len(found.seen) == 5, what="what was kept is seen")
 
 
 @EACH
@@ -129,13 +129,13 @@ async def test_that_a_processor_that_dies_loses_its_transaction_alone(proxy: InP
         await process(proxy, found, backend.port, **OBSERVE)
         client = await proxy.connect()
         assert (await client.exchange("GET /die")).status == 200
-        await eventually_async(lambda: found.seen, 10, what="the head was seen")
+        await eventually_async(lambda: found.seen, what="the head was seen")
         assert (await client.exchange("GET /live")).status == 200
         expected = {"/die", "/live"}
         await eventually_async(
-            lambda: {seen[":path"] for seen in found.of("requestHeaders")} == expected, 10, what="both heads were seen"
+            lambda: {seen[":path"] for seen in found.of("requestHeaders")} == expected, what="both heads were seen"
         )
-        await eventually_async(lambda: found.of("responseHeaders"), 10, what="the response was seen")
+        await eventually_async(lambda: found.of("responseHeaders"), what="the response was seen")
 
 
 @EACH
@@ -159,7 +159,7 @@ async def test_what_is_shown_of_long_bodies(proxy: InProcessProxy, kind: Kind) -
         client = await proxy.connect()
         response = await client.exchange("POST /", body=b"q" * 11)
         assert response.body == b"r" * 11
-        await eventually_async(lambda: found.of("responseBody"), 10, what="the part was seen")
+        await eventually_async(lambda: found.of("responseBody"), what="the part was seen")
         assert (found.body("responseBody"), found.of("responseBody")[0].end) == (b"r" * 10, False)
         assert found.phases == ["requestHeaders", "responseHeaders", "responseBody"]
 
@@ -179,11 +179,11 @@ async def test_that_a_client_that_goes_away_ends_the_account(proxy: InProcessPro
             await process(proxy, found, backend.port, **OBSERVE)
             client = await proxy.connect()
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            await eventually_async(lambda: found.seen and backend.requests, 10, what="the request was seen")
+            await eventually_async(lambda: found.seen and backend.requests, what="the request was seen")
             client.reset()
-            await asyncio.wait_for(gone.wait(), 10)
+            await asyncio.wait_for(gone.wait(), 30)
             if isinstance(found, GrpcProcessor):
-                await eventually_async(lambda: found.ended == 1, 10, what="the stream has ended")
+                await eventually_async(lambda: found.ended == 1, what="the stream has ended")
 
 
 @on_our_loop
@@ -200,7 +200,7 @@ async def test_that_envoys_processors_need_not_answer(proxy: InProcessProxy) -> 
         client = await proxy.connect()
         for _ in range(20):
             assert (await client.exchange("GET /")).status == 200
-        await eventually_async(lambda: len(found.seen) == 40, 10, what="everything was seen")
+        await eventually_async(lambda: len(found.seen) == 40, what="everything was seen")
 
 
 @on_our_loop
@@ -216,9 +216,7 @@ async def test_that_a_processor_may_want_to_see_no_more(proxy: InProcessProxy) -
             await process(proxy, found, backend.port, **OBSERVE)
             client = await proxy.connect()
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            await eventually_async(
-                lambda: services(proxy).under_way == 0 and found.seen, 10, what="the stream has ended"
-            )
+            await eventually_async(lambda: services(proxy).under_way == 0 and found.seen, what="the stream has ended")
             has_left.set()
             with structlog.testing.capture_logs() as entries:
                 assert (await client.read_response()).status == 200
@@ -240,7 +238,7 @@ async def test_that_trailers_are_shown(proxy: InProcessProxy) -> None:
             head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
             client.send(head + b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n")
             assert (await client.read_response()).body == b"a"
-            await eventually_async(lambda: found.of("responseTrailers"), 10, what="everything was seen")
+            await eventually_async(lambda: found.of("responseTrailers"), what="everything was seen")
             assert [found.of(f"{way}Trailers")[0]["x-sum"] for way in ("request", "response")] == ["1", "2"]
             assert not found.of("responseBody")[0].end
 

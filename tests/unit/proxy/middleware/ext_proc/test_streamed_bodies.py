@@ -89,7 +89,7 @@ async def test_that_each_piece_goes_on_with_its_answer(proxy: InProcessProxy, ki
             client.send(POST)
             for content in (b"one", b"two", b"three"):
                 client.send(chunk(content))
-                assert await asyncio.wait_for(reached.get(), 10) == content.upper() + b"!"
+                assert await asyncio.wait_for(reached.get(), 30) == content.upper() + b"!"
             client.send(chunk(b""))
             head = await client.read_head()
             assert (head["transfer-encoding"], "content-length" in head) == ("chunked", False)
@@ -147,7 +147,7 @@ async def test_that_pieces_can_be_swallowed(proxy: InProcessProxy, kind: Kind) -
             await process(proxy, found, backend.port, phases=STREAMED)
             client = await proxy.connect()
             client.send(POST + chunk(b"abc"))
-            await eventually_async(lambda: found.body("requestBody") == b"abc", 10, what="the piece was seen")
+            await eventually_async(lambda: found.body("requestBody") == b"abc", what="the piece was seen")
             client.send(chunk(b"def") + chunk(b""))
             assert (await client.read_response()).body == b""
 
@@ -247,7 +247,7 @@ async def test_that_a_slow_processor_holds_the_client_up(proxy: InProcessProxy, 
             client = await proxy.connect()
             size = 2 * SIZE
             client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
-            await eventually_async(lambda: found.of("requestBody"), 10, what="the first piece was seen")
+            await eventually_async(lambda: found.of("requestBody"), what="the first piece was seen")
             left = await settled(client.writer.transport.get_write_buffer_size)
             assert left > SIZE  # what is missing lies in the buffers of kernels
             go_on.set()
@@ -273,7 +273,7 @@ async def test_that_a_slow_client_holds_the_upstream_up(proxy: InProcessProxy) -
             await process(proxy, found, backend.port, phases={"responseBody": "streamed"})
             client = await proxy.connect(receive_buffer=4096)
             client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            await eventually_async(lambda: found.of("responseBody"), 10, what="the first piece was seen")
+            await eventually_async(lambda: found.of("responseBody"), what="the first piece was seen")
             await settled(lambda: sent)
             # Kernels hold some megabytes between two sockets; the proxy adds what may be under way.
             assert sent < SIZE
@@ -340,7 +340,7 @@ async def test_that_a_response_that_has_begun_is_cut(proxy: InProcessProxy, kind
             until_seen.set()
             with pytest.raises((TruncatedResponse, ConnectionResetError)):
                 await client.read_exactly(1)
-            await asyncio.wait_for(over.wait(), 10)
+            await asyncio.wait_for(over.wait(), 30)
 
 
 @pytest.mark.parametrize("kind", PROCESSORS)
@@ -409,11 +409,11 @@ async def test_that_a_client_that_goes_away_takes_everything_along(proxy: InProc
             await process(proxy, found, backend.port, phases=STREAMED, phaseTimeout="20s")
             client = await proxy.connect()
             client.send(POST + chunk(b"first"))
-            await eventually_async(lambda: found.of("requestBody"), 10, what="the first piece was seen")
+            await eventually_async(lambda: found.of("requestBody"), what="the first piece was seen")
             client.send(chunk(b"second"))
-            await eventually_async(lambda: len(found.of("requestBody")) == 2, 10, what="the second piece was seen")
-            await eventually_async(lambda: backend.requests, 10, what="the upstream has the head")
+            await eventually_async(lambda: len(found.of("requestBody")) == 2, what="the second piece was seen")
+            await eventually_async(lambda: backend.requests, what="the upstream has the head")
             client.reset()
-            await asyncio.wait_for(gone.wait(), 10)
+            await asyncio.wait_for(gone.wait(), 30)
             if isinstance(found, GrpcProcessor):
-                await eventually_async(lambda: found.cancelled == 1, 10, what="the stream is cancelled")
+                await eventually_async(lambda: found.cancelled == 1, what="the stream is cancelled")
