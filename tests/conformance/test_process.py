@@ -57,7 +57,7 @@ def test_it_stops_in_order_although_streams_are_open(tmp_path: Path, number: sig
         started = time.monotonic()
         process.signal(number)
         assert process.wait() == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert events.block() is None
         assert "Traceback" not in process.text()
 

@@ -151,7 +151,7 @@ def test_two_proxies_show_what_their_own_checks_have_found(
     status = 503
     shown_within(pair, 20, lambda view: health(view, other)["state"] == "unhealthy", "one is unhealthy")
     # Two probes, and an acknowledgement at once: not that of every ten seconds.
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
     for view in views(pair, "d").values():
         assert view["connected"]
         found = health(view, other)
@@ -243,7 +243,7 @@ def test_a_circuit_breaker_is_shown_when_it_opens(gateway: Gateway, port: int, b
         return dict(found["circuitBreaker"])
 
     eventually(lambda: state()["state"] == "open", 20, what="the open circuit is shown")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 9
     assert abs((datetime.fromisoformat(state()["since"]) - datetime.now(UTC)).total_seconds()) < 20
     assert state()["consecutiveFailures"] == 3
 

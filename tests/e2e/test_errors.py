@@ -150,7 +150,7 @@ class TestClasses:
         )
         before = time.monotonic()
         assert_is_error(fetch(port, "/to"), "timeout")
-        assert 0.15 < time.monotonic() - before < 5
+        assert 0.15 < time.monotonic() - before < 20
 
     def test_no_connection_in_time(
         self, port: int, unresponsive: int, with_destination: Callable[[Document], None]

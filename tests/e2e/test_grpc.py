@@ -54,8 +54,8 @@ def test_our_budget_and_the_cap_of_the_clients(gateway: Gateway, port: int, grpc
     for settings in ({"timeouts": {"request": "300ms"}}, {"maxGrpcTimeout": "300ms"}):
         configure(gateway, port, http2_destination(grpc_client.server.port), **settings)
         began = time.monotonic()
-        assert failure(lambda: grpc_client.unary(asking(pause=3)))[0] == "DEADLINE_EXCEEDED"
-        assert time.monotonic() - began < 2.5
+        assert failure(lambda: grpc_client.unary(asking(pause=10)))[0] == "DEADLINE_EXCEEDED"
+        assert time.monotonic() - began < 9
     eventually(lambda: grpc_client.server.counts()["cancelled"] == before + 2, what="the server's side is cancelled")
 
 

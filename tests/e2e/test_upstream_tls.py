@@ -239,7 +239,7 @@ def test_a_server_that_never_answers_the_handshake(gateway: Gateway, port: int) 
         began = time.monotonic()
         response = fetch(port)
         assert (response.status, b'"tls_handshake_failure"' in response.body) == (502, True)
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 0.3 <= time.monotonic() - began < 9  # and not the default of ten
 
 
 def test_material_that_is_missing_concerns_its_destination_alone(

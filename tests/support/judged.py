@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-import time
 from collections import Counter
 from typing import Any
 
@@ -62,8 +61,6 @@ def serve(gateway: Gateway, port: int, destination: Document, name: str = "all")
     )
 
 
-def only(port: int, *names: str) -> float:
-    """Wait until exactly these answer; how long that took."""
-    began = time.monotonic()
+def only(port: int, *names: str) -> None:
+    """Wait until exactly these answer."""
     eventually(lambda: set(answers(port)) == set(names), what=f"only {names} answer")
-    return time.monotonic() - began
