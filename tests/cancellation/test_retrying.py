@@ -87,7 +87,7 @@ async def test_a_client_that_leaves_at_any_moment(proxy: InProcessProxy, at: int
 @on_each_loop
 async def test_a_budget_that_passes_in_an_attempt_after_a_pause(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(respond(503), silence)) as backend:
-        await retry_to(proxy, backend.port, attempts=5, timeouts={"request": "150ms"})
+        await retry_to(proxy, backend.port, attempts=5, timeouts={"request": "500ms"})
         client = await proxy.connect()
         assert error(await client.exchange("GET /")) == (504, "timeout")
         assert len(backend.requests) == 2

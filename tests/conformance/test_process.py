@@ -40,7 +40,7 @@ def messages_of_refused_starts(*configurations: Configuration) -> list[str]:
     for process in processes:
         with process:
             try:
-                _, said = process.communicate(timeout=30)
+                _, said = process.communicate(timeout=100)
             finally:
                 process.kill()
             assert process.returncode == 2, said

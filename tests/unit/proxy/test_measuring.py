@@ -152,7 +152,7 @@ async def test_a_timeout_counts_with_the_status_that_the_client_got(proxy: InPro
         shown = await metrics.scrape()
         assert shown(REQUESTS, route="all", status_code="504") == shown(TO_DESTINATION, status_code="504") == 1
         assert shown(ERRORS, error="timeout") == 1
-        assert 0.09 <= shown("vrata_route_duration_seconds_sum", route="all") < 5
+        assert 0.09 <= shown("vrata_route_duration_seconds_sum", route="all") < 20
 
 
 @on_each_loop

@@ -244,15 +244,15 @@ async def test_the_slow_endpoint_is_avoided(proxy: InProcessProxy) -> None:
     async def slow(connection: StagedConnection) -> None:
         while True:
             await connection.read_request()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.4)  # far longer than a busy machine keeps the fast one
             connection.respond(b"slow")
 
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(StagedBackend(slow))
         (second,) = await backends(stack, "fast")
         client = await balance(proxy, [first.port, second.port], {"algorithm": "PEAK_EWMA"})
-        seen = Counter([await served_by(client) for _ in range(60)])
-        assert seen["slow"] <= 3
+        seen = Counter([await served_by(client) for _ in range(40)])
+        assert seen["slow"] <= 5
 
 
 # -- between destinations ---------------------------------------------------------------------------------------------

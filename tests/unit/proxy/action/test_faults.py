@@ -18,8 +18,12 @@ from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_each_loop
 from tests.support.verifying_client import Answer, Probe, VerifyingClient, WrongAnswerError
 
-LIMITS = {"connect": "150ms", "responseHeader": "150ms", "request": "300ms", "expectContinue": "50ms"}
-PATIENT = {**LIMITS, "responseHeader": "5s", "request": "10s"}
+PATIENT = {"connect": "10s", "responseHeader": "10s", "request": "20s", "expectContinue": "10s"}
+"""For what ends by itself, however late a backend on a busy machine is."""
+HASTY = {**PATIENT, "responseHeader": "150ms", "request": "300ms"}
+"""For what has no head."""
+ENDING = {**PATIENT, "request": "1s"}
+"""For what has a head and then no end."""
 LARGE = 1 << 20
 FRAMED = ("length", "chunked")
 
@@ -78,7 +82,7 @@ async def nothing_is_left(proxy: InProcessProxy, backend: FaultyBackend, *, idle
 @on_each_loop
 async def test_no_answer(proxy: InProcessProxy, fault: str) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, LIMITS)
+        await forward_all(proxy, backend.port, HASTY if NO_ANSWER[fault] == TIMEOUT else PATIENT)
         probes = [probe(fault), probe(fault, method="POST", upload=1000), probe(fault, method="HEAD")]
         answers = await asyncio.gather(*(asked(proxy, found) for found in probes))
         status = NO_ANSWER[fault].partition(" ")[0]
@@ -90,7 +94,7 @@ async def test_no_answer(proxy: InProcessProxy, fault: str) -> None:
 @on_each_loop
 async def test_an_answer_that_breaks_off(proxy: InProcessProxy, fault: str) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, LIMITS)
+        await forward_all(proxy, backend.port, ENDING if fault.startswith("stall") else PATIENT)
         probes = [probe(fault, framing=framing, size=size) for framing in FRAMED for size in (100, 100_000)]
         answers = await asyncio.gather(*(asked(proxy, found) for found in probes))
         assert {answer.outcome for answer in answers} <= BREAKS_OFF
@@ -101,7 +105,7 @@ async def test_an_answer_that_breaks_off(proxy: InProcessProxy, fault: str) -> N
 async def test_an_answer_without_framing_breaks_off(proxy: InProcessProxy) -> None:
     """A reset is no end; a close is one, and nobody could tell that the backend meant to say more."""
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, LIMITS)
+        await forward_all(proxy, backend.port, PATIENT)
         answer = await asked(proxy, probe("reset-mid-body", framing="close", size=100_000))
         assert answer.outcome in BREAKS_OFF
         with pytest.raises(WrongAnswerError, match="bytes of content, and not the 100000"):
@@ -113,7 +117,7 @@ async def test_an_answer_without_framing_breaks_off(proxy: InProcessProxy) -> No
 @on_each_loop
 async def test_an_answer_that_breaks_off_while_the_client_sends(proxy: InProcessProxy, how: str) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, LIMITS)
+        await forward_all(proxy, backend.port, ENDING if how == "stall" else PATIENT)
         probes = [
             probe(
                 f"{how}-mid-upload", method="POST", framing=framing, size=20_000, upload=LARGE, upload_chunked=chunked
@@ -224,7 +228,7 @@ async def test_an_answer_before_the_request_was_read(proxy: InProcessProxy, faul
 @on_each_loop
 async def test_a_backend_that_reads_no_body(proxy: InProcessProxy) -> None:
     with FaultyBackend() as backend:
-        await forward_all(proxy, backend.port, LIMITS)
+        await forward_all(proxy, backend.port, HASTY)
         probes = [probe("unread", method="POST", upload=8 * LARGE, upload_chunked=chunked) for chunked in (False, True)]
         answers = await asyncio.gather(*(asked(proxy, found) for found in probes))
         assert [answer.outcome for answer in answers] == [TIMEOUT] * 2
@@ -245,7 +249,7 @@ async def test_a_backend_that_reads_slowly(proxy: InProcessProxy) -> None:
 async def test_no_connection(proxy: InProcessProxy) -> None:
     with DeadPorts() as dead, FaultyBackend() as backend:
         for port, expected in ((dead.refused, REFUSED), (dead.full, TIMEOUT)):
-            await forward_all(proxy, port, LIMITS)
+            await forward_all(proxy, port, {**PATIENT, "connect": "150ms"})
             probes = [probe("ok"), probe("ok", method="POST", upload=LARGE)]
             answers = await asyncio.gather(*(asked(proxy, found) for found in probes))
             assert [answer.outcome for answer in answers] == [expected] * 2

@@ -74,12 +74,12 @@ async def test_the_response_header_limit_is_over_with_the_head(proxy: InProcessP
         await connection.gone()
 
     async with StagedBackend(script) as backend:
-        await forward_to(proxy, backend.port, limits={"responseHeader": "100ms"})
+        await forward_to(proxy, backend.port, limits={"responseHeader": "400ms"})
         client = await proxy.connect()
         client.send(request("GET /"))
         await client.read_head()
         assert await client.read_exactly(2) == b"ab"
-        assert await client.is_silent(0.25)
+        assert await client.is_silent(0.6)
         release.set()
         assert await client.read_exactly(2) == b"cd"
 
@@ -88,7 +88,7 @@ async def test_the_response_header_limit_is_over_with_the_head(proxy: InProcessP
 async def test_a_budget_that_passes_in_a_response_breaks_it(proxy: InProcessProxy) -> None:
     script = after_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n", then="silent")
     async with StagedBackend(script) as backend:
-        await forward_to(proxy, backend.port, limits={"request": "150ms"})
+        await forward_to(proxy, backend.port, limits={"request": "500ms"})
         client = await proxy.connect()
         client.send(request("GET /"))
         assert (await client.read_head())["transfer-encoding"] == "chunked"
@@ -109,12 +109,12 @@ async def test_an_event_stream_outlives_the_budget(proxy: InProcessProxy) -> Non
         await connection.gone()
 
     async with StagedBackend(script) as backend:
-        await forward_to(proxy, backend.port, limits={"request": "100ms"})
+        await forward_to(proxy, backend.port, limits={"request": "400ms"})
         client = await proxy.connect()
         client.send(request("GET /"))
         await client.read_head()
         assert await client.read_exactly(11) == b"6\r\ndata:1\r\n"
-        assert await client.is_silent(0.25)
+        assert await client.is_silent(0.6)
         more.set()
         assert await client.read_exactly(16) == b"6\r\ndata:2\r\n0\r\n\r\n"
 

@@ -96,13 +96,13 @@ async def test_the_repetition_has_the_whole_response_header_limit(proxy: InProce
         if connection.number == 0:
             connection.respond(b"first")
             await connection.read_head()
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(0.6)
         if connection.number == 1:
             connection.respond(b"second")
             await connection.gone()
 
     async with StagedBackend(script) as backend:
-        await forward_to(proxy, backend.port, limits={"responseHeader": "500ms"})
+        await forward_to(proxy, backend.port, limits={"responseHeader": "1s"})
         client = await proxy.connect()
         assert (await client.exchange("GET /")).status == 200
         assert (await client.exchange("GET /")).body == b"second"

@@ -125,26 +125,26 @@ async def test_a_route_whose_middlewares_cannot_run(proxy: InProcessProxy) -> No
 
 
 @pytest.mark.parametrize(
-    ("value", "members", "shortest", "longest"),
+    ("value", "members", "shortest"),
     [
-        pytest.param("200m", {}, 0.2, 1.0, id="the client's"),
-        pytest.param("1H", {"maxGrpcTimeout": "200ms"}, 0.2, 1.0, id="the cap of it"),
-        pytest.param("0n", {}, 0.0, 0.5, id="one that has passed"),
-        pytest.param("1H", {"timeouts": {"request": "200ms"}}, 0.2, 1.0, id="ours"),
-        pytest.param("soon", {"timeouts": {"request": "200ms"}}, 0.2, 1.0, id="ours beside one that is none"),
-        pytest.param("200m", {"timeouts": {"request": "0s"}}, 0.2, 1.0, id="the client's where we have none"),
+        pytest.param("200m", {}, 0.2, id="the client's"),
+        pytest.param("1H", {"maxGrpcTimeout": "200ms"}, 0.2, id="the cap of it"),
+        pytest.param("0n", {}, 0.0, id="one that has passed"),
+        pytest.param("1H", {"timeouts": {"request": "200ms"}}, 0.2, id="ours"),
+        pytest.param("soon", {"timeouts": {"request": "200ms"}}, 0.2, id="ours beside one that is none"),
+        pytest.param("200m", {"timeouts": {"request": "0s"}}, 0.2, id="the client's where we have none"),
     ],
 )
 @on_each_loop
 async def test_a_call_has_the_smaller_of_both_budgets(
-    proxy: InProcessProxy, value: str, members: dict[str, Any], shortest: float, longest: float
+    proxy: InProcessProxy, value: str, members: dict[str, Any], shortest: float
 ) -> None:
     async with StagedBackend(in_turn(silence)) as backend:
         await retry_to(proxy, backend.port, forwarding=members)
         client = await proxy.connect()
         began = time.monotonic()
         code, message = status_of(await call(client, f"grpc-timeout: {value}"))
-        assert shortest <= time.monotonic() - began < longest + shortest
+        assert shortest <= time.monotonic() - began < 9  # and not what the other one would be
         assert code == DEADLINE_EXCEEDED
         assert message.startswith("timeout: request timeout")
         # The backend's work is cancelled.

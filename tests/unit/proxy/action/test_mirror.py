@@ -445,11 +445,11 @@ async def test_a_copy_has_the_limits_of_its_destination(proxy: InProcessProxy, l
 @on_each_loop
 async def test_the_response_header_limit_is_over_with_the_head(proxy: InProcessProxy) -> None:
     script = Held()
-    async with mirrored(proxy, script, options={"timeouts": {"responseHeader": "60ms"}}) as scene:
+    async with mirrored(proxy, script, options={"timeouts": {"responseHeader": "400ms"}}) as scene:
         client = await proxy.connect()
         for _ in range(2):
             assert (await client.exchange("GET /")).body == b"ok"
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.6)
             script.release.set()
             await scene.over()
         assert len(scene.mirror.connections) == 1

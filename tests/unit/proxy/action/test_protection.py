@@ -34,7 +34,7 @@ async def protected(proxy: InProcessProxy, *ports: int, retry: dict[str, Any] | 
 async def test_failures_in_a_row_open_the_circuit_and_a_probe_closes_it(proxy: InProcessProxy) -> None:
     failures = [respond(500), respond(500), respond(200), *[respond(503)] * 3]
     async with StagedBackend(in_turn(*failures, respond(200, b"probe"))) as backend:
-        await protected(proxy, backend.port, failureThreshold=3, openDuration="300ms")
+        await protected(proxy, backend.port, failureThreshold=3, openDuration="1h")
         client = await proxy.connect()
         statuses = [(await client.exchange("GET /")).status for _ in range(6)]
         assert statuses == [500, 500, 200, 503, 503, 503]
@@ -44,7 +44,9 @@ async def test_failures_in_a_row_open_the_circuit_and_a_probe_closes_it(proxy: I
         members = json.loads(refused.body)
         assert members["reason"] == "circuit open since 3 failures in a row"
         assert [entry["verdict"] for entry in members["endpoints"]] == ["available"]
-        await asyncio.sleep(0.35)  # the open time itself
+        await protected(proxy, backend.port, failureThreshold=3, openDuration="1ms")
+        client = await proxy.connect()
+        await asyncio.sleep(0.01)  # the open time itself
         assert (await client.exchange("GET /")).body == b"probe"
         assert state(proxy) == "closed"
         assert (await client.exchange("GET /")).body == b"ok"
@@ -53,10 +55,10 @@ async def test_failures_in_a_row_open_the_circuit_and_a_probe_closes_it(proxy: I
 @on_each_loop
 async def test_only_one_request_is_the_probe_and_its_failure_opens_again(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(respond(500), silence, respond(500))) as backend:
-        await protected(proxy, backend.port, failureThreshold=1, openDuration="100ms")
+        await protected(proxy, backend.port, failureThreshold=1, openDuration="1ms")
         client = await proxy.connect()
         assert (await client.exchange("GET /")).status == 500
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.01)
         probe = await proxy.connect()
         probe.send(request("GET /silence"))
         await eventually_async(lambda: state(proxy) == "halfOpen", what="the probe")
@@ -67,6 +69,8 @@ async def test_only_one_request_is_the_probe_and_its_failure_opens_again(proxy: 
         await eventually_async(lambda: state(proxy) == "open", what="the end of the lost probe")
         assert (await client.exchange("GET /")).status == 500
         assert state(proxy) == "open"
+        await protected(proxy, backend.port, failureThreshold=1, openDuration="1h")
+        client = await proxy.connect()
         assert error(await client.exchange("GET /")) == (503, "circuit_open")
 
 

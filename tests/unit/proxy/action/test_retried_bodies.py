@@ -49,7 +49,7 @@ async def retrying(proxy: InProcessProxy) -> None:
 @on_each_loop
 async def test_a_body_is_sent_again(proxy: InProcessProxy, framing: str, failure: Answer, size: int) -> None:
     async with StagedBackend(in_turn(failure, failure)) as backend:
-        await retry_to(proxy, backend.port, attempts=2, perAttemptTimeout="150ms" if failure is silence else "10s")
+        await retry_to(proxy, backend.port, attempts=2, perAttemptTimeout="400ms" if failure is silence else "20s")
         client = await proxy.connect()
         client.send(head(BODY, framing))
         for piece in in_pieces(BODY, framing, size):
@@ -179,7 +179,7 @@ async def test_a_client_that_waits_is_told_to_go_on_by_the_attempt_that_takes_it
         connection.respond(b"taken")
 
     async with StagedBackend(in_turn(early, go_on)) as backend:
-        await retry_to(proxy, backend.port, limits={"expectContinue": "5s" if asked else "300ms"}, attempts=1)
+        await retry_to(proxy, backend.port, limits={"expectContinue": "20s" if asked else "300ms"}, attempts=1)
         client = await proxy.connect()
         client.send(head(BODY, "length", "Expect: 100-continue"))
         assert await read_interim(client) == 100

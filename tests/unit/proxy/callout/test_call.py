@@ -148,8 +148,8 @@ async def test_a_connection_that_died_while_idle_is_no_failure(proxy: InProcessP
 @on_our_loop
 async def test_calls_count_for_the_circuit_and_the_streaks_of_their_endpoint(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(*[respond(500)] * 2, respond(503), respond(200))) as backend:
-        options = {
-            "circuitBreaker": {"failureThreshold": 3, "openDuration": "200ms"},
+        options: dict[str, Any] = {
+            "circuitBreaker": {"failureThreshold": 3, "openDuration": "1h"},
             "outlierDetection": {"consecutive5xx": 9},
         }
         await know(proxy, backend.port, **options)
@@ -160,7 +160,9 @@ async def test_calls_count_for_the_circuit_and_the_streaks_of_their_endpoint(pro
         assert await failure(proxy) == ("circuit_open", "circuit open since 3 failures in a row")
         word = registry.counts.word("breaker d")
         assert described(word.value).state == "open"
-        await asyncio.sleep(0.25)  # the open time itself
+        options["circuitBreaker"] = {"failureThreshold": 3, "openDuration": "1ms"}
+        await know(proxy, backend.port, **options)
+        await asyncio.sleep(0.01)  # the open time itself
         assert (await answer(proxy)).status == 200
         assert described(word.value).state == "closed"
         assert repr(streaks) == "<FailureStreaks 0>"

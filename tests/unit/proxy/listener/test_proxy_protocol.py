@@ -177,7 +177,7 @@ async def test_the_header_is_not_waited_for(proxy: InProcessProxy, tls: Document
     client.send(sent)
     await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts as a connection")
     assert await client.ending() in ("closed", "reset")
-    assert 0.25 < asyncio.get_running_loop().time() - began < 5
+    assert 0.25 < asyncio.get_running_loop().time() - began < 15
 
 
 @on_each_loop

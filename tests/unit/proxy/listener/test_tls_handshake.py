@@ -269,6 +269,7 @@ async def test_garbage_is_answered_with_nothing_but_an_alert(proxy: InProcessPro
         client.send_raw(garbage)
         answer = await client.receive_raw()
         assert answer == b"" or answer[0] == 21, answer
+    await answer_hello(proxy)
     client_again = await proxy.connect(tls=trusting())
     assert (await client_again.exchange("GET /")).body == b"hello"
 
@@ -282,7 +283,7 @@ async def test_a_handshake_that_does_not_end_is_not_waited_for(proxy: InProcessP
         client.send_raw(client.hello()[:sent])
         await eventually_async(lambda: proxy.data_plane.status().connections == 1, what="it counts as a connection")
         await client.receive_raw()
-    assert 0.25 < asyncio.get_running_loop().time() - began < 5
+    assert 0.25 < asyncio.get_running_loop().time() - began < 15
     await eventually_async(lambda: proxy.data_plane.status().connections == 0, what="it is gone")
 
 

@@ -220,7 +220,7 @@ async def test_an_async_method_that_fails_or_takes_too_long(scene: PythonScene) 
             await asyncio.sleep(0)
             raise RuntimeError("no")
 
-    client = await scene.apply(Failing, timeout="20ms")
+    client = await scene.apply(Failing, timeout="30s")
     response = await client.exchange("GET /")
     assert (response.status, response.body) == (500, FAILED)
     assert scene.logged() == [("error", "python middleware failed")]

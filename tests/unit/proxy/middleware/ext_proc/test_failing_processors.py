@@ -261,9 +261,9 @@ async def test_that_each_answer_has_its_time(proxy: InProcessProxy) -> None:
     """Four phases may take four times as long as one."""
 
     def script(seen: Seen) -> Reply:
-        found.pause.wait(0.2)
+        found.pause.wait(0.4)
         return Do()
 
     with RecordingBackend() as backend, VrataProcessor(script) as found:
-        await process(proxy, found, backend.port, phases=BOTH, phaseTimeout="700ms")
+        await process(proxy, found, backend.port, phases=BOTH, phaseTimeout="1500ms")
         assert (await exchanged(proxy)).status == 200

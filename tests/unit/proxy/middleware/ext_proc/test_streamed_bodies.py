@@ -54,7 +54,7 @@ async def next_chunk(connection: StagedConnection) -> bytes:
 
 def time_for(reply: Reply) -> str:
     """What an answer may take: as little as a busy machine bears where it will not come."""
-    return "600ms" if reply == HANG else "5s"
+    return "1s" if reply == HANG else "20s"
 
 
 async def settled(number: Callable[[], int]) -> int:
