@@ -20,8 +20,8 @@ from tests.support.verifying_client import Answer, Probe, VerifyingClient, Wrong
 
 PATIENT = {"connect": "10s", "responseHeader": "10s", "request": "20s", "expectContinue": "10s"}
 """For what ends by itself, however late a backend on a busy machine is."""
-HASTY = {**PATIENT, "responseHeader": "150ms", "request": "300ms"}
-"""For what has no head."""
+HASTY = {**PATIENT, "responseHeader": "150ms", "request": "300ms", "idleConnection": "100ms"}
+"""For what has no head. A connection that came about too late for its request is not kept for long."""
 ENDING = {**PATIENT, "request": "1s"}
 """For what has a head and then no end."""
 LARGE = 1 << 20

@@ -81,7 +81,7 @@ async def test_one_message_each_way(proxy: InProcessProxy) -> None:
         assert (found.code, words, 0 <= int(left) <= 20) == (grpc_status.OK, b"echo hello", True)
         large = b"x" * 300_000
         found = await grpc_answer(proxy, "/test.Echo/Say", large)
-        assert found.message .startswith(b"echo " + large + b" ")
+        assert found.message.startswith(b"echo " + large + b" ")
         found = await grpc_answer(proxy, "/test.Echo/Say", b"refuse")
         assert (found.code, found.reason) == (grpc_status.PERMISSION_DENIED, "not you: 50 % ü")
         found = await grpc_answer(proxy, "/test.Echo/Shout", b"")
