@@ -23,6 +23,7 @@ from tests.support.stream_client import request
 async def test_the_request_budget(proxy: InProcessProxy, where: str) -> None:
     # The route's own budget is stronger, whichever is shorter.
     limits = {"request": "10s" if where == "both" else "100ms"} if where != "route" else {}
+    limits["idleConnection"] = "200ms"  # a connection that comes about too late for its request is kept
     settings = {"timeouts": {"request": "100ms"}} if where != "destination" else {}
     async with StagedBackend(stay_silent) as backend:
         await forward_to(proxy, backend.port, limits=limits, **settings)

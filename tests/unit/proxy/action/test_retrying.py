@@ -319,7 +319,9 @@ async def test_the_limit_of_an_attempt_does_not_cut_a_body(proxy: InProcessProxy
 @on_each_loop
 async def test_attempts_that_all_take_too_long(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(silence, silence, silence)) as backend:
-        await retry_to(proxy, backend.port, attempts=2, perAttemptTimeout="200ms")
+        # A connection that comes about too late for its attempt is kept.
+        limits = {"idleConnection": "300ms"}
+        await retry_to(proxy, backend.port, limits=limits, attempts=2, perAttemptTimeout="200ms")
         client = await proxy.connect()
         assert error(await client.exchange("GET /")) == (504, "timeout")
         assert len(backend.requests) == 3

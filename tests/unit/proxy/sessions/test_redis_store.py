@@ -349,13 +349,16 @@ def test_an_answer_that_fails_is_the_end_of_nothing(loop_factory: LoopFactory, t
     assert log == [("error", "a request could not go on with what Redis said")]
 
 
-def test_a_process_that_was_held_up_reads_the_answer_all_the_same(loop_factory: LoopFactory, tmp_path: Path) -> None:
+def test_a_process_that_was_held_up_reads_the_answer_all_the_same(
+    loop_factory: LoopFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario(caller: Caller) -> None:
         assert await caller.claim(b"there") == b"there"
+        monkeypatch.setattr(LIMIT, SHORT)
         asked = caller.tasks.start(caller.look_up(), name="look up")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        caller.loop.call_soon(time.sleep, 2 * LIMIT)  # as the garbage collector might
+        caller.loop.call_soon(time.sleep, 5 * SHORT)  # as the garbage collector might
         assert await asked == b"there"
 
     with RedisServer(tmp_path) as server:
