@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.conditions import eventually_async
 from tests.support.in_process_metrics import InProcessMetrics
-from tests.support.in_process_proxy import InProcessProxy, on_each_loop
+from tests.support.in_process_proxy import InProcessProxy, on_each_loop, on_our_loop
 from tests.support.middlewares import middleware, pass_through
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
@@ -60,6 +60,24 @@ async def test_proxies_share_a_bucket(proxy: InProcessProxy, tmp_path: Path, mon
             assert len(backend.requests) == 3
             (key,) = server.stored()
             assert len(key) == len(b"vrata:ratelimit:") + 32
+
+
+@on_our_loop
+async def test_proxies_agree_on_networks_of_ipv6(
+    proxy: InProcessProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LIMIT, 5.0)
+    with RedisServer(tmp_path) as server:
+        async with (
+            StagedBackend() as backend,
+            fleet(server.port, backend.port, burst=1, trustedProxies=["127.0.0.1"]) as proxies,
+        ):
+            answers = []
+            for each, address in zip(proxies, ("2001:db8::1", "2001:DB8:0:0:ffff::2"), strict=True):
+                client = await each.connect()
+                answers.append((await client.exchange("GET /", f"X-Forwarded-For: {address}")).status)
+            assert answers == [200, 429]
+            assert len(server.stored()) == 1
 
 
 @on_each_loop
