@@ -62,15 +62,15 @@ _OF_HTTP: Final = {
     504: UNAVAILABLE,
 }
 
-_IN_HTTP: Final = (200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 404, 500, 503, 500, 401)
+_IN_HTTP: Final = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 404, 500, 503, 500, 401]
 """By code. As the public definition of the codes has it (``google.rpc.Code``), but for UNIMPLEMENTED, which is 501
 there. A client brings it about by asking for what does not exist, like 404; as a failure of the server it would let
 every client have endpoints ejected."""
 
 _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
-_CODE: Final = re.compile(rb"[0-9]{1,10}")
-_TRAILER: Final = re.compile(rb"(?:^|\r\n)(?i:grpc-status):[\t ]*([0-9]{1,10})[\t ]*\r\n")
-_MESSAGE: Final = re.compile(rb"(?:^|\r\n)(?i:grpc-message):[\t ]*([^\r\n]*)")
+_MOST_DIGITS: Final = 10
+_STATUS_FIELD: Final = b"\r\ngrpc-status:"
+_MESSAGE_FIELD: Final = b"\r\ngrpc-message:"
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -99,15 +99,12 @@ def status_lines(code: int, message: str) -> bytes:
 
 def read_code(values: list[bytes]) -> int:
     """Return the code in the first of *values*, those of ``grpc-status``; -1 where there is none to read."""
-    if not values or _CODE.fullmatch(values[0]) is None:
-        return -1
-    return int(values[0])
+    return _code(values[0]) if values else -1
 
 
 def code_in_trailers(trailers: bytes) -> int:
     """Return the code in *trailers*, lines that each have their CRLF; -1 where there is none to read."""
-    found = _TRAILER.search(trailers)
-    return -1 if found is None else int(found[1])
+    return _code(_value(trailers, _STATUS_FIELD))
 
 
 def read_message(values: list[bytes]) -> str:
@@ -115,13 +112,33 @@ def read_message(values: list[bytes]) -> str:
 
     What is no percent-encoding stays as it is, as the protocol demands, and bytes that are not UTF-8 are replaced.
     """
-    return _ESCAPED.sub(_unescape, values[0]).decode("utf-8", "replace") if values else ""
+    return _text(values[0]) if values else ""
 
 
 def message_in_trailers(trailers: bytes) -> str:
     """Return the message in *trailers*, lines that each have their CRLF; empty where there is none."""
-    found = _MESSAGE.search(trailers)
-    return "" if found is None else read_message([found[1].rstrip(b"\t ")])
+    return _text(_value(trailers, _MESSAGE_FIELD))
+
+
+def _value(trailers: bytes, field: bytes) -> bytes:
+    """The first value of *field*, the end of a line and a name in lower case with its colon; empty where it is not."""
+    lines = b"\r\n" + trailers
+    at = lines.lower().find(field)
+    if at < 0:
+        return b""
+    at += len(field)
+    end = lines.find(b"\r\n", at)
+    return lines[at:end].strip(b"\t ") if end > 0 else b""
+
+
+def _code(value: bytes) -> int:
+    return int(value) if value.isdigit() and len(value) <= _MOST_DIGITS else -1
+
+
+def _text(value: bytes) -> str:
+    if b"%" in value:
+        value = _ESCAPED.sub(_unescape, value)
+    return value.decode("utf-8", "replace")
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:

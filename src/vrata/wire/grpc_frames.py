@@ -20,12 +20,15 @@ def framed(message: bytes) -> bytes:
 class MessageFrames:
     """Takes the messages out of a stream that comes in pieces."""
 
-    __slots__ = ("_held", "_longest")
+    __slots__ = ("_due", "_held", "_longest")
 
     def __init__(self, longest: int) -> None:
         """A message may have up to *longest* bytes."""
         self._longest = longest
         self._held = bytearray()
+        """What has come of a message that is not complete."""
+        self._due = 0
+        """Bytes of it that have to be there before there is anything to do."""
 
     def __repr__(self) -> str:
         return f"<MessageFrames {len(self._held)} bytes held>"
@@ -41,20 +44,27 @@ class MessageFrames:
         One that is too long is refused as soon as its length is known.
         """
         held = self._held
-        held += content
         messages: list[bytes] = []
-        at, size = 0, len(held)
+        if held:
+            held += content
+            if len(held) < self._due:
+                return messages
+            content = bytes(held)
+            held.clear()
+        at, size, due = 0, len(content), PREFIX
         while size - at >= PREFIX:
-            if held[at] != 0:
+            if content[at] != 0:
                 raise MalformedFrame("a compressed message, which was not asked for")
-            length = int.from_bytes(held[at + 1 : at + PREFIX], "big")
+            length = content[at + 1] << 24 | content[at + 2] << 16 | content[at + 3] << 8 | content[at + 4]
             if length > self._longest:
                 raise MalformedFrame(f"a message of more than {self._longest} bytes")
             end = at + PREFIX + length
             if end > size:
+                due = end - at
                 break
-            messages.append(bytes(held[at + PREFIX : end]))
+            messages.append(content[at + PREFIX : end])
             at = end
-        if at:
-            del held[:at]
+        if at < size:
+            held += content[at:]
+            self._due = due
         return messages
