@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from vrata.policy.header_rules import HeaderRules, is_untouchable
@@ -26,24 +25,53 @@ class InvalidMutation(ValueError):  # noqa: N818 - it names the thing that arriv
     """What is to be set is no header field (RFC 9110 §5.1, §5.5); ``args[0]`` says why, for people."""
 
 
-@dataclass(frozen=True)
+# No dataclasses: the constructors that these generate are interpreted, and cost more than all that is done here.
+
+
 class FieldEdit:
     """One header field that is to be set."""
 
-    name: bytes
-    """In any spelling."""
-    value: bytes
-    action: int = REPLACE
-    """One of the constants of this module."""
+    __slots__ = ("action", "name", "value")
+
+    def __init__(self, name: bytes, value: bytes, action: int = REPLACE) -> None:
+        self.name = name
+        """In any spelling."""
+        self.value = value
+        self.action = action
+        """One of the constants of this module."""
+
+    def __repr__(self) -> str:
+        return f"<FieldEdit {self.name!r}: {self.value!r} {self.action}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FieldEdit):
+            return NotImplemented
+        return self.name == other.name and self.value == other.value and self.action == other.action
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.value, self.action))
 
 
-@dataclass(frozen=True)
 class HeaderMutation:
     """Removals, and fields to be set after them."""
 
-    removals: Collection[bytes] = ()
-    """Names, in any spelling."""
-    edits: Collection[FieldEdit] = ()
+    __slots__ = ("edits", "removals")
+
+    def __init__(self, removals: Sequence[bytes] = (), edits: Sequence[FieldEdit] = ()) -> None:
+        self.removals = removals
+        """Names, in any spelling."""
+        self.edits = edits
+
+    def __repr__(self) -> str:
+        return f"<HeaderMutation without {self.removals!r}, with {self.edits!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HeaderMutation):
+            return NotImplemented
+        return self.removals == other.removals and self.edits == other.edits
+
+    def __hash__(self) -> int:
+        return hash((tuple(self.removals), tuple(self.edits)))
 
     @property
     def is_empty(self) -> bool:
@@ -54,14 +82,19 @@ class HeaderMutation:
 NO_MUTATION: Final = HeaderMutation()
 
 
-@dataclass
 class SettledMutation:
     """What is done to a head."""
 
-    removed: set[bytes] = field(default_factory=set)
-    """Names, in lower case, of the fields whose lines go."""
-    added: bytes = b""
-    """Lines that come, each with its CRLF."""
+    __slots__ = ("added", "removed")
+
+    def __init__(self, removed: set[bytes], added: bytes) -> None:
+        self.removed = removed
+        """Names, in lower case, of the fields whose lines go."""
+        self.added = added
+        """Lines that come, each with its CRLF."""
+
+    def __repr__(self) -> str:
+        return f"<SettledMutation without {self.removed!r}, with {self.added!r}>"
 
 
 def settled(mutation: HeaderMutation, rules: HeaderRules, present: Collection[bytes]) -> SettledMutation:
