@@ -112,7 +112,7 @@ def is_settable_in_responses(name: str) -> bool:
     return RESPONSE_FIELDS[name.lower().encode("ascii")] in _SETTABLE_IN_RESPONSES
 
 
-_NOT_IN_TRAILERS = frozenset(
+NOT_IN_TRAILERS: Final = frozenset(
     (
         # Framing (RFC 9110 §6.5.1). The decoder refuses it before anybody asks here.
         *(b"content-length", b"transfer-encoding"),
@@ -134,7 +134,9 @@ _NOT_IN_TRAILERS = frozenset(
         *(b"x-vrata-attempt-count", b"x-request-attempt-count"),
     )
 )
-_NOT_IN_TRAILERS_FROM = (b"if-", b"proxy-", b"x-forwarded-")
+"""Names of fields that are never passed on in trailers, in lower case and with hyphens."""
+
+NOT_IN_TRAILERS_FROM: Final = (b"if-", b"proxy-", b"x-forwarded-")
 """Beginnings of further such names."""
 
 
@@ -145,4 +147,4 @@ def goes_on_in_trailers(name: bytes) -> bool:
     head alone. So what acts on routing, authentication or the meaning of the message never goes on in trailers.
     """
     name = name.lower().replace(b"_", b"-")
-    return name not in _NOT_IN_TRAILERS and not name.startswith(_NOT_IN_TRAILERS_FROM)
+    return name not in NOT_IN_TRAILERS and not name.startswith(NOT_IN_TRAILERS_FROM)

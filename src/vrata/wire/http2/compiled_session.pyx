@@ -10,7 +10,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
-from vrata.wire.http1.fields import goes_on_in_trailers
+from vrata.wire.http1.fields import NOT_IN_TRAILERS, NOT_IN_TRAILERS_FROM, goes_on_in_trailers
 from vrata.wire.http1.hop_fields import names_trailers
 from vrata.wire.http1.status import STATUS_LINES
 from vrata.wire.http2.contract import StreamsExhausted
@@ -169,7 +169,7 @@ cdef class CompiledSession(SessionInput):
         fields = OutgoingFields.__new__(OutgoingFields)
         fields.of_request(head, self.scheme)
         stream = SessionStream.__new__(SessionStream, 0)
-        stream.is_head = head.startswith(b"HEAD ")
+        stream.is_head = PyBytes_GET_SIZE(head) > 5 and memcmp(PyBytes_AS_STRING(head), b"HEAD ", 5) == 0
         stream.key = fields.key
         stream.end_queued = end
         if not end:

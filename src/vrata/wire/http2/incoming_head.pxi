@@ -144,6 +144,20 @@ cdef bint is_of_connection(const uint8_t* name, Py_ssize_t n) noexcept nogil:
     return False
 
 
+cdef bint goes_on(const uint8_t* name, Py_ssize_t n) except -1:
+    """As vrata.wire.http1.fields.goes_on_in_trailers, of a name in lower case."""
+    cdef bytes text = PyBytes_FromStringAndSize(<const char*>name, n)
+    cdef bytes beginning
+    if memchr(name, c'_', n) != NULL:
+        return goes_on_in_trailers(text)
+    for beginning in <tuple>NOT_IN_TRAILERS_FROM:
+        if n >= PyBytes_GET_SIZE(beginning) and memcmp(
+            name, PyBytes_AS_STRING(beginning), PyBytes_GET_SIZE(beginning)
+        ) == 0:
+            return False
+    return text not in NOT_IN_TRAILERS
+
+
 cdef class IncomingHead:
     """The field list that is being received, of which there is one at a time on a connection (RFC 9113 §4.3)."""
 
@@ -233,7 +247,7 @@ cdef class IncomingHead:
         ):
             self.fault = b"field of the connection"
         elif self.kind == TRAILER_SECTION:
-            if goes_on_in_trailers(PyBytes_FromStringAndSize(<const char*>name, n)):
+            if goes_on(name, n):
                 add_line(&self.text, name, n, value, size)
         elif n == 14 and memcmp(name, b"content-length", 14) == 0:
             self.take_length(value, size)

@@ -57,7 +57,9 @@ cdef class OutgoingFields:
     cdef bint stays_here(self, const char* p, Py_ssize_t n, const char* value, Py_ssize_t size) except -1:
         if n == 2:
             if same(p, b"te", 2):
-                self.accepts_trailers = self.accepts_trailers or names_trailers(value[:size])
+                if not self.accepts_trailers:
+                    # What every call of gRPC says.
+                    self.accepts_trailers = (size == 8 and memcmp(value, b"trailers", 8) == 0) or names_trailers(value[:size])
                 return True
         elif n == 4:
             return same(p, b"host", 4)
