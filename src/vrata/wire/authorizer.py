@@ -34,13 +34,13 @@ class CheckResponse:
         return f"<CheckResponse {'allowed' if self.allowed else 'denied'}>"
 
 
-def encode_request(method: str, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> bytes:
-    """Return a ``CheckRequest``. Raises UnicodeEncodeError for what is no text."""
+def encode_request(method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """Return a ``CheckRequest``. All but the *body* are texts in UTF-8."""
     message = MessageWriter()
-    message.text(1, method)
-    message.text(2, path)
+    message.content(1, method)
+    message.content(2, path)
     for key, value in headers:
-        message.entry(3, key, value)
+        message.pair(3, key, value)
     message.content(4, body)
     return message.finished()
 

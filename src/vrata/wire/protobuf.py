@@ -17,6 +17,10 @@ LENGTH: Final = 2
 """Wire type of what has its length before it: text, bytes, messages."""
 FIXED32: Final = 5
 
+_TEXT_1: Final = b"\x0a"
+_TEXT_2: Final = b"\x12"
+"""Tags of the fields 1 and 2 where they are texts."""
+
 _LONGEST_VARINT: Final = 10
 _LONGEST_TAG: Final = 5
 _LAST_FIELD: Final = (1 << 29) - 1
@@ -73,10 +77,27 @@ class MessageWriter:
 
     def entry(self, number: int, key: str, value: str) -> None:
         """One entry of a ``map<string, string>``, or of whatever has a text as field 1 and one as field 2."""
-        pair = MessageWriter()
-        pair.text(1, key)
-        pair.text(2, value)
-        self.message(number, pair.finished())
+        self.pair(number, key.encode("utf-8"), value.encode("utf-8"))
+
+    def pair(self, number: int, key: bytes, value: bytes) -> None:
+        """The same of texts that are UTF-8 already."""
+        key_size, value_size = varint(len(key)), varint(len(value))
+        size = 0
+        if key:
+            size = 1 + len(key_size) + len(key)
+        if value:
+            size += 1 + len(value_size) + len(value)
+        parts = self._parts
+        parts.append(varint(number << 3 | LENGTH))
+        parts.append(varint(size))
+        if key:
+            parts.append(_TEXT_1)
+            parts.append(key_size)
+            parts.append(key)
+        if value:
+            parts.append(_TEXT_2)
+            parts.append(value_size)
+            parts.append(value)
 
     def finished(self) -> bytes:
         """The message."""

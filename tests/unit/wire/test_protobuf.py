@@ -56,7 +56,9 @@ def test_a_check_request_is_what_protoc_reads(
     method: str, path: str, headers: list[tuple[str, str]], body: bytes
 ) -> None:
     theirs = message_class("extauthz.v1.CheckRequest").FromString(
-        authorizer.encode_request(method, path, headers, body)
+        authorizer.encode_request(
+            method.encode(), path.encode(), [(key.encode(), value.encode()) for key, value in headers], body
+        )
     )
     assert (theirs.method, theirs.path, theirs.body) == (method, path, body)
     assert [(pair.key, pair.value) for pair in theirs.headers] == headers

@@ -45,6 +45,9 @@ class Allow:
         return f"<Allow without {list(self.removed)}>"
 
 
+UNCHANGED: Final = Allow((), b"")
+
+
 class Deny:
     """The request is answered."""
 

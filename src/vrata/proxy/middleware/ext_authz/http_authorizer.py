@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -14,6 +13,7 @@ from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import (
+    UNCHANGED,
     Allow,
     Asking,
     Authorizer,
@@ -24,7 +24,7 @@ from vrata.proxy.middleware.ext_authz.decision import (
     goes_with_denials,
 )
 from vrata.proxy.middleware.ext_authz.told_fields import Field, ToldFields, lines_of
-from vrata.wire.http1.head import RequestHead
+from vrata.wire.http1.head import RequestHead, ResponseHead
 from vrata.wire.http1.status import has_no_body
 
 UNREACHABLE: Final = "authz service unreachable"
@@ -100,17 +100,20 @@ class HttpAuthorizer(Authorizer):
             return NoDecision(UNREACHABLE, outcome.reason)
         status = outcome.status
         if 200 <= status < 300:
-            return self._allowed(outcome.head.passed)
+            return self._allowed(outcome.head)
         if status > _LAST_STATUS:
             return NoDecision(UNREACHABLE, f"an answer with status {status}")
         lines = [line + b"\r\n" for line in outcome.head.passed if self._goes_to_client(line)]
         body = b"" if has_no_body(status) else outcome.body
         return denied(status, body, b"".join(lines), UNREACHABLE)
 
-    def _allowed(self, answered: Sequence[bytes]) -> Decision:
+    def _allowed(self, head: ResponseHead) -> Decision:
+        copied = self._copied
+        if not copied.patterns and not copied.all_of_answer:
+            return UNCHANGED
         removed: set[bytes] = set()
         added: list[bytes] = []
-        for line in answered:
+        for line in head.passed:
             name = line[: line.index(b":")].lower()
             if self._goes_to_upstream(name) and not is_untouchable(name):
                 removed.add(name)

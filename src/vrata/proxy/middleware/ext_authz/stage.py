@@ -15,7 +15,7 @@ from vrata.proxy.holding import BodyCollection, Holding
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import (
     FORBIDDEN,
-    Allow,
+    UNCHANGED,
     Asking,
     Authorizer,
     Decision,
@@ -33,7 +33,6 @@ from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.wire.http1.editing import SAME_LENGTH
 from vrata.wire.http1.errors import MalformedMessage
 
-UNCHANGED: Final = Allow((), b"")
 TOO_MANY: Final = Rejection.error(431, "ext_authz: too many request headers", code=grpc_status.RESOURCE_EXHAUSTED)
 TOO_LARGE: Final = Rejection.error(413, "ext_authz: request body too large", code=grpc_status.RESOURCE_EXHAUSTED)
 
@@ -190,9 +189,10 @@ class Check(Holding):
                 return rejection
             decision = UNCHANGED
         copied = self._stage.copied
+        removed = decision.removed
         if copied.patterns:
             self.request.withhold_trailers(copied.patterns)
-        removed = (*decision.removed, *copied.sent(self.request.head))
+            removed = (*removed, *copied.sent(self.request.head))
         if removed or decision.added or decision.query is not None:
             try:
                 self.request.edit(removed, decision.added, SAME_LENGTH, decision.query)

@@ -6,9 +6,9 @@ from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy.header_mutation import APPEND, REPLACE, FieldEdit, HeaderMutation, settled
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Decision
+from vrata.proxy.middleware.ext_authz.decision import ALL, UNCHANGED, Allow, Decision
 from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer, denial
-from vrata.proxy.middleware.ext_authz.told_fields import Field, texts_of
+from vrata.proxy.middleware.ext_authz.told_fields import Field, utf8
 from vrata.wire.authorizer import CHECK, decode_response, encode_request
 
 
@@ -26,12 +26,14 @@ class VrataAuthorizer(GrpcAuthorizer):
         own: list[Field] = []
         if head.content_length >= 0:
             own.append((b"content-length", b"%d" % head.content_length))
-        headers = texts_of(self.told.of(request, own))
-        return encode_request(request.method, head.target.decode("ascii"), headers, body)
+        headers = [(name, utf8(value)) for name, value in self.told.of(request, own)]
+        return encode_request(head.method, head.target, headers, body)
 
     def decision(self, request: ClientRequest, message: bytes) -> Decision:
         """What a ``CheckResponse`` says."""
         response = decode_response(message)
+        if response.allowed and not response.headers:
+            return UNCHANGED
         edits: list[FieldEdit] = []
         names: set[str] = set()
         for key, value in response.headers:
