@@ -87,9 +87,14 @@ class Call(Callout):
         body, method = self._body, self._method_name
         # RFC 9110 §8.6: a method for which content has a meaning says also that there is none.
         length = b"content-length: %d\r\n" % len(body) if body or method not in _WITHOUT_CONTENT else b""
-        lines = (method, self._target, destination.authority, length, self._fields)
-        head = self._traced(b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s\r\n" % lines)
-        exchange.start(head, body, True, chunked=False, fresh=fresh)
+        head = b"%s %s HTTP/1.1\r\nhost: %s\r\n%s%s\r\n" % (
+            method,
+            self._target,
+            destination.authority,
+            length,
+            self._fields,
+        )
+        exchange.start(self._traced(head), body, True, chunked=False, fresh=fresh)
 
     def _is_repeatable(self) -> bool:
         return True

@@ -48,6 +48,7 @@ class Callout(AttemptOwner, Watched):
         "_is_open",
         "_is_repeated",
         "_is_starting",
+        "_limit",
         "_limit_deadline",
         "_owner",
         "_request",
@@ -67,6 +68,7 @@ class Callout(AttemptOwner, Watched):
         self._is_repeated = False
         self._has_answer = False
         """The response has begun."""
+        self._limit = limit
         self._limit_deadline = self.deadline = owner.loop.time() + limit
 
     def __repr__(self) -> str:
@@ -177,8 +179,12 @@ class Callout(AttemptOwner, Watched):
 
     def on_request_sent(self) -> None:
         """Now the service owes a response head."""
-        if not self._has_answer and self._destination is not None:
-            due = self._owner.loop.time() + self._destination.timeouts.response_header
+        destination = self._destination
+        if self._has_answer or destination is None:
+            return
+        limit = destination.timeouts.response_header
+        if limit < self._limit:
+            due = self._owner.loop.time() + limit
             if due < self.deadline:
                 self.deadline = due
 

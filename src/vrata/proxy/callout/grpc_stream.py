@@ -45,7 +45,6 @@ class GrpcStream(Callout):
         "_frames",
         "_is_complete",
         "_kept",
-        "_limit",
         "_method_path",
         "_on_end",
         "_on_message",
@@ -80,7 +79,6 @@ class GrpcStream(Callout):
         self._on_ready = on_ready
         self._method_path = method_path
         self._fields = fields
-        self._limit = limit
         self._frames = MessageFrames(max_message)
         self._kept: list[bytes] | None = [] if only is None else [framed(only)]
         """What was sent; None when it is too much, or of no use any more."""
@@ -200,16 +198,26 @@ class GrpcStream(Callout):
         if endpoint is not None and not endpoint.pool.http2:
             self._fail(FailureClass.INTERNAL, "the destination does not speak HTTP/2 (options.http2)")
             return
-        timeout = b""
-        if self._limit != NEVER:
-            left = int((self._limit_deadline - self._owner.loop.time()) * 1000)
-            timeout = b"grpc-timeout: %dm\r\n" % (
-                1 if left < 1 else left if left < _MOST_MILLISECONDS else _MOST_MILLISECONDS
-            )
-        lines = (self._method_path, destination.authority, timeout, self._fields)
         kept = self._kept
         assert kept is not None
-        exchange.start(self._traced(_HEAD % lines), b"".join(kept), self._is_complete, chunked=True, fresh=fresh)
+        head = (
+            b"POST %s HTTP/1.1\r\nhost: %s\r\ntransfer-encoding: chunked\r\ncontent-type: application/grpc\r\n"
+            b"connection: te\r\nte: trailers\r\nuser-agent: vrata\r\n%s%s\r\n"
+        ) % (self._method_path, destination.authority, self._timeout(), self._fields)
+        exchange.start(self._traced(head), b"".join(kept), self._is_complete, chunked=True, fresh=fresh)
+
+    def _timeout(self) -> bytes:
+        """The line that tells the service how long it has.
+
+        At first that is the limit to the millisecond: as one number it is a field that HPACK sends as an index.
+        """
+        limit = self._limit
+        if limit == NEVER:
+            return b""
+        if self._is_repeated:
+            limit = self._limit_deadline - self._owner.loop.time()
+        left = int(limit * 1000)
+        return b"grpc-timeout: %dm\r\n" % (1 if left < 1 else left if left < _MOST_MILLISECONDS else _MOST_MILLISECONDS)
 
     def _is_repeatable(self) -> bool:
         return self._kept is not None
@@ -266,9 +274,3 @@ class GrpcStream(Callout):
             on_end(self._code, self._reason)
         except Exception:  # noqa: BLE001 - the connection that brought the end may serve others
             _log.exception("the end of a call was not dealt with", callout=repr(self))
-
-
-_HEAD: Final = (
-    b"POST %s HTTP/1.1\r\nhost: %s\r\ntransfer-encoding: chunked\r\ncontent-type: application/grpc\r\n"
-    b"connection: te\r\nte: trailers\r\nuser-agent: vrata\r\n%s%s\r\n"
-)
