@@ -94,19 +94,7 @@ cdef class RequestHead(_Head):
         return self._path
 
     def has_plain_path(self, bint merges_slashes):
-        cdef const char* text = PyBytes_AS_STRING(self.target)
-        cdef Py_ssize_t at
-        cdef char found, before = 0
-        for at in range(PyBytes_GET_SIZE(self.target)):
-            found = text[at]
-            if found == c'?':
-                break
-            if found == c'%' or found == c'\\':
-                return False
-            if before == c'/' and (found == c'.' or (merges_slashes and found == c'/')):
-                return False
-            before = found
-        return True
+        return is_plain_path(self.target, merges_slashes)
 
     @property
     def raw_path(self):

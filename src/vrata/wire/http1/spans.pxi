@@ -422,3 +422,20 @@ cdef class _Head:
         if n < 16 or not same(p, b"application/grpc", 16):
             return False
         return n == 16 or p[16] == c'+' or p[16] == c';' or p[16] == c' ' or p[16] == c'\t'
+
+
+cdef bint is_plain_path(bytes target, bint merges_slashes):
+    """As vrata.wire.http1.target.is_plain_path, of the path of a whole target."""
+    cdef const char* text = PyBytes_AS_STRING(target)
+    cdef Py_ssize_t at
+    cdef char found, before = 0
+    for at in range(PyBytes_GET_SIZE(target)):
+        found = text[at]
+        if found == c'?':
+            break
+        if found == c'%' or found == c'\\':
+            return False
+        if before == c'/' and (found == c'.' or (merges_slashes and found == c'/')):
+            return False
+        before = found
+    return True
