@@ -189,11 +189,11 @@ def decode_response(message: bytes) -> CheckResponse:
 def _read_ok(response: CheckResponse, message: bytes) -> None:
     for field in read_fields(message):
         if field.tag == _HEADERS:
-            response.headers.append(read_option(field.content))
+            _add_option(response.headers, field.content)
         elif field.tag == _HEADERS_TO_REMOVE:
             response.headers_to_remove.append(field.text)
         elif field.tag == _RESPONSE_HEADERS:
-            response.response_headers.append(read_option(field.content))
+            _add_option(response.response_headers, field.content)
         elif field.tag == _QUERY_TO_SET:
             response.query_to_set.append(read_pair(field.content))
         elif field.tag == _QUERY_TO_REMOVE:
@@ -206,9 +206,15 @@ def _read_denied(response: CheckResponse, message: bytes) -> None:
         if field.tag == _STATUS:
             status += field.content
         elif field.tag == _HEADERS:
-            response.headers.append(read_option(field.content))
+            _add_option(response.headers, field.content)
         elif field.tag == _BODY:
             response.body = field.text.encode("utf-8")
     for field in read_fields(status):
         if field.tag == _CODE:
             response.http_status = field.int32
+
+
+def _add_option(options: list[HeaderOption], message: bytes) -> None:
+    option = read_option(message)
+    if option is not None:
+        options.append(option)

@@ -58,8 +58,9 @@ def read_header(message: bytes) -> tuple[str, bytes]:
     return name, text.encode("utf-8") if text else raw
 
 
-def read_option(message: bytes) -> HeaderOption:
-    """Return a ``HeaderValueOption``. Raises :class:`~vrata.wire.protobuf.MalformedProtobuf`.
+def read_option(message: bytes) -> HeaderOption | None:
+    """Return a ``HeaderValueOption``; None where it has no header. Raises
+    :class:`~vrata.wire.protobuf.MalformedProtobuf`.
 
     Where neither ``append`` nor ``append_action`` says something else, the value replaces what is there. So say the
     definitions of the authorization and the processing service; for the rest of Envoy's configuration it is the
@@ -67,11 +68,12 @@ def read_option(message: bytes) -> HeaderOption:
     absence.
     """
     header = append = b""
-    has_append = False
+    has_append = has_header = False
     action = APPEND
     for field in read_fields(message):
         if field.tag == _HEADER:
-            header += field.content  # two of them are one message
+            header = header + field.content if has_header else field.content  # two of them are one message
+            has_header = True
         elif field.tag == _APPEND:
             append += field.content
             has_append = True
@@ -87,5 +89,7 @@ def read_option(message: bytes) -> HeaderOption:
         action = OVERWRITE
     elif not ADD_IF_ABSENT <= action <= OVERWRITE_IF_EXISTS:
         raise MalformedProtobuf("an unknown append_action")
+    if not has_header:
+        return None
     name, value = read_header(header)
     return HeaderOption(name, value, action)

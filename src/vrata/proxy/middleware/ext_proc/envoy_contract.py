@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from vrata.policy.header_mutation import FieldEdit, HeaderMutation
+from vrata.policy.header_mutation import NO_MUTATION, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.envoy_edit import field_edit
 from vrata.proxy.middleware.ext_proc.message import (
     DUPLEX,
+    IN_MESSAGES,
     NONE,
     Answer,
     Contract,
@@ -24,35 +25,23 @@ from vrata.proxy.middleware.ext_proc.message import (
     Structs,
     checked_status,
 )
+from vrata.proxy.middleware.ext_proc.pairs import encode_pairs
 from vrata.wire.envoy_headers import read_header, read_option
-from vrata.wire.protobuf import LENGTH, VARINT, Field, MalformedProtobuf, MessageWriter, read_fields, tag, varint
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, tag
 from vrata.wire.protobuf_struct import read_objects
 
 METHOD: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 
-_SHOWN = {
-    Phase.REQUEST_HEADERS: 2,
-    Phase.RESPONSE_HEADERS: 3,
-    Phase.REQUEST_BODY: 4,
-    Phase.RESPONSE_BODY: 5,
-    Phase.REQUEST_TRAILERS: 6,
-    Phase.RESPONSE_TRAILERS: 7,
-}
-"""Numbers of the fields of ``ProcessingRequest``."""
+_FIRST_SHOWN: Final = 2
+"""Number of the field for the first phase in ``ProcessingRequest``."""
+_FIRST_ANSWERED: Final = 1
+"""The same in ``ProcessingResponse``."""
 _METADATA_CONTEXT: Final = 8
 _ATTRIBUTES: Final = 9
 _OBSERVABILITY_MODE: Final = 10
 _PROTOCOL_CONFIG: Final = 11
 
 # ProcessingResponse.
-_RESPONSES = {
-    tag(1, LENGTH): Phase.REQUEST_HEADERS,
-    tag(2, LENGTH): Phase.RESPONSE_HEADERS,
-    tag(3, LENGTH): Phase.REQUEST_BODY,
-    tag(4, LENGTH): Phase.RESPONSE_BODY,
-    tag(5, LENGTH): Phase.REQUEST_TRAILERS,
-    tag(6, LENGTH): Phase.RESPONSE_TRAILERS,
-}
 _IMMEDIATE: Final = tag(7, LENGTH)
 _DYNAMIC_METADATA: Final = tag(8, LENGTH)
 _MODE_OVERRIDE: Final = tag(9, LENGTH)
@@ -86,18 +75,17 @@ class EnvoyContract(Contract):
 
     def encode(self, shown: Shown, opening: Modes | None) -> bytes:
         """Return the message that shows *shown*. Values of headers are ``raw_value``, as Envoy has them."""
+        phase = shown.phase
         part = MessageWriter()
-        match shown.phase:
-            case Phase.REQUEST_HEADERS | Phase.RESPONSE_HEADERS:
-                part.message(1, _header_map(shown.pseudo + shown.fields))
+        if phase.is_body:
+            part.content(1, shown.body)
+            part.integer(2, shown.end)
+        else:
+            part.message(1, encode_pairs([*shown.pseudo, *shown.fields], _THIRD))
+            if phase.is_of_headers:
                 part.integer(3, shown.end)
-            case Phase.REQUEST_BODY | Phase.RESPONSE_BODY:
-                part.content(1, shown.body)
-                part.integer(2, shown.end)
-            case Phase.REQUEST_TRAILERS | Phase.RESPONSE_TRAILERS:
-                part.message(1, _header_map(shown.fields))
         message = MessageWriter()
-        message.message(_SHOWN[shown.phase], part.finished())
+        message.message(_FIRST_SHOWN + phase.place, part.finished())
         if shown.metadata:
             message.message(_METADATA_CONTEXT, shown.metadata)
         if shown.attributes:
@@ -121,20 +109,12 @@ class EnvoyContract(Contract):
             raise MalformedAnswer(str(error)) from None
 
 
-def _header_map(fields: Fields) -> bytes:
-    headers = MessageWriter()
-    for name, value in fields:
-        # A HeaderValue with `key` and `raw_value`, written by hand since there are so many.
-        headers.message(1, b"\x0a%s%s\x1a%s%s" % (varint(len(name)), name, varint(len(value)), value))
-    return headers.finished()
-
-
 def _read(message: bytes) -> Said:
     last, content = 0, b""
     override: bytes | None = None
     metadata: bytes | None = None
     for field in read_fields(message):
-        if field.tag in _RESPONSES or field.tag == _IMMEDIATE or field.tag == _STREAMED_IMMEDIATE:
+        if (field.tag & 7 == LENGTH and field.tag <= _IMMEDIATE) or field.tag == _STREAMED_IMMEDIATE:
             content = content + field.content if field.tag == last else field.content
             last = field.tag
         elif field.tag == _MODE_OVERRIDE:
@@ -150,8 +130,8 @@ def _read(message: bytes) -> Said:
         return _refusal(content, structs)
     if last == _STREAMED_IMMEDIATE:
         return _own_response(content)
-    phase = _RESPONSES[last]
-    if phase is Phase.REQUEST_TRAILERS or phase is Phase.RESPONSE_TRAILERS:
+    phase = IN_MESSAGES[(last >> 3) - _FIRST_ANSWERED]
+    if not (phase.is_of_headers or phase.is_body):
         return Answer(phase, _mutation(_joined(content, _FIRST_MESSAGE)), metadata=structs)
     modes = None if override is None else _modes(override)
     return _answer(phase, _joined(content, _FIRST_MESSAGE), modes, structs)
@@ -161,26 +141,32 @@ def _answer(phase: Phase, common: bytes, override: ModeOverride | None, metadata
     status = 0
     body: bytes | None = None
     is_streamed = ends = False
+    mutation = body_mutation = b""
     for field in read_fields(common):
         if field.tag == _FIRST_NUMBER:
             status = field.int32
-    for field in read_fields(_joined(common, _THIRD)):
-        if field.tag == _FIRST_MESSAGE:
-            body, is_streamed = field.content, False
-        elif field.tag == _SECOND_NUMBER:
-            body, is_streamed = b"" if field.is_true else None, False
+        elif field.tag == _SECOND:
+            mutation = mutation + field.content if mutation else field.content
         elif field.tag == _THIRD:
-            body, ends = _piece(field.content)
-            is_streamed = True
+            body_mutation = body_mutation + field.content if body_mutation else field.content
+    if body_mutation:
+        for field in read_fields(body_mutation):
+            if field.tag == _FIRST_MESSAGE:
+                body, is_streamed = field.content, False
+            elif field.tag == _SECOND_NUMBER:
+                body, is_streamed = b"" if field.is_true else None, False
+            elif field.tag == _THIRD:
+                body, ends = _piece(field.content)
+                is_streamed = True
     if status not in (0, 1):
         raise MalformedAnswer("an unknown status")
-    if phase is Phase.REQUEST_HEADERS or phase is Phase.RESPONSE_HEADERS:
+    if phase.is_of_headers:
         if not status:
             body, is_streamed = None, False
     else:
         override = None
-    mutation = _mutation(_joined(common, _SECOND))
-    return Answer(phase, mutation, body, status == 1, override, is_streamed, ends and is_streamed, metadata)
+    edits = _mutation(mutation) if mutation else NO_MUTATION
+    return Answer(phase, edits, body, status == 1, override, is_streamed, ends and is_streamed, metadata)
 
 
 def _piece(message: bytes) -> tuple[bytes, bool]:
@@ -247,18 +233,12 @@ def _mutation(message: bytes) -> HeaderMutation:
     removals: list[bytes] = []
     for field in read_fields(message):
         if field.tag == _FIRST_MESSAGE:
-            edit = _edit(field.content)
-            if edit is not None:
-                edits.append(edit)
+            option = read_option(field.content)
+            if option is not None:
+                edits.append(field_edit(option))
         elif field.tag == _SECOND:
             removals.append(field.text.encode())
     return HeaderMutation(tuple(removals), tuple(edits))
-
-
-def _edit(option: bytes) -> FieldEdit | None:
-    if not _present(option, _FIRST_MESSAGE):
-        return None
-    return field_edit(read_option(option))
 
 
 def _modes(message: bytes) -> ModeOverride:
@@ -303,5 +283,8 @@ def _present(message: bytes, wanted: int) -> bool:
 
 def _joined(message: bytes, wanted: int) -> bytes:
     """The message in the field *wanted*; of one that comes several times all, as merging them would have it."""
-    found: list[Field] = [field for field in read_fields(message) if field.tag == wanted]
-    return found[0].content if len(found) == 1 else b"".join(field.content for field in found)
+    joined = b""
+    for field in read_fields(message):
+        if field.tag == wanted:
+            joined = joined + field.content if joined else field.content
+    return joined

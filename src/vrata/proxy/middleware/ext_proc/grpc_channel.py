@@ -14,6 +14,7 @@ from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.message import (
+    REQUEST_HEADERS,
     Answer,
     Contract,
     MalformedAnswer,
@@ -294,7 +295,7 @@ class GrpcChannel(Channel):
             self._fail("a response of its own that is none")
             return
         if not self._has_taken_over:
-            if not self._owed or self._owed[0].phase is not Phase.REQUEST_HEADERS or self._owed[0].is_waived:
+            if not self._owed or self._owed[0].phase is not REQUEST_HEADERS or self._owed[0].is_waived:
                 self._fail("a response of its own to what was not the head of a request")
                 return
             self._has_taken_over = True

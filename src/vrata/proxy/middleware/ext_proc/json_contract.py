@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.ext_proc.message import (
+    IN_MESSAGES,
+    REQUEST_HEADERS,
+    RESPONSE_HEADERS,
     Answer,
     Contract,
     MalformedAnswer,
     Modes,
-    Phase,
     Refusal,
     Said,
     Shown,
@@ -24,10 +26,7 @@ from vrata.proxy.middleware.ext_proc.message import (
 
 T = TypeVar("T")
 
-_PHASES = {
-    phase.value: phase
-    for phase in (Phase.REQUEST_HEADERS, Phase.REQUEST_BODY, Phase.RESPONSE_HEADERS, Phase.RESPONSE_BODY)
-}
+_PHASES = {phase.label: phase for phase in IN_MESSAGES if phase.is_of_headers or phase.is_body}
 _STATUSES = {"continue": False, "continueAndReplace": True}
 
 
@@ -39,9 +38,9 @@ class JsonContract(Contract):
 
     def encode(self, shown: Shown, opening: Modes | None) -> bytes:
         """Return the object that shows *shown*."""
-        members: dict[str, Any] = {"phase": shown.phase.value}
-        if shown.phase is Phase.REQUEST_HEADERS or shown.phase is Phase.RESPONSE_HEADERS:
-            pairs = shown.fields + shown.pseudo
+        members: dict[str, Any] = {"phase": shown.phase.label}
+        if shown.phase.is_of_headers:
+            pairs = [*shown.fields, *shown.pseudo]
             members["headers"] = [{"key": as_text(name), "value": as_text(value)} for name, value in pairs]
         else:
             members["body"] = b64encode(shown.body).decode("ascii")
@@ -71,7 +70,7 @@ class JsonContract(Contract):
         body = _content(members, "replaceBody")
         if _member(members, "clearBody", bool, False):
             body = b""
-        if phase in (Phase.REQUEST_HEADERS, Phase.RESPONSE_HEADERS) and not is_last:
+        if phase in (REQUEST_HEADERS, RESPONSE_HEADERS) and not is_last:
             body = None  # the body is yet to come, and will be asked about if anybody wants to
         names = _member(members, "removeHeaders", list, [])
         if not all(isinstance(name, str) for name in names):

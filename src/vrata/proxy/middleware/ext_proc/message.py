@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum, unique
 from typing import Final, Protocol
 
 from vrata.policy.header_mutation import NO_MUTATION, FieldEdit, HeaderMutation
@@ -23,31 +23,44 @@ REJECTION_STATUS: Final = 403
 """That of a rejection which names none."""
 
 
-@unique
-class Phase(Enum):
-    """A part of a transaction, in the order in which they come."""
+class Phase:
+    """A part of a transaction. There are six of them, below, in the order in which they come."""
 
-    REQUEST_HEADERS = "requestHeaders"
-    REQUEST_BODY = "requestBody"
-    REQUEST_TRAILERS = "requestTrailers"
-    RESPONSE_HEADERS = "responseHeaders"
-    RESPONSE_BODY = "responseBody"
-    RESPONSE_TRAILERS = "responseTrailers"
+    __slots__ = ("is_body", "is_of_headers", "is_of_request", "label", "place")
 
-    @property
-    def is_of_request(self) -> bool:
+    def __init__(self, label: str, place: int) -> None:
+        self.label = label
+        """What it is called in JSON."""
+        self.place = place
+        """Its place in the messages of gRPC, whose fields for phases follow each other in both contracts."""
+        self.is_of_request = place % 2 == 0
         """True for those of the way to the upstream."""
-        return self in _OF_REQUEST
-
-    @property
-    def is_body(self) -> bool:
+        self.is_of_headers = place <= 1
+        self.is_body = 1 < place <= 3
         """True for those of content."""
-        return self is Phase.REQUEST_BODY or self is Phase.RESPONSE_BODY
+
+    def __repr__(self) -> str:
+        return f"<Phase {self.label}>"
 
 
-_OF_REQUEST = frozenset((Phase.REQUEST_HEADERS, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS))
+REQUEST_HEADERS: Final = Phase("requestHeaders", 0)
+REQUEST_BODY: Final = Phase("requestBody", 2)
+REQUEST_TRAILERS: Final = Phase("requestTrailers", 4)
+RESPONSE_HEADERS: Final = Phase("responseHeaders", 1)
+RESPONSE_BODY: Final = Phase("responseBody", 3)
+RESPONSE_TRAILERS: Final = Phase("responseTrailers", 5)
 
-Fields = tuple[tuple[bytes, bytes], ...]
+IN_MESSAGES: Final = (
+    REQUEST_HEADERS,
+    RESPONSE_HEADERS,
+    REQUEST_BODY,
+    RESPONSE_BODY,
+    REQUEST_TRAILERS,
+    RESPONSE_TRAILERS,
+)
+"""The phases in the order of their fields in the messages of gRPC."""
+
+Fields = Sequence[tuple[bytes, bytes]]
 """Names, in lower case, with their values; a name comes as often as the field does."""
 
 Structs = tuple[tuple[str, bytes], ...]
@@ -126,34 +139,61 @@ class Shown:
         """What is kept with the request, as one message of ``envoy.config.core.v3.Metadata``; empty: nothing."""
 
     def __repr__(self) -> str:
-        return f"<Shown {self.phase.value} {self.size} bytes>"
+        return f"<Shown {self.phase.label} {self.size} bytes>"
 
     @property
     def size(self) -> int:
         """Bytes of what is shown."""
         size = len(self.body) + len(self.attributes) + len(self.metadata)
-        for name, value in self.fields + self.pseudo:
+        for name, value in self.fields:
+            size += len(name) + len(value)
+        for name, value in self.pseudo:
             size += len(name) + len(value)
         return size
 
 
-@dataclass(frozen=True)
 class Answer:
     """What the processor wants done to the phase that it was shown."""
 
-    phase: Phase
-    mutation: HeaderMutation = NO_MUTATION
-    body: bytes | None = None
-    """What takes the place of the body, or of the part of it that was shown; None leaves it as it is."""
-    is_last: bool = False
-    """Nothing more of this direction shall be shown (``CONTINUE_AND_REPLACE``)."""
-    override: ModeOverride | None = None
-    is_streamed: bool = False
-    """:attr:`body` is a piece of the new body, wherever the old one is."""
-    ends: bool = False
-    """It is the last of those pieces."""
-    metadata: Structs = ()
-    """What shall be kept with the request."""
+    __slots__ = ("body", "ends", "is_last", "is_streamed", "metadata", "mutation", "override", "phase")
+
+    def __init__(
+        self,
+        phase: Phase,
+        mutation: HeaderMutation = NO_MUTATION,
+        body: bytes | None = None,
+        is_last: bool = False,
+        override: ModeOverride | None = None,
+        is_streamed: bool = False,
+        ends: bool = False,
+        metadata: Structs = (),
+    ) -> None:
+        self.phase = phase
+        self.mutation = mutation
+        self.body = body
+        """What takes the place of the body, or of the part of it that was shown; None leaves it as it is."""
+        self.is_last = is_last
+        """Nothing more of this direction shall be shown (``CONTINUE_AND_REPLACE``)."""
+        self.override = override
+        self.is_streamed = is_streamed
+        """:attr:`body` is a piece of the new body, wherever the old one is."""
+        self.ends = ends
+        """It is the last of those pieces."""
+        self.metadata = metadata
+        """What shall be kept with the request."""
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.phase.label} {self._members()[1:]}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Answer) and self._members() == other._members()
+
+    def __hash__(self) -> int:
+        return hash(self._members())
+
+    def _members(self) -> tuple[object, ...]:
+        says = (self.phase, self.mutation, self.body, self.is_last, self.override)
+        return (*says, self.is_streamed, self.ends, self.metadata)
 
 
 @dataclass(frozen=True)
@@ -220,6 +260,11 @@ def as_text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def as_utf8(value: bytes) -> bytes:
+    """Return *value* as the text of a contract has it: :func:`as_text`, encoded."""
+    return value if value.isascii() else as_text(value).encode()
 
 
 def checked_status(status: int) -> int:

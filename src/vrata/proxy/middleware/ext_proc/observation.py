@@ -16,7 +16,20 @@ import structlog
 from vrata.proxy.contracts import ClientRequest, Failure
 from vrata.proxy.middleware.ext_proc.asides import Asides
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
-from vrata.proxy.middleware.ext_proc.message import BUFFERED, NONE, STREAMED, Answer, OwnResponse, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import (
+    BUFFERED,
+    NONE,
+    REQUEST_BODY,
+    REQUEST_TRAILERS,
+    RESPONSE_BODY,
+    RESPONSE_TRAILERS,
+    STREAMED,
+    Answer,
+    OwnResponse,
+    Phase,
+    Refusal,
+    Shown,
+)
 from vrata.proxy.middleware.ext_proc.peer import Peer
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import fields_of, lines_of, shown_request, shown_response
@@ -290,8 +303,8 @@ class Observation(RelayedRequest):
         modes, limit = settings.modes, settings.max_body
         self._request_is_told = False
         self._response_is_told = not modes.shows_response
-        self._request_body = _Copy(self._account, Phase.REQUEST_BODY, modes.request_body, limit)
-        self._response_body = _Copy(self._account, Phase.RESPONSE_BODY, modes.response_body, limit)
+        self._request_body = _Copy(self._account, REQUEST_BODY, modes.request_body, limit)
+        self._response_body = _Copy(self._account, RESPONSE_BODY, modes.response_body, limit)
 
     def begin(self, content: bytes, end: bool) -> None:
         """The request is there, and its body begins with *content*."""
@@ -347,7 +360,7 @@ class Observation(RelayedRequest):
         trailers = self.outer.trailers if end and self._settings.modes.request_trailers else b""
         self._request_body.take(content, end, not trailers)
         if trailers:
-            shown = Shown(Phase.REQUEST_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
+            shown = Shown(REQUEST_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
             self._account.tell(shown)
         if end or (self._request_body.is_done and not self._settings.modes.request_trailers):
             self._request_is_told = True
@@ -358,7 +371,7 @@ class Observation(RelayedRequest):
             trailers = b""
         self._response_body.take(content, end, not trailers)
         if trailers:
-            shown = Shown(Phase.RESPONSE_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
+            shown = Shown(RESPONSE_TRAILERS, fields=fields_of(lines_of(trailers)), observed=True)
             self._account.tell(shown)
         if end or (self._response_body.is_done and not self._settings.modes.response_trailers):
             self._response_is_told = True

@@ -7,7 +7,7 @@ from typing import Protocol
 from vrata.proxy.contracts import ClientRequest, RequestHandler
 from vrata.proxy.middleware.ext_proc.flow import Flow
 from vrata.proxy.middleware.ext_proc.flow_owner import FlowOwner
-from vrata.proxy.middleware.ext_proc.message import DUPLEX, STREAMED, Modes, Phase
+from vrata.proxy.middleware.ext_proc.message import DUPLEX, REQUEST_BODY, REQUEST_TRAILERS, STREAMED, Modes
 from vrata.proxy.middleware.ext_proc.view import names_in_request
 from vrata.proxy.seen_body import SeenBody
 from vrata.wire.http1.head import RequestHead
@@ -54,9 +54,7 @@ class RequestFlow(Flow):
     __slots__ = ("_transaction",)
 
     def __init__(self, transaction: RequestFlowOwner, modes: Modes) -> None:
-        super().__init__(
-            transaction, Phase.REQUEST_BODY, Phase.REQUEST_TRAILERS, modes.request_body, modes.request_trailers
-        )
+        super().__init__(transaction, REQUEST_BODY, REQUEST_TRAILERS, modes.request_body, modes.request_trailers)
         self._transaction = transaction
 
     def present(self) -> set[bytes]:  # noqa: D102

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from vrata.proxy.middleware.ext_proc.flow import Flow
 from vrata.proxy.middleware.ext_proc.flow_owner import FlowOwner
-from vrata.proxy.middleware.ext_proc.message import NONE, Modes, Phase
+from vrata.proxy.middleware.ext_proc.message import NONE, RESPONSE_BODY, RESPONSE_TRAILERS, Modes
 from vrata.proxy.middleware.ext_proc.view import names_in_response, shown_response
 from vrata.wire.http1.editing import edited_response
 from vrata.wire.http1.head import ResponseHead
@@ -46,9 +46,7 @@ class ResponseFlow(Flow):
     __slots__ = ("_is_bodiless", "_is_to_head", "_lines", "_transaction", "head")
 
     def __init__(self, transaction: ResponseFlowOwner, modes: Modes, head: ResponseHead, method: bytes) -> None:
-        super().__init__(
-            transaction, Phase.RESPONSE_BODY, Phase.RESPONSE_TRAILERS, modes.response_body, modes.response_trailers
-        )
+        super().__init__(transaction, RESPONSE_BODY, RESPONSE_TRAILERS, modes.response_body, modes.response_trailers)
         self._transaction = transaction
         self.head = head
         """As it goes on."""

@@ -18,6 +18,7 @@ from vrata.proxy.middleware.ext_proc.asides import Asides, keep_metadata
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.message import (
     DUPLEX,
+    REQUEST_HEADERS,
     Answer,
     MalformedAnswer,
     Modes,
@@ -254,7 +255,7 @@ class Transaction(ProcessedRequest, RequestFlowOwner, ResponseFlowOwner, Channel
             return
         if answer.override is not None and self._may_override:
             self._modes = modes = self._modes.overridden(answer.override)
-            if answer.phase is Phase.REQUEST_HEADERS:
+            if answer.phase is REQUEST_HEADERS:
                 request_flow.body_mode = modes.request_body
                 request_flow.wants_trailers = modes.request_trailers
             elif response_flow is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vrata.policy.header_rules import HeaderRules
 from vrata.proxy.contracts import ClientRequest
-from vrata.proxy.middleware.ext_proc.message import Fields, Phase, Shown
+from vrata.proxy.middleware.ext_proc.message import REQUEST_HEADERS, RESPONSE_HEADERS, Fields, Shown
 from vrata.wire.http1.head import RequestHead, ResponseHead
 
 _UNSEEN = frozenset(
@@ -39,7 +39,7 @@ def shown_request(request: ClientRequest, rules: HeaderRules, end: bool, *, obse
             fields.append((name, value.strip(b" \t")))
     if allows_all or rules.allow(b"x-request-id"):
         fields.append((b"x-request-id", request.request_id.encode("ascii")))
-    return Shown(Phase.REQUEST_HEADERS, pseudo, tuple(fields), end=end, observed=observed)
+    return Shown(REQUEST_HEADERS, pseudo, fields, end=end, observed=observed)
 
 
 def shown_response(head: ResponseHead, rules: HeaderRules, end: bool, *, observed: bool) -> Shown:
@@ -49,9 +49,7 @@ def shown_response(head: ResponseHead, rules: HeaderRules, end: bool, *, observe
         fields.append((b"content-length", b"%d" % head.content_length))
     if head.server is not None and rules.allow(b"server"):
         fields.append((b"server", head.server))
-    return Shown(
-        Phase.RESPONSE_HEADERS, ((b":status", b"%d" % head.status),), tuple(fields), end=end, observed=observed
-    )
+    return Shown(RESPONSE_HEADERS, ((b":status", b"%d" % head.status),), fields, end=end, observed=observed)
 
 
 def fields_of(lines: list[bytes]) -> Fields:
@@ -60,7 +58,7 @@ def fields_of(lines: list[bytes]) -> Fields:
     for line in lines:
         name, _, value = line.partition(b":")
         fields.append((name.lower(), value.strip(b" \t")))
-    return tuple(fields)
+    return fields
 
 
 def lines_of(trailers: bytes) -> list[bytes]:

@@ -6,6 +6,7 @@ from typing import Final
 
 from vrata.policy.header_mutation import APPEND, REPLACE, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.ext_proc.message import (
+    IN_MESSAGES,
     Answer,
     Contract,
     MalformedAnswer,
@@ -14,23 +15,20 @@ from vrata.proxy.middleware.ext_proc.message import (
     Refusal,
     Said,
     Shown,
-    as_text,
+    as_utf8,
     checked_status,
 )
-from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, read_pair, tag, varint
+from vrata.proxy.middleware.ext_proc.pairs import encode_pairs
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, read_pair, tag
 
 METHOD: Final = b"/extproc.v1.Processor/Process"
 
-_SHOWN = {Phase.REQUEST_HEADERS: 1, Phase.RESPONSE_HEADERS: 2, Phase.REQUEST_BODY: 3, Phase.RESPONSE_BODY: 4}
-"""Numbers of the fields of ``ProcessingRequest``."""
+_FIRST_SHOWN: Final = 1
+"""Number of the field for the first phase in ``ProcessingRequest``, and in ``ProcessingResponse`` as well."""
 _OBSERVE_ONLY: Final = 5
-_ACTIONS = {
-    tag(1, LENGTH): Phase.REQUEST_HEADERS,
-    tag(2, LENGTH): Phase.RESPONSE_HEADERS,
-    tag(3, LENGTH): Phase.REQUEST_BODY,
-    tag(4, LENGTH): Phase.RESPONSE_BODY,
-}
-"""Tags of the fields of ``ProcessingResponse``."""
+_VALUE: Final = tag(2, LENGTH)
+_END: Final = bytes((tag(2, VARINT), 1))
+"""The field ``end_of_stream``, where it is true."""
 _REJECT: Final = tag(5, LENGTH)
 
 # HeadersAction and BodyAction, which have their first four fields in common.
@@ -54,15 +52,17 @@ class VrataContract(Contract):
 
     def encode(self, shown: Shown, opening: Modes | None) -> bytes:
         """Return the message that shows *shown*."""
-        part = MessageWriter()
-        if shown.phase is Phase.REQUEST_HEADERS or shown.phase is Phase.RESPONSE_HEADERS:
-            for name, value in shown.fields + shown.pseudo:
-                part.message(1, _pair(name, value))
+        if shown.phase.is_of_headers:
+            pairs = [*shown.fields, *shown.pseudo]
+            part = encode_pairs([(name, as_utf8(value)) for name, value in pairs], _VALUE)
         else:
-            part.content(1, shown.body)
-        part.integer(2, shown.end)
+            body = MessageWriter()
+            body.content(1, shown.body)
+            part = body.finished()
+        if shown.end:
+            part += _END
         message = MessageWriter()
-        message.message(_SHOWN[shown.phase], part.finished())
+        message.message(_FIRST_SHOWN + shown.phase.place, part)
         message.integer(_OBSERVE_ONLY, shown.observed)
         return message.finished()
 
@@ -74,23 +74,16 @@ class VrataContract(Contract):
             raise MalformedAnswer(str(error)) from None
 
 
-def _pair(name: bytes, value: bytes) -> bytes:
-    """A ``HeaderPair``, written by hand since there are so many."""
-    if not value.isascii():
-        value = as_text(value).encode()
-    return b"\x0a%s%s\x12%s%s" % (varint(len(name)), name, varint(len(value)), value)
-
-
 def _read(message: bytes) -> Answer | Refusal:
     last, content = 0, b""
     for field in read_fields(message):
-        if field.tag in _ACTIONS or field.tag == _REJECT:
+        if field.tag & 7 == LENGTH and field.tag <= _REJECT:
             # Of a oneof the last member counts, and of one that comes twice both halves.
             content = content + field.content if field.tag == last else field.content
             last = field.tag
     if not last:
         raise MalformedAnswer("an answer without an action")
-    return _refusal(content) if last == _REJECT else _answer(_ACTIONS[last], content)
+    return _refusal(content) if last == _REJECT else _answer(IN_MESSAGES[(last >> 3) - _FIRST_SHOWN], content)
 
 
 def _answer(phase: Phase, content: bytes) -> Answer:
@@ -98,7 +91,7 @@ def _answer(phase: Phase, content: bytes) -> Answer:
     edits: list[FieldEdit] = []
     removals: list[bytes] = []
     body: bytes | None = None
-    is_of_headers = phase is Phase.REQUEST_HEADERS or phase is Phase.RESPONSE_HEADERS
+    is_of_headers = phase.is_of_headers
     for field in read_fields(content):
         if field.tag == _STATUS:
             status = field.int32

@@ -21,6 +21,12 @@ from vrata.proxy.middleware.ext_proc.envoy_contract import EnvoyContract
 from vrata.proxy.middleware.ext_proc.message import (
     BUFFERED,
     PARTIAL,
+    REQUEST_BODY,
+    REQUEST_HEADERS,
+    REQUEST_TRAILERS,
+    RESPONSE_BODY,
+    RESPONSE_HEADERS,
+    RESPONSE_TRAILERS,
     STREAMED,
     Answer,
     MalformedAnswer,
@@ -57,14 +63,14 @@ def read(**fields: Any) -> Said:
 @given(fields=st.lists(st.tuples(st.text(min_size=1).map(str.encode), st.binary())), end=st.booleans())
 def test_that_the_library_reads_the_headers_that_are_shown(fields: list[tuple[bytes, bytes]], end: bool) -> None:
     headers = [{"key": name.decode(), "raw_value": value} for name, value in [(b":path", b"/"), *fields]]
-    found = shown(Phase.REQUEST_HEADERS, pseudo=((b":path", b"/"),), fields=tuple(fields), end=end)
+    found = shown(REQUEST_HEADERS, pseudo=((b":path", b"/"),), fields=tuple(fields), end=end)
     expected = {"headers": {"headers": headers}, "end_of_stream": end}
     assert found == made("ProcessingRequest", request_headers=expected)
 
 
 def test_that_the_first_message_says_which_bodies_are_shown() -> None:
     modes = Modes(request_body=STREAMED, response_body=PARTIAL)
-    found = shown(Phase.RESPONSE_HEADERS, modes, observed=True)
+    found = shown(RESPONSE_HEADERS, modes, observed=True)
     config = {"request_body_mode": "STREAMED", "response_body_mode": "BUFFERED_PARTIAL"}
     expected = made(
         "ProcessingRequest", response_headers={"headers": {}}, observability_mode=True, protocol_config=config
@@ -75,41 +81,41 @@ def test_that_the_first_message_says_which_bodies_are_shown() -> None:
 @settings(max_examples=40)
 @given(body=st.binary(), end=st.booleans())
 def test_that_the_library_reads_the_bodies_that_are_shown(body: bytes, end: bool) -> None:
-    found = shown(Phase.REQUEST_BODY, body=body, end=end)
+    found = shown(REQUEST_BODY, body=body, end=end)
     assert found == made("ProcessingRequest", request_body={"body": body, "end_of_stream": end})
-    found = shown(Phase.RESPONSE_BODY, body=body, end=end)
+    found = shown(RESPONSE_BODY, body=body, end=end)
     assert found == made("ProcessingRequest", response_body={"body": body, "end_of_stream": end})
 
 
 def test_that_the_library_reads_the_trailers_that_are_shown() -> None:
     trailers = {"trailers": {"headers": [{"key": "a", "raw_value": b"b"}]}}
-    found = shown(Phase.REQUEST_TRAILERS, fields=((b"a", b"b"),))
+    found = shown(REQUEST_TRAILERS, fields=((b"a", b"b"),))
     assert found == made("ProcessingRequest", request_trailers=trailers)
-    found = shown(Phase.RESPONSE_TRAILERS, fields=((b"a", b"b"),))
+    found = shown(RESPONSE_TRAILERS, fields=((b"a", b"b"),))
     assert found == made("ProcessingRequest", response_trailers=trailers)
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"request_headers": {}}, Answer(Phase.REQUEST_HEADERS)),
-        ({"request_headers": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(Phase.REQUEST_HEADERS)),
+        ({"request_headers": {}}, Answer(REQUEST_HEADERS)),
+        ({"request_headers": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(REQUEST_HEADERS)),
         (
             {"response_headers": {"response": {"status": 1, "body_mutation": {"body": b""}}}},
-            Answer(Phase.RESPONSE_HEADERS, body=b"", is_last=True),
+            Answer(RESPONSE_HEADERS, body=b"", is_last=True),
         ),
-        ({"request_body": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(Phase.REQUEST_BODY, body=b"a")),
+        ({"request_body": {"response": {"body_mutation": {"body": b"a"}}}}, Answer(REQUEST_BODY, body=b"a")),
         (
             {"response_body": {"response": {"body_mutation": {"clear_body": True}}}},
-            Answer(Phase.RESPONSE_BODY, body=b""),
+            Answer(RESPONSE_BODY, body=b""),
         ),
-        ({"response_body": {"response": {"body_mutation": {"clear_body": False}}}}, Answer(Phase.RESPONSE_BODY)),
-        ({"response_body": {"response": {"status": 1}}}, Answer(Phase.RESPONSE_BODY, is_last=True)),
+        ({"response_body": {"response": {"body_mutation": {"clear_body": False}}}}, Answer(RESPONSE_BODY)),
+        ({"response_body": {"response": {"status": 1}}}, Answer(RESPONSE_BODY, is_last=True)),
         (
             {"request_trailers": {"header_mutation": {"remove_headers": ["a"]}}},
-            Answer(Phase.REQUEST_TRAILERS, HeaderMutation((b"a",))),
+            Answer(REQUEST_TRAILERS, HeaderMutation((b"a",))),
         ),
-        ({"response_trailers": {}}, Answer(Phase.RESPONSE_TRAILERS)),
+        ({"response_trailers": {}}, Answer(RESPONSE_TRAILERS)),
         ({"immediate_response": {}}, Refusal(403)),
         (
             {
@@ -152,7 +158,7 @@ def test_what_answers_say(fields: dict[str, Any], expected: Answer | Refusal) ->
 def test_that_headers_are_set_as_they_are_by_envoy(option: dict[str, Any], action: int, value: dict[str, Any]) -> None:
     mutation = {"set_headers": [{"header": {"key": "a", **value}, **option}, {}]}
     found = read(request_headers={"response": {"header_mutation": mutation}})
-    assert found == Answer(Phase.REQUEST_HEADERS, HeaderMutation((), (FieldEdit(b"a", b"b", action),)))
+    assert found == Answer(REQUEST_HEADERS, HeaderMutation((), (FieldEdit(b"a", b"b", action),)))
 
 
 @pytest.mark.parametrize(
@@ -173,8 +179,8 @@ def test_that_headers_are_set_as_they_are_by_envoy(option: dict[str, Any], actio
     ],
 )
 def test_that_answers_about_headers_say_what_else_is_to_be_shown(mode: dict[str, Any], expected: ModeOverride) -> None:
-    assert read(request_headers={}, mode_override=mode) == Answer(Phase.REQUEST_HEADERS, override=expected)
-    assert read(request_body={}, mode_override=mode) == Answer(Phase.REQUEST_BODY)
+    assert read(request_headers={}, mode_override=mode) == Answer(REQUEST_HEADERS, override=expected)
+    assert read(request_body={}, mode_override=mode) == Answer(REQUEST_BODY)
 
 
 def test_that_more_time_is_no_answer() -> None:
@@ -184,9 +190,9 @@ def test_that_more_time_is_no_answer() -> None:
 
 def test_that_pieces_of_new_bodies_are_read() -> None:
     piece = {"response": {"body_mutation": {"streamed_response": {"body": b"a", "end_of_stream": True}}}}
-    assert read(request_body=piece) == Answer(Phase.REQUEST_BODY, body=b"a", is_streamed=True, ends=True)
+    assert read(request_body=piece) == Answer(REQUEST_BODY, body=b"a", is_streamed=True, ends=True)
     piece = {"response": {"body_mutation": {"streamed_response": {}}}}
-    assert read(response_body=piece) == Answer(Phase.RESPONSE_BODY, body=b"", is_streamed=True)
+    assert read(response_body=piece) == Answer(RESPONSE_BODY, body=b"", is_streamed=True)
 
 
 def test_that_responses_of_the_processor_are_read() -> None:
@@ -216,7 +222,7 @@ def test_that_the_library_reads_what_is_told_beside() -> None:
     struct.number("source.port", 1)
     struct.truth("connection.mtls", False)
     struct.struct("within", b"")
-    message = Shown(Phase.REQUEST_BODY, body=b"a")
+    message = Shown(REQUEST_BODY, body=b"a")
     message.attributes = struct.finished()
     message.metadata = encode_metadata({"a": struct.finished(), "b": b""}, ("a", "c"))
     found = message_class(FILE, "envoy.service.ext_proc.v3.ProcessingRequest").FromString(
@@ -238,7 +244,7 @@ def test_that_an_answer_in_two_halves_is_merged() -> None:
     message = b"".join(
         made("ProcessingResponse", request_body={"response": half}).SerializeToString() for half in halves
     )
-    expected = Answer(Phase.REQUEST_BODY, HeaderMutation((b"a", b"b")), b"c", is_last=True)
+    expected = Answer(REQUEST_BODY, HeaderMutation((b"a", b"b")), b"c", is_last=True)
     assert CONTRACT.decode(message) == expected
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.request_message import accepted, message
 from vrata.model.middleware.ext_proc import ExtProc
-from vrata.proxy.middleware.ext_proc.message import Answer, Phase, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.message import REQUEST_BODY, RESPONSE_BODY, Answer, Refusal, Shown
 from vrata.proxy.middleware.ext_proc.passage import MAX_HELD, MAX_PIECE, MAX_PIECES, MAX_UNDER_WAY
 from vrata.proxy.middleware.ext_proc.settings import place_settings
 from vrata.proxy.middleware.ext_proc.transaction import Transaction
@@ -164,8 +163,8 @@ class Run:
         elif action == "answer" and outside.unanswered:
             shown = outside.unanswered.popleft()
             answer = Answer(shown.phase)
-            if shown.phase in (Phase.REQUEST_BODY, Phase.RESPONSE_BODY) and self.replaces:
-                answer = replace(answer, body=b"<" + shown.body[:2] + b">")
+            if shown.phase in (REQUEST_BODY, RESPONSE_BODY) and self.replaces:
+                answer.body = b"<" + shown.body[:2] + b">"
             transaction.on_answer(shown.phase, answer)
         elif action == "full":
             (transaction.pause_body if is_request else transaction.pause_response)()

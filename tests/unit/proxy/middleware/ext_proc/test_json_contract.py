@@ -6,10 +6,20 @@ import pytest
 
 from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.ext_proc.json_contract import JsonContract
-from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Said, Shown
+from vrata.proxy.middleware.ext_proc.message import (
+    REQUEST_BODY,
+    REQUEST_HEADERS,
+    RESPONSE_BODY,
+    RESPONSE_HEADERS,
+    Answer,
+    MalformedAnswer,
+    Refusal,
+    Said,
+    Shown,
+)
 
 CONTRACT = JsonContract()
-REQUEST = Phase.REQUEST_HEADERS
+REQUEST = REQUEST_HEADERS
 
 
 def written(shown: Shown) -> Any:
@@ -30,7 +40,7 @@ def test_how_headers_are_shown() -> None:
 
 
 def test_how_bodies_are_shown() -> None:
-    shown = Shown(Phase.RESPONSE_BODY, body=b"\0\xff", observed=True)
+    shown = Shown(RESPONSE_BODY, body=b"\0\xff", observed=True)
     assert written(shown) == {"phase": "responseBody", "body": "AP8=", "endOfStream": False, "observeOnly": True}
 
 
@@ -46,12 +56,12 @@ def test_how_bodies_are_shown() -> None:
         ({"action": "requestHeaders", "status": "continueAndReplace"}, Answer(REQUEST, is_last=True)),
         (
             {"action": "responseHeaders", "setHeaders": [{"key": "X-A", "value": "1"}], "removeHeaders": ["x-b"]},
-            Answer(Phase.RESPONSE_HEADERS, HeaderMutation((b"x-b",), (FieldEdit(b"X-A", b"1"),))),
+            Answer(RESPONSE_HEADERS, HeaderMutation((b"x-b",), (FieldEdit(b"X-A", b"1"),))),
         ),
-        ({"action": "requestBody", "replaceBody": ""}, Answer(Phase.REQUEST_BODY, body=b"")),
-        ({"action": "requestBody", "replaceBody": "YQ=="}, Answer(Phase.REQUEST_BODY, body=b"a")),
-        ({"action": "requestBody", "replaceBody": "YQ==", "clearBody": True}, Answer(Phase.REQUEST_BODY, body=b"")),
-        ({"action": "responseBody", "clearBody": False}, Answer(Phase.RESPONSE_BODY)),
+        ({"action": "requestBody", "replaceBody": ""}, Answer(REQUEST_BODY, body=b"")),
+        ({"action": "requestBody", "replaceBody": "YQ=="}, Answer(REQUEST_BODY, body=b"a")),
+        ({"action": "requestBody", "replaceBody": "YQ==", "clearBody": True}, Answer(REQUEST_BODY, body=b"")),
+        ({"action": "responseBody", "clearBody": False}, Answer(RESPONSE_BODY)),
         ({"action": "reject"}, Refusal(403)),
         (
             {

@@ -8,16 +8,27 @@ from hypothesis import strategies as st
 
 from tests.support.proto_files import message_class
 from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
-from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Phase, Refusal, Said, Shown
+from vrata.proxy.middleware.ext_proc.message import (
+    REQUEST_BODY,
+    REQUEST_HEADERS,
+    RESPONSE_BODY,
+    RESPONSE_HEADERS,
+    Answer,
+    MalformedAnswer,
+    Phase,
+    Refusal,
+    Said,
+    Shown,
+)
 from vrata.proxy.middleware.ext_proc.vrata_contract import VrataContract
 
 CONTRACT = VrataContract()
 FILE = "extproc/v1/processor.proto"
 FIELDS = {
-    Phase.REQUEST_HEADERS: "request_headers",
-    Phase.RESPONSE_HEADERS: "response_headers",
-    Phase.REQUEST_BODY: "request_body",
-    Phase.RESPONSE_BODY: "response_body",
+    REQUEST_HEADERS: "request_headers",
+    RESPONSE_HEADERS: "response_headers",
+    REQUEST_BODY: "request_body",
+    RESPONSE_BODY: "response_body",
 }
 
 
@@ -29,7 +40,7 @@ def read(**fields: Any) -> Said:
     return CONTRACT.decode(made("ProcessingResponse", **fields).SerializeToString())
 
 
-@pytest.mark.parametrize("phase", [Phase.REQUEST_HEADERS, Phase.RESPONSE_HEADERS])
+@pytest.mark.parametrize("phase", [REQUEST_HEADERS, RESPONSE_HEADERS])
 @settings(max_examples=40)
 @given(pairs=st.lists(st.tuples(st.text(), st.text())), end=st.booleans(), observed=st.booleans())
 def test_that_the_library_reads_the_headers_that_are_shown(
@@ -44,7 +55,7 @@ def test_that_the_library_reads_the_headers_that_are_shown(
     )
 
 
-@pytest.mark.parametrize("phase", [Phase.REQUEST_BODY, Phase.RESPONSE_BODY])
+@pytest.mark.parametrize("phase", [REQUEST_BODY, RESPONSE_BODY])
 @settings(max_examples=40)
 @given(body=st.binary(), end=st.booleans())
 def test_that_the_library_reads_the_bodies_that_are_shown(phase: Phase, body: bytes, end: bool) -> None:
@@ -56,7 +67,7 @@ def test_that_the_library_reads_the_bodies_that_are_shown(phase: Phase, body: by
 
 
 def test_that_values_that_are_not_utf_8_are_shown_as_iso_8859_1() -> None:
-    message = CONTRACT.encode(Shown(Phase.REQUEST_HEADERS, fields=((b"x-a", b"\xfc\xff"),)), None)
+    message = CONTRACT.encode(Shown(REQUEST_HEADERS, fields=((b"x-a", b"\xfc\xff"),)), None)
     found = message_class(FILE, "extproc.v1.ProcessingRequest").FromString(message)
     assert found.request_headers.headers[0].value == "\xfc\xff"
 
@@ -68,25 +79,25 @@ EDIT = FieldEdit(b"X-A", "ü".encode())
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"request_headers": {}}, Answer(Phase.REQUEST_HEADERS)),
-        ({"response_headers": {"replace_body": b"a"}}, Answer(Phase.RESPONSE_HEADERS)),
+        ({"request_headers": {}}, Answer(REQUEST_HEADERS)),
+        ({"response_headers": {"replace_body": b"a"}}, Answer(RESPONSE_HEADERS)),
         (
             {"response_headers": {"status": 1, "replace_body": b"a"}},
-            Answer(Phase.RESPONSE_HEADERS, body=b"a", is_last=True),
+            Answer(RESPONSE_HEADERS, body=b"a", is_last=True),
         ),
-        ({"request_headers": {"status": 1}}, Answer(Phase.REQUEST_HEADERS, is_last=True)),
+        ({"request_headers": {"status": 1}}, Answer(REQUEST_HEADERS, is_last=True)),
         (
             {"request_headers": {"set_headers": [PAIR, PAIR], "remove_headers": ["a", "b"]}},
-            Answer(Phase.REQUEST_HEADERS, HeaderMutation((b"a", b"b"), (EDIT, EDIT))),
+            Answer(REQUEST_HEADERS, HeaderMutation((b"a", b"b"), (EDIT, EDIT))),
         ),
-        ({"request_body": {}}, Answer(Phase.REQUEST_BODY)),
-        ({"request_body": {"replace_body": b""}}, Answer(Phase.REQUEST_BODY, body=b"")),
-        ({"response_body": {"replace_body": b"a", "status": 1}}, Answer(Phase.RESPONSE_BODY, body=b"a", is_last=True)),
-        ({"response_body": {"clear_body": True}}, Answer(Phase.RESPONSE_BODY, body=b"")),
-        ({"response_body": {"clear_body": False}}, Answer(Phase.RESPONSE_BODY)),
+        ({"request_body": {}}, Answer(REQUEST_BODY)),
+        ({"request_body": {"replace_body": b""}}, Answer(REQUEST_BODY, body=b"")),
+        ({"response_body": {"replace_body": b"a", "status": 1}}, Answer(RESPONSE_BODY, body=b"a", is_last=True)),
+        ({"response_body": {"clear_body": True}}, Answer(RESPONSE_BODY, body=b"")),
+        ({"response_body": {"clear_body": False}}, Answer(RESPONSE_BODY)),
         (
             {"request_body": {"set_headers": [PAIR], "remove_headers": ["a"]}},
-            Answer(Phase.REQUEST_BODY, HeaderMutation((b"a",), (EDIT,))),
+            Answer(REQUEST_BODY, HeaderMutation((b"a",), (EDIT,))),
         ),
         ({"reject": {}}, Refusal(403)),
         (
@@ -108,13 +119,13 @@ def test_that_the_last_action_counts_and_one_that_comes_twice_is_merged() -> Non
             {"request_headers": {"status": 1}},
         )
     )
-    expected = Answer(Phase.REQUEST_HEADERS, HeaderMutation((), (EDIT,)), is_last=True)
+    expected = Answer(REQUEST_HEADERS, HeaderMutation((), (EDIT,)), is_last=True)
     assert CONTRACT.decode(first + second + third) == expected
 
 
 def test_that_what_is_unknown_is_passed_over() -> None:
     unknown = b"\xf8\x07\x01" + b"\xfa\x07\x01a"
-    assert CONTRACT.decode(unknown + b"\x1a\x00" + unknown) == Answer(Phase.REQUEST_BODY)
+    assert CONTRACT.decode(unknown + b"\x1a\x00" + unknown) == Answer(REQUEST_BODY)
 
 
 @pytest.mark.parametrize(
