@@ -287,7 +287,7 @@ async def test_the_rest_of_a_refused_request_does_not_destroy_the_answer(proxy: 
         assert await client.ending() == (b"", "goodbye")
         client.send_raw(b"x" * MEGABYTE)  # whatever it is
         client.half_close()
-        await eventually_async(lambda: proxy.data_plane.status().connections == 0, 1.5, what="it is closed")
+        await eventually_async(lambda: proxy.data_plane.status().connections == 0, 1.9, what="it is closed")
 
 
 @on_each_loop

@@ -174,7 +174,7 @@ def test_a_silent_link_is_dead_but_comments_keep_it_alive() -> None:
         began = loop.time()
         tasks.start(client.stream.run(), name="stream")
         await eventually_async(lambda: client.connections == 2, what="second connection")
-        assert 0.7 + 0.4 <= loop.time() - began < 5
+        assert 0.7 + 0.4 <= loop.time() - began < 30
 
     assert run(script, scenario) == [("warning", "nothing received for 0.4 s")]
 

@@ -227,7 +227,7 @@ async def test_a_worker_ends_though_its_collector_does_not_answer(proxy: InProce
         began = loop.time()
         await proxy.data_plane.drain(0.2)
         assert len(collector.batches) == 1
-        assert loop.time() - began < 3
+        assert loop.time() - began < 9
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ async def test_another_one_follows_when_it_takes_too_long(endpoint: Endpoint) ->
     queue = limited(endpoint, connections=3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(draining, "LASTING", 0.0)
-        patch.setattr(draining, "OVERDUE", 0.2)
+        patch.setattr(draining, "OVERDUE", 0.6)
         await held(endpoint, 3, 1)
         async with another(endpoint, queue) as other:
             other.attempt()

@@ -75,22 +75,23 @@ def grant(request: Http2Request, size: int) -> None:
 @with_endpoint(TUNNELS)
 async def test_a_tunnel_is_not_cut_while_its_last_bytes_are_taken(endpoint: Endpoint) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(left_streams, "LINGER", 0.2)
+        patch.setattr(left_streams, "LINGER", 1.0)
         request = await left_tunnel(endpoint, 8000)
         for taken in range(1000, 9000, 1000):  # which takes longer than that
             grant(request, 1000)
             await request.until_content(WINDOW + taken)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.15)
         assert (request.is_complete, request.reset) == (True, None)
         assert endpoint.state == "1 connections, 1 idle, 0 dialling, 0 in flight"
 
 
 @with_endpoint(TUNNELS)
 async def test_a_tunnel_is_over_when_the_last_of_it_is_taken(endpoint: Endpoint) -> None:
-    request = await left_tunnel(endpoint, 1000)
-    assert endpoint.state.startswith("1 connections, 0 idle")
-    grant(request, 1000)
-    async with asyncio.timeout(left_streams.LINGER / 2):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(left_streams, "LINGER", 300.0)
+        request = await left_tunnel(endpoint, 1000)
+        assert endpoint.state.startswith("1 connections, 0 idle")
+        grant(request, 1000)
         await endpoint.until_state("1 connections, 1 idle, 0 dialling, 0 in flight")
     assert request.is_complete
 
@@ -192,7 +193,7 @@ async def test_a_connection_that_is_broken_and_full_is_gone_at_once(endpoint: En
     connection.writer.write(b"\x00\x00\x02\x00\x00\x00\x00\x00\x00zz")
     await attempt.until_ended()
     assert attempt.detail.startswith("the upstream broke a rule of HTTP/2")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(1.8):
         await endpoint.until_state(NOTHING)
     connection.hears.set()
 

@@ -464,7 +464,7 @@ async def test_a_tunnel_that_is_refused_or_cut(endpoint: Endpoint) -> None:
 def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "PING_AFTER", 0.1)
     monkeypatch.setattr(silence, "PING_AGAIN", 0.3)
-    monkeypatch.setattr(silence, "PING_LIMIT", 0.2)
+    monkeypatch.setattr(silence, "PING_LIMIT", 0.5)
 
     @with_endpoint()
     async def scenario(endpoint: Endpoint) -> None:
@@ -479,7 +479,7 @@ def test_an_upstream_that_does_not_answer_a_ping_is_dead(monkeypatch: pytest.Mon
         assert asyncio.get_running_loop().time() - began > 0.3
         connection.hears.clear()
         await attempt.until_ended()
-        assert (attempt.failure, attempt.detail) == (FailureClass.CONNECTION_RESET, "no answer to a ping within 0.2 s")
+        assert (attempt.failure, attempt.detail) == (FailureClass.CONNECTION_RESET, "no answer to a ping within 0.5 s")
         connection.hears.set()
         await connection.until_over()
 
