@@ -127,7 +127,7 @@ class Conversation:
 
 
 @EACH_WAY
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(actions=actions, sizes=sizes, splits=st.sampled_from([700, 9_999, LARGEST]))
 def test_that_a_body_that_is_given_back_is_what_it_was(
     way: str, actions: list[str], sizes: list[int], splits: int
@@ -143,7 +143,7 @@ def test_that_a_body_that_is_given_back_is_what_it_was(
 
 
 @EACH_WAY
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(before=actions, after=actions, sizes=sizes)
 def test_that_nobody_waits_for_a_processor_that_is_gone(
     way: str, before: list[str], after: list[str], sizes: list[int]

@@ -397,7 +397,7 @@ async def test_that_a_processor_that_does_not_read_holds_the_client_up(proxy: In
         go_on.wait(20)
         return Silent(found)(seen)
 
-    size = 40 << 20
+    size = 32 << 20
     async with Trailing() as backend:
         with EnvoyProcessor() as found:
             found.script = script
@@ -415,7 +415,7 @@ async def test_that_a_processor_that_does_not_read_holds_the_client_up(proxy: In
 async def test_that_a_slow_client_holds_the_processor_up(proxy: InProcessProxy) -> None:
     """It is given far more than was shown, and takes nothing: the processor does not get rid of it."""
     sent = 0
-    times = 600
+    times = 400
 
     def pieces(phase: str) -> Iterator[bytes]:
         nonlocal sent

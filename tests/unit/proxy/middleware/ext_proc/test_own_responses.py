@@ -159,7 +159,7 @@ async def test_that_it_is_ignored_where_rejections_are(proxy: InProcessProxy) ->
 @on_our_loop
 async def test_that_a_slow_client_holds_the_processor_up(proxy: InProcessProxy) -> None:
     sent = 0
-    times = 600
+    times = 400
 
     def script(seen: Seen) -> Iterator[bytes]:
         nonlocal sent
