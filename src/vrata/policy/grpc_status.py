@@ -69,8 +69,9 @@ every client have endpoints ejected."""
 
 _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 _MOST_DIGITS: Final = 10
-_STATUS_FIELD: Final = b"\r\ngrpc-status:"
-_MESSAGE_FIELD: Final = b"\r\ngrpc-message:"
+_STATUS_FIELD: Final = b"grpc-status:"
+_MESSAGE_FIELD: Final = b"grpc-message:"
+_COLON: Final = 58
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -121,14 +122,12 @@ def message_in_trailers(trailers: bytes) -> str:
 
 
 def _value(trailers: bytes, field: bytes) -> bytes:
-    """The first value of *field*, the end of a line and a name in lower case with its colon; empty where it is not."""
-    lines = b"\r\n" + trailers
-    at = lines.lower().find(field)
-    if at < 0:
-        return b""
-    at += len(field)
-    end = lines.find(b"\r\n", at)
-    return lines[at:end].strip(b"\t ") if end > 0 else b""
+    """The first value of *field*, a name in lower case with its colon; empty where there is none."""
+    size = len(field)
+    for line in trailers.split(b"\r\n"):
+        if len(line) >= size and line[size - 1] == _COLON and line[:size].lower() == field:
+            return line[size:].strip(b"\t ")
+    return b""
 
 
 def _code(value: bytes) -> int:
@@ -136,9 +135,7 @@ def _code(value: bytes) -> int:
 
 
 def _text(value: bytes) -> str:
-    if b"%" in value:
-        value = _ESCAPED.sub(_unescape, value)
-    return value.decode("utf-8", "replace")
+    return _ESCAPED.sub(_unescape, value).decode("utf-8", "replace") if value else ""
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:

@@ -30,7 +30,7 @@ class CopiedFields:
 
     def match(self, name: bytes) -> bool:
         """True when *name* (lower case) is said by one of the patterns."""
-        return self.patterns.match(name.replace(b"_", b"-") if b"_" in name else name)
+        return self.patterns.match(name.replace(b"_", b"-"))
 
     def sent(self, head: RequestHead) -> set[bytes]:
         """Names, in lower case, of the client's own such fields in *head*.
