@@ -17,30 +17,33 @@ SINGULAR: Final = frozenset({"x-request-id", "server", "date"})
 class HeaderEdits(Generic[V]):
     """Fields to be taken out of a head, and lines to be put in then; made by :func:`compile_edits`."""
 
-    __slots__ = ("_added", "_lines", "removed")
+    __slots__ = ("_end", "_filled_in", "_names", "removed")
 
     def __init__(self, removed: tuple[bytes, ...], added: list[tuple[bytes, Template[V]]]) -> None:
         self.removed = removed
         """Names, in lower case."""
-        self._added = added
-        self._lines: bytes | None = None
-        for _, template in added:
+        self._names = [name for name, _ in added]
+        # What is filled in, each with what stands before it, and what stands behind the last of them.
+        self._filled_in: list[tuple[bytes, Template[V]]] = []
+        text = b""
+        for name, template in added:
+            text += name + b": "
             if not template.is_constant:
-                break
-        else:
-            self._lines = b"".join([name + b": " + template.constant_field + b"\r\n" for name, template in added])
+                self._filled_in.append((text, template))
+                text = b"\r\n"
+            else:
+                text += template.constant_field + b"\r\n"
+        self._end = text
 
     def __repr__(self) -> str:
-        return f"<HeaderEdits without {self.removed}, with {[name for name, _ in self._added]}>"
+        return f"<HeaderEdits without {self.removed}, with {self._names}>"
 
     def lines(self, values: V) -> bytes:
         """Return the lines to be put in, each with its CRLF, filled in with *values*."""
-        if self._lines is not None:
-            return self._lines
-        lines: list[bytes] = []
-        for name, template in self._added:
-            lines += (name, b": ", template.render_field(values), b"\r\n")
-        return b"".join(lines)
+        text = b""
+        for before, template in self._filled_in:
+            text += before + template.render_field(values)
+        return text + self._end
 
 
 def compile_edits(
