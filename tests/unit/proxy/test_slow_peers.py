@@ -173,7 +173,7 @@ async def test_a_flood_of_requests_whose_answers_nobody_reads(proxy: InProcessPr
             connection.respond(b"x" * 50_000)
             await connection.flush()
 
-    async with backend_behind(proxy, answer_much, clientResponse="500ms", idleBetweenRequests="500ms"):
+    async with backend_behind(proxy, answer_much, clientResponse="500ms", idleBetweenRequests="20s"):
         client = await proxy.connect(receive_buffer=SMALL)
         flooding = proxy.tasks.start(flood(client, request(f"GET {path}") * 1000), name="flood")
         await eventually_async(lambda: bool(connections(proxy)), what="it is connected")
