@@ -103,20 +103,17 @@ async def test_what_nobody_waits_for_any_more_serves_on(endpoint: Endpoint) -> N
 @with_endpoint(TWO_STREAMS)
 async def test_the_last_one_with_streams_that_last_serves_on(endpoint: Endpoint) -> None:
     queue = limited(endpoint, connections=1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(draining, "LASTING", 0.2)
-        ((request,),) = await held(endpoint, 1, 1)
-        async with another(endpoint, queue) as other:
-            waiting = other.attempt()
-            await until_drain(endpoint, 1)  # for its stream has just begun
-            late = endpoint.attempt()
-            assert late.exchange.waits_for_place
-            await until_drain(endpoint, 0)
-            assert await answered(request.connection, endpoint) is late
-            await asyncio.sleep(A_FEW_SWEEPS)
-            assert drain(endpoint) == [False]  # and is not bothered again
-            request.answer()
-            assert await answered(await other.backend.accept(), other) is waiting
+    ((request,),) = await held(endpoint, 1, 1)
+    async with another(endpoint, queue) as other:
+        waiting = other.attempt()
+        await until_drain(endpoint, 1)  # for its stream has just begun
+        await until_drain(endpoint, 0)
+        late = endpoint.attempt()
+        assert await answered(request.connection, endpoint) is late
+        await asyncio.sleep(A_FEW_SWEEPS)
+        assert drain(endpoint) == [False]  # and is not bothered again
+        request.answer()
+        assert await answered(await other.backend.accept(), other) is waiting
 
 
 @with_endpoint(TWO_STREAMS)
