@@ -249,5 +249,3 @@ class Flow(Duplex):
         else:
             self._state = IS_OPEN
             self._out(content, False, UNKNOWN_LENGTH)
-
-    # -- of both ------------------------------------------------------------------------------------------------------

@@ -33,8 +33,8 @@ _LEAST_EXTENSION: Final = 0.001
 
 
 @dataclass(frozen=True)
-class GrpcPeer:
-    """A processor, and how it is spoken to."""
+class GrpcService:
+    """The service of gRPC that is the processor of one middleware, and how it is spoken to."""
 
     services: Services
     destination_id: str
@@ -76,8 +76,8 @@ class GrpcChannel(Channel):
         "_modes",
         "_owed",
         "_owner",
-        "_peer",
         "_request",
+        "_service",
         "_stream",
         "_timeout",
     )
@@ -85,7 +85,7 @@ class GrpcChannel(Channel):
     def __init__(
         self,
         owner: ChannelOwner,
-        peer: GrpcPeer,
+        service: GrpcService,
         request: ClientRequest,
         modes: Modes,
         timeout: float,
@@ -102,14 +102,14 @@ class GrpcChannel(Channel):
         """
         self._is_answered = is_answered
         self._owner: ChannelOwner | None = owner
-        self._peer = peer
+        self._service = service
         self._destination = destination
         self._request = request
         self._modes = modes
         self._timeout = timeout
         self._max_timeout = max_timeout
         self._max_answer = max_answer
-        self._loop = peer.services.loop
+        self._loop = service.services.loop
         self._stream: GrpcStream | None = None
         self._owed: list[_Owed] = []
         self._end_reason: str | None = None
@@ -120,7 +120,7 @@ class GrpcChannel(Channel):
         self._is_paused = False
 
     def __repr__(self) -> str:
-        return f"<GrpcChannel to {self._peer.destination_id}, {len(self._owed)} answers owed>"
+        return f"<GrpcChannel to {self._service.destination_id}, {len(self._owed)} answers owed>"
 
     @property
     def is_full(self) -> bool:
@@ -133,15 +133,15 @@ class GrpcChannel(Channel):
             self._tell_end()
             return
         opening = self._modes if self._stream is None else None
-        message = self._peer.contract.encode(shown, opening)
+        message = self._service.contract.encode(shown, opening)
         if self._is_answered and not self._has_taken_over:
             self._owe(shown)
         stream = self._stream
         if stream is None:
-            peer = self._peer
-            stream = self._stream = peer.services.stream_grpc(
-                peer.destination_id,
-                peer.method,
+            service = self._service
+            stream = self._stream = service.services.stream_grpc(
+                service.destination_id,
+                service.method,
                 self._on_message,
                 self._on_end,
                 request=self._request,
@@ -195,7 +195,7 @@ class GrpcChannel(Channel):
         if owner is None or not self._is_answered:
             return
         try:
-            answer = self._peer.contract.decode(message)
+            answer = self._service.contract.decode(message)
         except MalformedAnswer as error:
             self._fail(f"its answer is none: {error}")
             return
@@ -342,7 +342,7 @@ class GrpcChannel(Channel):
             return
         if self._end_reason:
             owner.on_failure(self._end_reason)
-        elif self._owed and not self._peer.may_leave:
+        elif self._owed and not self._service.may_leave:
             owner.on_failure("it has ended the stream without an answer")
         else:
             owner.on_done()

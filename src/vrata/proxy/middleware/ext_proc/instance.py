@@ -10,7 +10,7 @@ from vrata.model.middleware.ext_proc import ExtProc
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.observation import Observation, Observatory
-from vrata.proxy.middleware.ext_proc.peer import Peer, peer_of
+from vrata.proxy.middleware.ext_proc.processor import Processor, processor_of
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
 from vrata.proxy.middleware.ext_proc.transaction import Transaction
 from vrata.proxy.middleware.ext_proc.transaction_stage import TransactionStage
@@ -26,15 +26,15 @@ class ExtProcInstance:
 
     def __init__(self, settings: ExtProc, services: Services) -> None:
         self._settings = settings
-        self._peer = peer_of(settings, services)
+        self._processor = processor_of(settings, services)
         self._failures = FailureLog("external processor failed")
         self._observatory: Observatory | None = None
         observe = settings.observe_mode
         if observe.enabled:
-            self._observatory = Observatory(self._peer, observe.workers, observe.queue_size, services.loop.time)
+            self._observatory = Observatory(self._processor, observe.workers, observe.queue_size, services.loop.time)
 
     def __repr__(self) -> str:
-        return f"<ExtProcInstance {self._peer!r}>"
+        return f"<ExtProcInstance {self._processor!r}>"
 
     def stage(self, place: Place, inner: Inner) -> Inner:
         """Make the stage at *place*."""
@@ -42,7 +42,7 @@ class ExtProcInstance:
         settings = place_settings(self._settings, override, place.destinations)
         if self._observatory is not None:
             return ObservingStage(place, inner, settings, self._observatory)
-        return ProcessingStage(place, inner, settings, self._peer, self._failures)
+        return ProcessingStage(place, inner, settings, self._processor, self._failures)
 
     def close(self) -> None:
         """There is nothing to give back: what is under way ends by itself."""
@@ -51,18 +51,20 @@ class ExtProcInstance:
 class ProcessingStage(Stage, TransactionStage):
     """Has the processor asked about every request, and what becomes of it."""
 
-    __slots__ = ("_failures", "_peer", "_settings")
+    __slots__ = ("_failures", "_processor", "_settings")
 
-    def __init__(self, place: Place, inner: Inner, settings: PlaceSettings, peer: Peer, failures: FailureLog) -> None:
+    def __init__(
+        self, place: Place, inner: Inner, settings: PlaceSettings, processor: Processor, failures: FailureLog
+    ) -> None:
         super().__init__(place, inner)
         self._settings = settings
-        self._peer = peer
+        self._processor = processor
         self._failures = failures
 
     def run(self, request: ClientRequest, match: Any, content: bytes, end: bool) -> None:
         """Begin a transaction."""
         transaction = Transaction(self, self._settings, request, match, self.began(request))
-        transaction.begin(self._peer.open(transaction, request, self._settings), content, end)
+        transaction.begin(self._processor.open(transaction, request, self._settings), content, end)
 
     def enter(self, request: ClientRequest, match: Any, content: bytes, end: bool, began: float) -> None:
         """Let *request* go on."""

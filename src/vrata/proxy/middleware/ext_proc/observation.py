@@ -30,7 +30,7 @@ from vrata.proxy.middleware.ext_proc.message import (
     Refusal,
     Shown,
 )
-from vrata.proxy.middleware.ext_proc.peer import Peer
+from vrata.proxy.middleware.ext_proc.processor import Processor
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import fields_of, lines_of, shown_request, shown_response
 from vrata.proxy.middleware.stage import Place
@@ -50,9 +50,9 @@ _log = structlog.get_logger("vrata.proxy.middleware")
 class Observatory:
     """What one middleware has to tell its processor, in one worker."""
 
-    def __init__(self, peer: Peer, workers: int, queue_size: int, clock: Callable[[], float]) -> None:
+    def __init__(self, processor: Processor, workers: int, queue_size: int, clock: Callable[[], float]) -> None:
         """*workers* messages are sent at once, and *queue_size* wait. *clock* gives the time in seconds."""
-        self._peer = peer
+        self._processor = processor
         self._workers = workers
         self._queue_size = queue_size
         self._clock = clock
@@ -73,7 +73,7 @@ class Observatory:
 
     def open(self, place: Place, request: ClientRequest, settings: PlaceSettings) -> Account:
         """Begin the account of a transaction."""
-        return Account(self, self._peer, place, request, settings)
+        return Account(self, self._processor, place, request, settings)
 
     # -- for accounts -------------------------------------------------------------------------------------------------
 
@@ -148,18 +148,23 @@ class Account(ChannelOwner):
         "_is_ready",
         "_is_sending",
         "_observatory",
-        "_peer",
         "_place",
+        "_processor",
         "_queue",
         "_request",
         "_settings",
     )
 
     def __init__(
-        self, observatory: Observatory, peer: Peer, place: Place, request: ClientRequest, settings: PlaceSettings
+        self,
+        observatory: Observatory,
+        processor: Processor,
+        place: Place,
+        request: ClientRequest,
+        settings: PlaceSettings,
     ) -> None:
         self._observatory = observatory
-        self._peer = peer
+        self._processor = processor
         self._place = place
         self._request = request
         self._settings = settings
@@ -215,9 +220,9 @@ class Account(ChannelOwner):
             if not self._observatory.begins_account():
                 self._lose(1)
                 return
-            channel = self._channel = self._peer.open(self, self._request, self._settings, observed=True)
+            channel = self._channel = self._processor.open(self, self._request, self._settings, observed=True)
         channel.show(shown)
-        if not self._peer.answers_observations and not channel.is_full:
+        if not self._processor.answers_observations and not channel.is_full:
             self._over()
 
     def on_answer(self, phase: Phase, answer: Answer | Refusal) -> None:
@@ -242,7 +247,7 @@ class Account(ChannelOwner):
 
     def on_ready(self) -> None:
         """It has caught up."""
-        if not self._peer.answers_observations:
+        if not self._processor.answers_observations:
             self._over()
 
     def _lose(self, lost: int) -> None:

@@ -46,7 +46,7 @@ _log = structlog.get_logger("vrata.proxy.middleware")
 
 
 class Transaction(ProcessedRequest, RequestFlowOwner, ResponseFlowOwner, ChannelOwner):
-    """One request on its way through. Whoever makes it calls :meth:`open`, then :meth:`begin`."""
+    """One request on its way through. Whoever makes it calls :meth:`begin` with the channel that it is the owner of."""
 
     __slots__ = (
         "_asides",

@@ -1,4 +1,4 @@
-"""A processor, and how it is spoken to."""
+"""Processors: how that of one middleware is reached."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.envoy_contract import METHOD as ENVOY_METHOD
 from vrata.proxy.middleware.ext_proc.envoy_contract import EnvoyContract
-from vrata.proxy.middleware.ext_proc.grpc_channel import GrpcChannel, GrpcPeer
+from vrata.proxy.middleware.ext_proc.grpc_channel import GrpcChannel, GrpcService
 from vrata.proxy.middleware.ext_proc.http_channel import HttpChannel
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.vrata_contract import METHOD as VRATA_METHOD
 from vrata.proxy.middleware.ext_proc.vrata_contract import VrataContract
 
 
-class Peer(Protocol):
+class Processor(Protocol):
     """The processor of one middleware."""
 
     answers_observations: bool
@@ -31,14 +31,14 @@ class Peer(Protocol):
 
 
 class GrpcProcessor:
-    """Implements :class:`Peer` by streams."""
+    """Implements :class:`Processor` by streams."""
 
-    def __init__(self, peer: GrpcPeer, *, answers_observations: bool) -> None:
-        self._peer = peer
+    def __init__(self, service: GrpcService, *, answers_observations: bool) -> None:
+        self._service = service
         self.answers_observations = answers_observations
 
     def __repr__(self) -> str:
-        return f"<GrpcProcessor {self._peer.destination_id}>"
+        return f"<GrpcProcessor {self._service.destination_id}>"
 
     def open(
         self, owner: ChannelOwner, request: ClientRequest, settings: PlaceSettings, *, observed: bool = False
@@ -47,7 +47,7 @@ class GrpcProcessor:
         is_answered = self.answers_observations or not observed
         return GrpcChannel(
             owner,
-            self._peer,
+            self._service,
             request,
             settings.modes,
             settings.phase_timeout,
@@ -59,7 +59,7 @@ class GrpcProcessor:
 
 
 class HttpProcessor:
-    """Implements :class:`Peer` by calls of HTTP."""
+    """Implements :class:`Processor` by calls of HTTP."""
 
     def __init__(self, services: Services, destination_id: str) -> None:
         self._services = services
@@ -84,13 +84,13 @@ class HttpProcessor:
         )
 
 
-def peer_of(settings: ExtProc, services: Services) -> Peer:
+def processor_of(settings: ExtProc, services: Services) -> Processor:
     """Return the processor that *settings* name."""
     destination_id = settings.destination_id
     if settings.mode == "http":
         return HttpProcessor(services, destination_id)
     if settings.contract == "envoy":
-        peer = GrpcPeer(services, destination_id, EnvoyContract(), ENVOY_METHOD, may_leave=True)
-        return GrpcProcessor(peer, answers_observations=False)
-    peer = GrpcPeer(services, destination_id, VrataContract(), VRATA_METHOD, may_leave=False)
-    return GrpcProcessor(peer, answers_observations=True)
+        service = GrpcService(services, destination_id, EnvoyContract(), ENVOY_METHOD, may_leave=True)
+        return GrpcProcessor(service, answers_observations=False)
+    service = GrpcService(services, destination_id, VrataContract(), VRATA_METHOD, may_leave=False)
+    return GrpcProcessor(service, answers_observations=True)
