@@ -31,7 +31,9 @@ class ExtProcInstance:
         self._observatory: Observatory | None = None
         observe = settings.observe_mode
         if observe.enabled:
-            self._observatory = Observatory(self._processor, observe.workers, observe.queue_size, services.loop.time)
+            self._observatory = Observatory(
+                self._processor, observe.workers, observe.queue_size, services.loop.time, self._failures
+            )
 
     def __repr__(self) -> str:
         return f"<ExtProcInstance {self._processor!r}>"
@@ -80,11 +82,11 @@ class ProcessingStage(Stage, TransactionStage):
 
     def explained(self, request: ClientRequest, details: str) -> None:
         """Why the processor has rejected *request*."""
-        _log.info("rejected by external processor", middleware=self.place.middleware_id, details=details)
+        _log.info("rejected by external processor", middleware=self.place.name, details=details)
 
     def failed(self, request: ClientRequest, reason: str) -> None:
         """The processor has failed."""
-        self._failures.tell(self.place.middleware_id, reason=reason)
+        self._failures.tell(self.place.name, reason=reason)
         self.count_failure(request)
 
 

@@ -33,6 +33,7 @@ from vrata.proxy.middleware.ext_proc.message import (
 from vrata.proxy.middleware.ext_proc.processor import Processor
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 from vrata.proxy.middleware.ext_proc.view import fields_of, lines_of, shown_request, shown_response
+from vrata.proxy.middleware.failure_log import FailureLog
 from vrata.proxy.middleware.stage import Place
 from vrata.proxy.relayed_request import RelayedRequest
 from vrata.wire.http1.head import ResponseHead
@@ -50,12 +51,21 @@ _log = structlog.get_logger("vrata.proxy.middleware")
 class Observatory:
     """What one middleware has to tell its processor, in one worker."""
 
-    def __init__(self, processor: Processor, workers: int, queue_size: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        processor: Processor,
+        workers: int,
+        queue_size: int,
+        clock: Callable[[], float],
+        failures: FailureLog,
+    ) -> None:
         """*workers* messages are sent at once, and *queue_size* wait. *clock* gives the time in seconds."""
         self._processor = processor
         self._workers = workers
         self._queue_size = queue_size
         self._clock = clock
+        self.failures = failures
+        """Where it is told that the processor has failed."""
         self._ready: deque[Account] = deque()
         """Accounts with something to send, of which nothing is being sent."""
         self._queued = 0
@@ -124,7 +134,7 @@ class Observatory:
         if now - self._last_report >= LOG_INTERVAL:
             self._last_report = now
             count, self._reported = self.dropped - self._reported, self.dropped
-            _log.warning("messages to an external processor dropped", middleware=place.middleware_id, count=count)
+            _log.warning("messages to an external processor dropped", middleware=place.name, count=count)
 
     def _send(self) -> None:
         if self._is_busy:
@@ -235,7 +245,7 @@ class Account(ChannelOwner):
 
     def on_failure(self, reason: str) -> None:
         """It will see no more of the transaction."""
-        _log.info("external processor failed", middleware=self._place.middleware_id, reason=reason)
+        self._observatory.failures.tell(self._place.name, reason=reason)
         self._lose(1 if self._is_sending else 0)
 
     def on_done(self) -> None:
