@@ -81,7 +81,7 @@ async def protect(proxy: InProcessProxy, upstream: int, authorizer: Document, **
     await proxy.apply(
         route("all", forward=forward("upstream"), middlewareIds=["m"]),
         destinations=[destination("upstream", upstream), authorizer],
-        middlewares=[middleware(decisionTimeout="100ms", **settings)],
+        middlewares=[middleware(decisionTimeout="1s", **settings)],
     )
 
 

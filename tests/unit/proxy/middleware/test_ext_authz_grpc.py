@@ -228,7 +228,7 @@ async def test_an_authorizer_that_hangs_or_babbles(
                 destination("upstream", upstream.port),
                 destination("authorizer", authorizer.port, http2=True),
             ],
-            middlewares=[middleware(mode="grpc", contract=contract, decisionTimeout="100ms" if not message else "5s")],
+            middlewares=[middleware(mode="grpc", contract=contract, decisionTimeout="500ms" if not message else "5s")],
         )
         client = await proxy.connect()
         client.send(request("GET /"))

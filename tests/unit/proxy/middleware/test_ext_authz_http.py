@@ -430,7 +430,7 @@ COPIES_USER = {"onAllow": {"copyToUpstream": ["X-User"]}}
 async def test_decisions_are_counted(proxy: InProcessProxy) -> None:
     async with StagedBackend(in_turn(respond(200), respond(401), silence)) as authorizer, StagedBackend() as upstream:
         await protect(
-            proxy, upstream.port, authorizer.port, listeners=[proxy.listener(metrics={})], decisionTimeout="100ms"
+            proxy, upstream.port, authorizer.port, listeners=[proxy.listener(metrics={})], decisionTimeout="1s"
         )
         client = await proxy.connect()
         assert [(await client.exchange("GET /")).status for _ in range(3)] == [200, 401, 403]
@@ -440,6 +440,6 @@ async def test_decisions_are_counted(proxy: InProcessProxy) -> None:
         for status in ("401", "403"):
             assert scraped("vrata_middleware_rejections_total", **labels, status_code=status) == 1
         assert scraped("vrata_middleware_duration_seconds_count", **labels) == 3
-        assert scraped("vrata_middleware_duration_seconds_sum", **labels) >= 0.1
+        assert scraped("vrata_middleware_duration_seconds_sum", **labels) >= 1.0
         # The last one was decided by nobody.
         assert scraped("vrata_middleware_errors_total", **labels) == 1
