@@ -18,10 +18,10 @@ def seeds() -> Iterator[bytes]:
     inner = MessageWriter()
     inner.text(1, "key")
     inner.integer(2, 1 << 40)
-    inner.fixed64(3, 7)
     inner.entry(4, "a", "b")
+    fixed = bytes((3 << 3 | FIXED64,)) + bytes(8)
     outer = MessageWriter()
-    outer.message(1, inner.finished())
+    outer.message(1, inner.finished() + fixed)
     outer.content(15, bytes(200))
     for message in (b"", inner.finished(), outer.finished()):
         yield framed(message)

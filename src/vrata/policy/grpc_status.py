@@ -75,6 +75,11 @@ _COLON: Final = 58
 _ESCAPED: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
+def name_of(code: int) -> str:
+    """Return the name of *code*, or its digits where it has none."""
+    return NAMES[code] if code < len(NAMES) else str(code)
+
+
 def of_http(status: int) -> int:
     """Return the code that a client of gRPC has for an answer with *status* that says nothing itself."""
     return _OF_HTTP.get(status, UNKNOWN)

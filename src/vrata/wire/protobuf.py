@@ -60,16 +60,6 @@ class MessageWriter:
         if value:
             self._parts.append(varint(number << 3 | VARINT) + varint(value & _MASK64))
 
-    def fixed64(self, number: int, value: int) -> None:
-        """A field of type ``fixed64``."""
-        if value:
-            self._parts.append(varint(number << 3 | FIXED64) + value.to_bytes(8, "little"))
-
-    def fixed32(self, number: int, value: int) -> None:
-        """A field of type ``fixed32``."""
-        if value:
-            self._parts.append(varint(number << 3 | FIXED32) + value.to_bytes(4, "little"))
-
     def message(self, number: int, value: bytes) -> None:
         """A field that is a message, or one of several in a repeated field: written also when it is empty."""
         self._parts.append(varint(number << 3 | LENGTH) + varint(len(value)))

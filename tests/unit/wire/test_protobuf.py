@@ -13,7 +13,7 @@ from tests.support.authorizer_messages import message_class
 from vrata.wire import authorizer, envoy_authorization
 from vrata.wire.envoy_authorization import HttpRequest, Peer
 from vrata.wire.grpc_frames import MalformedFrame, MessageFrames, framed
-from vrata.wire.protobuf import MalformedProtobuf, MessageWriter, read_fields, read_varint, varint
+from vrata.wire.protobuf import MalformedProtobuf, read_fields, read_varint, varint
 
 TEXT = st.text(max_size=20)
 PAIRS = st.lists(st.tuples(TEXT, TEXT), max_size=4)
@@ -222,12 +222,12 @@ def test_what_we_read_of_anything_of_envoys_is_what_protoc_reads(message: bytes)
         assert ours.headers_to_remove == list(theirs.ok_response.headers_to_remove)
 
 
-def test_a_fixed64_is_eight_bytes() -> None:
-    writer = MessageWriter()
-    writer.fixed64(1, 0)
-    writer.fixed64(2, 2**63 + 1)
-    (field,) = read_fields(writer.finished())
-    assert (field.tag, field.content) == (2 << 3 | 1, b"\1\0\0\0\0\0\0\x80")
+def test_fields_of_a_fixed_size_keep_their_bytes() -> None:
+    fields = read_fields(b"\x11\1\0\0\0\0\0\0\x80" + b"\x1d\1\2\3\4")
+    assert [(field.tag >> 3, field.tag & 7, field.content) for field in fields] == [
+        (2, 1, b"\1\0\0\0\0\0\0\x80"),
+        (3, 5, b"\1\2\3\4"),
+    ]
 
 
 MESSAGES = st.lists(st.binary(max_size=12), max_size=5)

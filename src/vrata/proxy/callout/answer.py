@@ -57,5 +57,4 @@ class GrpcAnswer:
         """What the service says of its status (``grpc-message``), or one clause of ours."""
 
     def __repr__(self) -> str:
-        name = grpc_status.NAMES[self.code] if self.code < len(grpc_status.NAMES) else str(self.code)
-        return f"<GrpcAnswer {name}, {len(self.message)} bytes>"
+        return f"<GrpcAnswer {grpc_status.name_of(self.code)}, {len(self.message)} bytes>"

@@ -12,11 +12,8 @@ Pair = list[str]
 
 def field_pairs(lines: Iterable[bytes]) -> list[Pair]:
     """Return the fields of *lines*, in which no CRLF is."""
-    pairs = []
-    for line in lines:
-        name, _, value = line.partition(b":")
-        pairs.append([name.decode("latin-1"), shown(value.strip(b" \t").decode("utf-8", "surrogateescape"))])
-    return pairs
+    split = (line.partition(b":") for line in lines)
+    return [_pair(name, value.strip(b" \t")) for name, _, value in split]
 
 
 def pairs_of_text(text: bytes) -> list[Pair]:
@@ -24,16 +21,26 @@ def pairs_of_text(text: bytes) -> list[Pair]:
     return field_pairs(line for line in text.split(b"\r\n") if line)
 
 
-def changes(before: Sequence[bytes], after: Sequence[bytes], left_out: bytes) -> Document:
+def pairs_told(fields: Iterable[tuple[bytes, bytes]], made_identifier: bytes) -> list[Pair]:
+    """Return *fields* that another service is told, but for an identifier that is another one for every request."""
+    return without_made([_pair(name, value) for name, value in fields], made_identifier)
+
+
+def without_made(pairs: list[Pair], made_identifier: bytes) -> list[Pair]:
+    """Return *pairs* but for X-Request-Id where it is *made_identifier*, which nobody has set; empty for none."""
+    made = made_identifier.decode("ascii")
+    return [pair for pair in pairs if pair[0].lower() != "x-request-id" or pair[1] != made]
+
+
+def changes(before: Sequence[bytes], after: Sequence[bytes], made_identifier: bytes) -> Document:
     """Say what has become of the field lines *before*: which are ``set``, and the names of those that are ``removed``.
 
-    The field x-request-id with the value *left_out* is none that anybody has set.
+    Those that are set are without X-Request-Id as :func:`without_made` has it.
     """
     earlier, later = (
         {(name.lower(), value): [name, value] for name, value in field_pairs(lines)} for lines in (before, after)
     )
-    made = ("x-request-id", left_out.decode("ascii"))
-    added = [pair for key, pair in later.items() if key not in earlier and key != made]
+    added = without_made([pair for key, pair in later.items() if key not in earlier], made_identifier)
     replaced = {name.lower() for name, _ in added}
     lost = dict.fromkeys(name for name, value in earlier if (name, value) not in later and name not in replaced)
     return edits(added, list(lost))
@@ -52,3 +59,7 @@ def in_words(document: Document) -> list[str]:
     if "removed" in document:
         words.append("removes " + ", ".join(document["removed"]))
     return words
+
+
+def _pair(name: bytes, value: bytes) -> Pair:
+    return [name.decode("latin-1"), shown(value.decode("utf-8", "surrogateescape"))]

@@ -15,7 +15,7 @@ from vrata.proxy.contracts import FailureClass
 from vrata.proxy.destinations import limit_of
 from vrata.proxy.explain.answer import failure
 from vrata.proxy.explain.entry import Document, Entry
-from vrata.proxy.explain.field_pairs import Pair, field_pairs
+from vrata.proxy.explain.field_pairs import Pair, field_pairs, without_made
 from vrata.proxy.explain.hashing import preferred_endpoint
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.routing.candidate import Match
@@ -90,9 +90,7 @@ def _headers(
     cap = grpc_timeout_cap(forward)
     if cap is not None:
         emitted = cap.in_head(emitted)
-    made = ("x-request-id", made_identifier.decode("ascii"))
-    pairs = field_pairs(emitted.split(b"\r\n")[2:-2])
-    return [[name, value] for name, value in pairs if (name.lower(), value) != made]
+    return without_made(field_pairs(emitted.split(b"\r\n")[2:-2]), made_identifier)
 
 
 def _destinations(

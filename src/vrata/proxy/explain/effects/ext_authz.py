@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from vrata.model.middleware.ext_authz import ExtAuthz
+from vrata.policy import grpc_status
 from vrata.proxy.explain.effect import Effect
-from vrata.proxy.explain.entry import Document, shown
+from vrata.proxy.explain.entry import Document
+from vrata.proxy.explain.field_pairs import Pair, pairs_told
 from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import unanswered
 from vrata.proxy.middleware.ext_authz.http_authorizer import UNREACHABLE, own_fields
 from vrata.proxy.middleware.ext_authz.stage import TOO_LARGE, undecided
 from vrata.proxy.middleware.ext_authz.told_fields import ToldFields
@@ -32,7 +35,7 @@ def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
         return Effect(f"the body is longer than {settings.max_body_bytes} bytes", details, TOO_LARGE)
     exists = destination in passage.destinations
     if not exists and not settings.failure_mode_allow:
-        reason = UNREACHABLE if settings.mode == "http" else "grpc check failed: UNAVAILABLE"
+        reason = UNREACHABLE if settings.mode == "http" else unanswered(grpc_status.UNAVAILABLE)
         return Effect(f'destination "{destination}" does not exist', details, undecided(reason))
     removed = CopiedFields(settings.on_allow.copy_to_upstream).sent(request.head)
     if removed:
@@ -44,15 +47,10 @@ def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
     return Effect(text, details, assumption=assumption)
 
 
-def _told(settings: ExtAuthz, passage: Passage) -> list[list[str]]:
-    """The fields that the authorizer is told, but for an identifier that is another one for every request."""
+def _told(settings: ExtAuthz, passage: Passage) -> list[Pair]:
     request = passage.request
     check = settings.on_check
     fields = ToldFields(check.forward_headers, check.inject_headers, all_by_default=settings.contract == "envoy").of(
         request, own_fields(request.head, includes_body=settings.include_body) if settings.mode == "http" else ()
     )
-    return [
-        [name.decode("ascii"), shown(value.decode("utf-8", "surrogateescape"))]
-        for name, value in fields
-        if name != b"x-request-id" or value != passage.made_identifier
-    ]
+    return pairs_told(fields, passage.made_identifier)

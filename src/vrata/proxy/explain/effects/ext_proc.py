@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vrata.model.middleware.ext_proc import ExtProc
 from vrata.proxy.explain.effect import Effect
-from vrata.proxy.explain.entry import Document, shown
+from vrata.proxy.explain.entry import Document
+from vrata.proxy.explain.field_pairs import Pair, pairs_told
 from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.ext_proc.message import BUFFERED
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
@@ -68,11 +69,7 @@ def _of_response(settled: PlaceSettings) -> bool:
     return modes.response_headers or bool(modes.response_body) or modes.response_trailers
 
 
-def _told(settled: PlaceSettings, passage: Passage, *, observed: bool) -> list[list[str]]:
+def _told(settled: PlaceSettings, passage: Passage, *, observed: bool) -> list[Pair]:
     request = passage.request
     found = shown_request(request, settled.visible, not request.head.has_body, observed=observed)
-    return [
-        [name.decode("latin-1"), shown(value.decode("utf-8", "surrogateescape"))]
-        for name, value in (*found.pseudo, *found.fields)
-        if name != b"x-request-id" or value != passage.made_identifier
-    ]
+    return pairs_told((*found.pseudo, *found.fields), passage.made_identifier)

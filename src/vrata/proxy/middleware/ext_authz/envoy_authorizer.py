@@ -14,7 +14,7 @@ from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.envoy_edit import field_edit
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.decision import ALL, Allow, Decision, NoDecision
-from vrata.proxy.middleware.ext_authz.grpc_authorizer import GrpcAuthorizer, denial
+from vrata.proxy.middleware.ext_authz.grpc_authorizer import MALFORMED, GrpcAuthorizer, denial
 from vrata.proxy.middleware.ext_authz.told_fields import texts_of
 from vrata.wire.envoy_authorization import CHECK, CheckResponse, HttpRequest, Peer, decode_response, encode_request
 from vrata.wire.envoy_headers import HeaderOption
@@ -63,7 +63,7 @@ class EnvoyAuthorizer(GrpcAuthorizer):
         """What a ``CheckResponse`` says."""
         response = decode_response(message)
         if response.metadata and not request.keep_metadata(METADATA, response.metadata):
-            return NoDecision("grpc check failed: malformed answer", "more dynamic_metadata than is kept")
+            return NoDecision(MALFORMED, "more dynamic_metadata than is kept")
         if response.has_failed:
             return NoDecision("grpc check failed: the authorizer has failed", "error_response")
         if response.code == grpc_status.OK and not response.is_denial:

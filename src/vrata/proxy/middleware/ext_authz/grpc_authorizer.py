@@ -28,7 +28,14 @@ from vrata.proxy.middleware.ext_authz.told_fields import ToldFields
 from vrata.wire.http1.status import has_no_body
 from vrata.wire.protobuf import MalformedProtobuf
 
-MALFORMED: Final = "grpc check failed: malformed answer"
+_FAILED: Final = "grpc check failed: "
+MALFORMED: Final = _FAILED + "malformed answer"
+
+
+def unanswered(code: int) -> str:
+    """Why there is no decision, for clients, where the call came to *code*. What the server says of it is not told."""
+    known = code < len(grpc_status.NAMES)
+    return _FAILED + grpc_status.NAMES[code if known else grpc_status.UNKNOWN]
 
 
 def denial(status: int, body: bytes, edits: list[FieldEdit]) -> Deny:
@@ -95,10 +102,7 @@ class GrpcAuthorizer(Authorizer):
 
     def _decision(self, request: ClientRequest, answer: GrpcAnswer) -> Decision:
         if answer.code != grpc_status.OK:
-            # What the server says of it is for the log alone.
-            known = answer.code < len(grpc_status.NAMES)
-            name = grpc_status.NAMES[answer.code if known else grpc_status.UNKNOWN]
-            return NoDecision(f"grpc check failed: {name}", answer.reason)
+            return NoDecision(unanswered(answer.code), answer.reason)
         try:
             return self.decision(request, answer.message)
         except (MalformedProtobuf, InvalidMutation) as error:

@@ -330,8 +330,7 @@ class GrpcChannel(Channel):
         if code == grpc_status.OK:
             self._end_reason = ""
         else:
-            name = grpc_status.NAMES[code] if code < len(grpc_status.NAMES) else str(code)
-            self._end_reason = f"{name}: {reason}"
+            self._end_reason = f"{grpc_status.name_of(code)}: {reason}"
         if not self._is_answered or self._has_taken_over or any(not owed.is_waived for owed in self._owed):
             self._tell_end()
 
