@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import sha256
-from math import inf
 from time import time
 from typing import Any, Final
 
@@ -14,6 +12,7 @@ import structlog
 
 from vrata.expressions import CLAIMS, EvaluationError, Expression, compile_expression
 from vrata.model.middleware.jwt import Jwt
+from vrata.observability.occasions import Occasions
 from vrata.policy.jwt.claims import ClaimRules, VerifiedClaims
 from vrata.policy.jwt.header_text import header_text
 from vrata.policy.jwt.key_set import Verdict
@@ -27,9 +26,6 @@ from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.rejection import Rejection
 from vrata.proxy.middleware.stage import Inner, Place, Stage
 from vrata.proxy.middleware.token_keys import InlineKeys, TokenKeys
-
-LOG_INTERVAL: Final = 10.0
-"""Seconds between two lines in the log about refused tokens of one middleware."""
 
 _LONGEST_KEPT: Final = 1024
 """Bytes of header lines that are kept with a token."""
@@ -76,14 +72,12 @@ class TokenGuard:
         self,
         settings: Jwt,
         keys: TokenKeys,
-        wall_clock: Callable[[], float],
         clock: Callable[[], float],
         on_close: Callable[[], None] | None = None,
     ) -> None:
-        """*wall_clock* gives the seconds since 1970, by which tokens expire; *clock* only goes forward."""
+        """*clock* gives the seconds since 1970, by which tokens expire."""
         self.keys = keys
         self._rules = ClaimRules(settings.issuer, settings.audiences, settings.clock_skew.seconds)
-        self._wall_clock = wall_clock
         self._clock = clock
         self._on_close = on_close
         self._tokens = VerifiedTokens()
@@ -101,8 +95,7 @@ class TokenGuard:
         if not settings.forward_jwt:
             removed[_AUTHORIZATION] = None
         self._removed = tuple(removed)
-        self._logged = -inf
-        self._unlogged = 0
+        self._refusals = Occasions()
 
     def __repr__(self) -> str:
         return f"<TokenGuard {self.keys!r}, {self._tokens!r}>"
@@ -119,7 +112,7 @@ class TokenGuard:
 
     def admit(self, request: ClientRequest) -> None:
         """Look at the token of *request*, and tell what is inside what it says. Raises TokenRefused, or UnknownKey."""
-        now = int(self._wall_clock())
+        now = int(self._clock())
         verified = self._verified(bearer_token(request.head.values(_AUTHORIZATION)), now)
         lines = verified.lines
         if lines is None:
@@ -136,14 +129,10 @@ class TokenGuard:
 
     def refused(self, refusal: TokenRefused, middleware: str) -> Rejection:
         """The answer to a request whose token was refused; why, is for the log."""
-        now = self._clock()
-        if now - self._logged < LOG_INTERVAL:
-            self._unlogged += 1
-        else:
+        passed_over = self._refusals.occurred()
+        if passed_over >= 0:
             reason, detail = refusal.fault.value, refusal.detail
-            _log.info("token refused", middleware=middleware, reason=reason, detail=detail, unlogged=self._unlogged)
-            self._logged = now
-            self._unlogged = 0
+            _log.info("token refused", middleware=middleware, reason=reason, detail=detail, passed_over=passed_over)
         return REJECTIONS[refusal.fault]
 
     def _verified(self, text: bytes, now: int) -> VerifiedClaims:
@@ -244,9 +233,8 @@ class _Waiting(Holding):
 
 def token_guard(settings: Jwt, key_sets: KeySets) -> Instance:
     """Make a ``jwt`` middleware. Keys that it has to retrieve are borrowed from *key_sets*."""
-    clock = asyncio.get_running_loop().time
     if settings.jwks_inline:
-        return TokenGuard(settings, InlineKeys(settings.jwks_inline, settings.issuer), time, clock)
+        return TokenGuard(settings, InlineKeys(settings.jwks_inline, settings.issuer), time)
     place = settings.jwks_destination_id, settings.jwks_path, settings.jwks_retrieval_timeout.seconds
     keys = key_sets.borrow(*place, settings.issuer)
-    return TokenGuard(settings, keys, time, clock, partial(key_sets.give_back, *place))
+    return TokenGuard(settings, keys, time, partial(key_sets.give_back, *place))

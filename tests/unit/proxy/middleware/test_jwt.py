@@ -240,7 +240,7 @@ def guard_at(clock: Clock, keys: InlineKeys, **settings: Any) -> TokenGuard:
     document = {"id": "m", "name": "m", "type": "jwt", "jwt": {"issuer": ISSUER, **INLINE, **settings}}
     jwt = Middleware.parse(document).jwt
     assert jwt is not None
-    return TokenGuard(jwt, keys, clock, clock)
+    return TokenGuard(jwt, keys, clock)
 
 
 def admits(guard: TokenGuard, token: bytes) -> bool:

@@ -50,7 +50,7 @@ ELSEWHERE: Final = KeysElsewhere()
 def effect(settings: Jwt, place: Place, passage: Passage) -> Effect:
     """Have the guard of the data path look at the token. Raises ValueError for settings that it would refuse."""
     keys, details, doubt = _keys(settings, passage)
-    guard = TokenGuard(settings, KnownKeys(keys), lambda: passage.now, lambda: passage.now)
+    guard = TokenGuard(settings, KnownKeys(keys), lambda: passage.now)
     request = passage.request
     try:
         guard.admit(request)
