@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 from bench.comparison.proxies import envoy, haproxy, nginx, vrata
 from bench.comparison.proxies.envoy import address
@@ -175,8 +175,6 @@ class Vrata(vrata.Vrata):
         retry = {"attempts": 2, "perAttemptTimeout": "2s", "backoff": {"base": "10ms", "max": "100ms"}}
         return forward("backend", retry=retry)
 
-
-FaultProxy: TypeAlias = Vrata | Nginx | Haproxy | Envoy
 
 PROXIES: tuple[type[Vrata] | type[Nginx] | type[Haproxy] | type[Envoy], ...] = (Vrata, Nginx, Haproxy, Envoy)
 """In the order of the table."""

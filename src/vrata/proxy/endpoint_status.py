@@ -120,14 +120,6 @@ class EndpointWatch(Protocol):
         ...
 
 
-class NoWatch(EndpointWatch):
-    """The watch of a proxy that has none."""
-
-    def watched(self, destination_id: str) -> WatchedDestination:
-        """Return :data:`UNWATCHED`."""
-        return UNWATCHED
-
-
 # what is acknowledged
 
 

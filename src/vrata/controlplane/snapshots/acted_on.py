@@ -29,7 +29,6 @@ Acted = Whole | Only | Mapping[str, Any]
 """A mapping goes one level down, member by member; members it does not name have no effect."""
 
 WHOLE: Final = Whole()
-OFF: Final = Only((False,))
 
 _ENTITY = {"id": WHOLE, "name": WHOLE}
 
