@@ -10,7 +10,8 @@ from vrata.model.group import RouteGroup
 from vrata.model.middleware.override import Override
 from vrata.model.route import Route
 
-Place = Literal["route", "group"]
+Level = Literal["route", "group"]
+"""Which of the two says something of a middleware."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +19,10 @@ class ChainLink:
     """One middleware at its place in the chain."""
 
     middleware_id: str
-    attached_by: Place
+    attached_by: Level
     override: Override | None
     """What is changed about it; None when nothing is."""
-    overridden_by: Place | None
+    overridden_by: Level | None
 
 
 def middleware_chain(route: Route, group: RouteGroup | None) -> tuple[ChainLink, ...]:
@@ -30,21 +31,21 @@ def middleware_chain(route: Route, group: RouteGroup | None) -> tuple[ChainLink,
     Those of the group come before those of the route; one that both name keeps its first place. Of the overrides for
     one middleware the route's replaces the group's as a whole; one for a middleware that is not attached means nothing.
     """
-    places: dict[str, Place] = {}
+    levels: dict[str, Level] = {}
     for middleware_id in group.middleware_ids if group is not None else ():
-        places.setdefault(middleware_id, "group")
+        levels.setdefault(middleware_id, "group")
     for middleware_id in route.middleware_ids:
-        places.setdefault(middleware_id, "route")
+        levels.setdefault(middleware_id, "route")
     of_group: Mapping[str, Override] = group.middleware_overrides if group is not None else {}
     return tuple(
         ChainLink(middleware_id, attached_by, *_override(middleware_id, route.middleware_overrides, of_group))
-        for middleware_id, attached_by in places.items()
+        for middleware_id, attached_by in levels.items()
     )
 
 
 def _override(
     middleware_id: str, of_route: Mapping[str, Override], of_group: Mapping[str, Override]
-) -> tuple[Override | None, Place | None]:
+) -> tuple[Override | None, Level | None]:
     if middleware_id in of_route:
         return of_route[middleware_id], "route"
     if middleware_id in of_group:

@@ -9,13 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.proxy.middleware.ext_proc.test_flow import ANSWER, EACH_WAY, LARGEST, Outside, content_of, sizes
+from tests.unit.proxy.middleware.ext_proc.test_flow import EACH_WAY, LARGEST, Outside, begun, content_of, sizes
 from vrata.model.middleware.ext_proc import ExtProc
 from vrata.proxy.middleware.ext_proc.message import Answer, Shown
 from vrata.proxy.middleware.ext_proc.passage import MAX_HELD, MAX_PIECE
-from vrata.proxy.middleware.ext_proc.settings import place_settings
-from vrata.proxy.middleware.ext_proc.transaction import Transaction
-from vrata.wire.http1.head import parse_response_head
 
 STEPS = ["take", "read", "answer", "full", "ready", "stop reading"]
 actions = st.lists(st.sampled_from(STEPS), max_size=60)
@@ -63,15 +60,7 @@ class Conversation:
         self.back: deque[Answer] = deque()
         self.read = 0
         self.answered = 0
-        parties: Any = party
-        self.transaction = Transaction(parties, place_settings(stated, None, {}), parties, None, 0.0)
-        if way == "request":
-            self.transaction.begin(parties, b"", not contents)
-        else:
-            self.transaction.begin(parties, b"", True)
-            head = parse_response_head(ANSWER)
-            assert head is not None
-            self.transaction.start_response(head, b"", not contents)
+        self.transaction = begun(way, stated, party, has_body=bool(contents))
 
     @property
     def got(self) -> bytes:

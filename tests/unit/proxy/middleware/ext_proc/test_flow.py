@@ -122,6 +122,20 @@ class Outside:
         self.ends[way] += end
 
 
+def begun(way: str, stated: ExtProc, outside: Outside, *, has_body: bool) -> Transaction:
+    """A transaction whose request or response, by *way*, has begun, and goes on with a body if it *has_body*."""
+    parties: Any = outside  # of everybody's protocol what is used here
+    transaction = Transaction(parties, place_settings(stated, None, {}), parties, None, 0.0)
+    if way == "request":
+        transaction.begin(parties, b"", not has_body)
+    else:
+        transaction.begin(parties, b"", True)
+        head = parse_response_head(ANSWER)
+        assert head is not None
+        transaction.start_response(head, b"", not has_body)
+    return transaction
+
+
 class Run:
     """One body on its way, step by step."""
 
@@ -135,18 +149,10 @@ class Run:
         stated = ExtProc.model_validate({"destinationId": "d", "allowOnError": True, "phases": phases})
         self.way = way
         self.outside = outside = Outside()
-        parties: Any = outside  # of everybody's protocol what is used here
         self.contents = deque(contents)
         self.replaces = replaces
         self.taken = 0
-        self.transaction = Transaction(parties, place_settings(stated, None, {}), parties, None, 0.0)
-        if way == "request":
-            self.transaction.begin(parties, b"", not contents)
-        else:
-            self.transaction.begin(parties, b"", True)
-            head = parse_response_head(ANSWER)
-            assert head is not None
-            self.transaction.start_response(head, b"", not contents)
+        self.transaction = begun(way, stated, outside, has_body=bool(contents))
 
     @property
     def got(self) -> bytes:
