@@ -184,7 +184,12 @@ def test_health_belongs_to_the_address(
     backends["127.0.0.1"].script = ill
     answers.put("ill.test", "127.0.0.1", "127.0.0.2", ttl=1)
     document = discovered(backends, host="ill.test")
-    document["options"]["healthCheck"] = {"path": "/health", "interval": "100ms", "unhealthyThreshold": 1}
+    document["options"]["healthCheck"] = {
+        "path": "/health",
+        "interval": "100ms",
+        "timeout": "10s",
+        "unhealthyThreshold": 1,
+    }
     port = configure(gateway, document)
     eventually(lambda: serving(port) == {"127.0.0.2"}, what="the address that is ill is passed over")
     answers.put("ill.test", "127.0.0.1", "127.0.0.2", "127.0.0.3", ttl=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+from threading import Event
 
 import pytest
 
 from tests.conformance.http2.case import Client, assert_unharmed
 from tests.support import http2_frames as frames
 from tests.support.http2_frames import Code, Setting
-from tests.support.recording_backend import RecordingBackend
+from tests.support.recording_backend import Exchange, RecordingBackend
 
 
 def encoded(payload: bytes) -> bytes:
@@ -58,13 +59,23 @@ def test_the_settings_of_the_request_act(silent_client: Client, backend: Recordi
 
 def test_stream_1_is_half_closed(silent_client: Client, backend: RecordingBackend) -> None:
     """RFC 7540 §3.2: the client has sent all of its request."""
+    arrived, may_answer = Event(), Event()
+
+    def answer(exchange: Exchange) -> None:
+        arrived.set()
+        may_answer.wait(30)
+        exchange.respond()
+
+    backend.script = answer
     silent_client.send(asking())
     silent_client.read_http1_head()
     silent_client.start()
+    assert arrived.wait(30)
     silent_client.send(frames.data(1, b"more", end=True))
     silent_client.await_that(
         lambda: silent_client.message(1).is_over or silent_client.goodbye is not None, "the end of stream 1"
     )
+    may_answer.set()
     assert [(seen.target, seen.body) for seen in backend.requests if seen.target == "/up"] == [("/up", b"")]
 
 
