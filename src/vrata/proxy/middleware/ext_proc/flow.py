@@ -52,8 +52,10 @@ class Flow(Duplex):
             self._body()
         elif self.body_mode == DUPLEX and (content or not end):
             self._head_is_owed = shown.is_duplex = True
+            self._state = IS_HEAD_SHOWN  # a processor that has left says so at once, and everything goes on then
             self._owner.show(shown)
-            self._begin_duplex()
+            if self._state == IS_HEAD_SHOWN:
+                self._begin_duplex()
         else:
             self._state = IS_HEAD_SHOWN
             self._owner.show(shown)

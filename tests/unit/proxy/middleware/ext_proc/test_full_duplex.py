@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.callouts import services
 from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
@@ -359,6 +360,25 @@ async def test_that_what_was_not_shown_passes_where_that_is_allowed(proxy: InPro
             await process(proxy, found, backend.port, phases=DUPLEX, allowOnError=True)
             client = await proxy.connect()
             assert (await client.exchange("GET /")).status == 200
+
+
+@on_our_loop
+async def test_that_responses_pass_when_the_processor_has_left_before_them(proxy: InProcessProxy) -> None:
+    class Leaving(EnvoyProcessor):
+        def _process(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+            next(requests)
+            yield self.heads("requestHeaders")
+
+    async def answer(connection: StagedConnection) -> None:
+        await connection.read_request()
+        await eventually_async(lambda: services(proxy).under_way == 0, what="the processor has left")
+        connection.send(OK + chunk(b"abc") + chunk(b""))
+
+    async with StagedBackend(answer) as backend:
+        with Leaving() as found:
+            await process(proxy, found, backend.port, phases={**DUPLEX, "requestBody": "none"})
+            client = await proxy.connect()
+            assert (await client.exchange("GET /")).body == b"abc"
 
 
 @on_our_loop
