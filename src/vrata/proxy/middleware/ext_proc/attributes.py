@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from vrata.model.middleware.ext_proc import header_attribute
+from vrata.policy import grpc_status
 from vrata.proxy.contracts import ClientRequest
 from vrata.wire.http1.head import RequestHead, ResponseHead
 from vrata.wire.protobuf_struct import StructWriter
@@ -123,8 +124,7 @@ def _number(name: str, request: ClientRequest, response: ResponseHead | None) ->
         return response.status
     if name == "response.size":
         return response.content_length
-    codes = response.values(b"grpc-status")  # of a response that is all in its head
-    return int(codes[0]) if codes and codes[0].isdigit() else -1
+    return grpc_status.read_code(response.values(b"grpc-status"))  # of a response that is all in its head
 
 
 def _source(request: ClientRequest) -> str:

@@ -16,7 +16,7 @@ from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import Do, EnvoyProcessor, Seen
 from tests.support.proto_files import message_class
-from tests.support.recording_backend import RecordingBackend
+from tests.support.recording_backend import Exchange, RecordingBackend
 from vrata.model.middleware.ext_proc import _OF_REQUESTS, _OF_RESPONSES
 
 AUTHORIZATION = "envoy/service/auth/v3/external_auth.proto"
@@ -77,6 +77,19 @@ async def test_the_attributes_of_a_request_and_its_response(proxy: InProcessProx
             "request.method": "POST",
             "request.headers['x-a']": "1,2",
         }
+
+
+@pytest.mark.parametrize(("said", "told"), [("7", {"response.grpc_status": 7}), ("9" * 400, {}), ("9" * 5000, {})])
+@on_our_loop
+async def test_that_a_status_that_is_none_is_not_told(proxy: InProcessProxy, said: str, told: dict[str, Any]) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.respond(headers=[("grpc-status", said)])
+
+    with RecordingBackend(script=script) as backend, EnvoyProcessor() as found:
+        await process(proxy, found, backend.port, responseAttributes=["response.grpc_status"])
+        client = await proxy.connect()
+        assert (await client.exchange("GET /")).status == 200
+        assert attributes_of(found.of("responseHeaders")[0]) == told
 
 
 @on_our_loop
