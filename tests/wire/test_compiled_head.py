@@ -68,6 +68,8 @@ def test_a_head_of_too_many_lines_changes_nothing_for_the_next() -> None:
         (b"/a?/../%61//\\", True, True),
         (b"*", True, True),
         (b"//", True, False),
+        (b"/;/a", True, False),
+        (b"/a;/b?/;", True, True),
         (b"/a//b", True, False),
         (b"/.", False, False),
         (b"/a/.b", False, False),

@@ -94,6 +94,10 @@ def test_hidden_slashes_in_a_row_are_refused_where_slashes_are_merged(path: str)
     assert normal_path(path.encode(), merges_slashes=False).decode() == path
     with pytest.raises(MalformedMessage):
         normal_path(path.encode(), merges_slashes=True)
+    head = parse_request_head(f"GET {path}?/ HTTP/1.1\r\nHost: h.test\r\n\r\n".encode())
+    assert head is not None
+    with pytest.raises(MalformedMessage):
+        PathNormalization(merges_slashes=True).settle(head)
 
 
 @given(

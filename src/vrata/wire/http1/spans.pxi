@@ -435,7 +435,7 @@ cdef bint is_plain_path(bytes target, bint merges_slashes):
             break
         if found == c'%' or found == c'\\':
             return False
-        if before == c'/' and (found == c'.' or (merges_slashes and found == c'/')):
+        if before == c'/' and (found == c'.' or (merges_slashes and (found == c'/' or found == c';'))):
             return False
         before = found
     return True

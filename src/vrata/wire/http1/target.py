@@ -43,11 +43,14 @@ def decoded_path(raw: bytes) -> str:
 
 
 def is_plain_path(raw: bytes, merges_slashes: bool) -> bool:
-    """Whether nothing in *raw* can keep it from being in normal form; slashes in a row do with *merges_slashes*.
+    """Whether nothing in *raw* can keep it from being in normal form; with *merges_slashes* slashes in a row do.
 
     False says only that it has to be looked at (:mod:`vrata.wire.http1.path`).
     """
-    return not (b"%" in raw or b"\\" in raw or b"/." in raw or (merges_slashes and b"//" in raw))
+    if b"%" in raw or b"\\" in raw or b"/." in raw:
+        return False
+    # A segment that has nothing but parameters is an empty one to who cuts them off.
+    return not (merges_slashes and (b"//" in raw or b"/;" in raw))
 
 
 def first_parameters(query: bytes) -> dict[str, str]:
