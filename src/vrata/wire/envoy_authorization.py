@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vrata.wire.envoy_headers import HeaderOption, read_option
-from vrata.wire.protobuf import LENGTH, VARINT, MessageWriter, read_fields, read_pair
+from vrata.wire.protobuf import LENGTH, VARINT, MessageWriter, OneOf, joined, read_fields, read_pair
 from vrata.wire.protobuf_struct import check_struct
 
 CHECK: Final = b"/envoy.service.auth.v3.Authorization/Check"
@@ -162,21 +162,21 @@ def encode_request(source: Peer, destination: Peer, http: HttpRequest, nanosecon
 def decode_response(message: bytes) -> CheckResponse:
     """Read a ``CheckResponse``. Raises :class:`~vrata.wire.protobuf.MalformedProtobuf`."""
     response = CheckResponse()
-    status = said = b""
-    kind = 0
-    for field in read_fields(message):
-        if field.tag == _STATUS:
-            status += field.content
-        elif field.tag == _DENIED or field.tag == _OK or field.tag == _ERROR:
-            # One of three, of which the last counts; where that comes twice the two are one message.
-            said = said + field.content if field.tag == kind else field.content
-            kind = field.tag
+    http = OneOf()
+    has_metadata = False
+    fields = read_fields(message)
+    for field in fields:
+        if field.tag == _DENIED or field.tag == _OK or field.tag == _ERROR:
+            http.take(field)
         elif field.tag == _DYNAMIC_METADATA:
             check_struct(field.content)
-            response.metadata += field.content
-    for field in read_fields(status):
+            has_metadata = True
+    if has_metadata:
+        response.metadata = joined(fields, _DYNAMIC_METADATA)
+    for field in read_fields(joined(fields, _STATUS)):
         if field.tag == _CODE:
             response.code = field.int32
+    kind, said = http.tag, http.content
     if kind == _OK:
         _read_ok(response, said)
     elif kind:
@@ -201,15 +201,13 @@ def _read_ok(response: CheckResponse, message: bytes) -> None:
 
 
 def _read_denied(response: CheckResponse, message: bytes) -> None:
-    status = b""
-    for field in read_fields(message):
-        if field.tag == _STATUS:
-            status += field.content
-        elif field.tag == _HEADERS:
+    fields = read_fields(message)
+    for field in fields:
+        if field.tag == _HEADERS:
             _add_option(response.headers, field.content)
         elif field.tag == _BODY:
             response.body = field.text.encode("utf-8")
-    for field in read_fields(status):
+    for field in read_fields(joined(fields, _STATUS)):
         if field.tag == _CODE:
             response.http_status = field.int32
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, read_fields
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, joined, read_fields
 
 APPEND: Final = 0
 """Add the value beside those that are there (``APPEND_IF_EXISTS_OR_ADD``)."""
@@ -67,21 +67,22 @@ def read_option(message: bytes) -> HeaderOption | None:
     other way round. ``APPEND_IF_EXISTS_OR_ADD`` is the zero of ``append_action``, which nobody can tell from its
     absence.
     """
-    header = append = b""
-    has_append = has_header = False
+    header = b""
+    has_append = has_header = has_several = False
     action = APPEND
-    for field in read_fields(message):
+    fields = read_fields(message)
+    for field in fields:
         if field.tag == _HEADER:
-            header = header + field.content if has_header else field.content  # two of them are one message
+            header = field.content
+            has_several = has_header
             has_header = True
         elif field.tag == _APPEND:
-            append += field.content
             has_append = True
         elif field.tag == _ACTION:
             action = field.int32
     if has_append:
         is_appended = False
-        for field in read_fields(append):
+        for field in read_fields(joined(fields, _APPEND)):
             if field.tag == _BOOL:
                 is_appended = field.is_true
         action = APPEND if is_appended else OVERWRITE
@@ -91,5 +92,5 @@ def read_option(message: bytes) -> HeaderOption | None:
         raise MalformedProtobuf("an unknown append_action")
     if not has_header:
         return None
-    name, value = read_header(header)
+    name, value = read_header(joined(fields, _HEADER) if has_several else header)
     return HeaderOption(name, value, action)

@@ -135,6 +135,40 @@ class Field:
         return number - (1 << 32) if number >> 31 else number
 
 
+class OneOf:
+    """A ``oneof`` of messages as it is read: its last member counts, and of one that comes several times all parts.
+
+    They are joined once. Whoever joined each to those before it would copy them as often as there are parts.
+    """
+
+    __slots__ = ("_parts", "tag")
+
+    def __init__(self) -> None:
+        self.tag = 0
+        """That of the last member; 0 = there is none."""
+        self._parts: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return f"<OneOf {self.tag >> 3} of {len(self._parts)} parts>"
+
+    def take(self, field: Field) -> None:
+        """*field* is a member."""
+        if field.tag != self.tag:
+            self.tag = field.tag
+            self._parts = []
+        self._parts.append(field.content)
+
+    @property
+    def content(self) -> bytes:
+        """The last member."""
+        return b"".join(self._parts)
+
+
+def joined(fields: list[Field], wanted: int) -> bytes:
+    """Return the message whose tag is *wanted*; of one that comes several times all, as merging them would have it."""
+    return b"".join([field.content for field in fields if field.tag == wanted])
+
+
 def tag(number: int, wire_type: int) -> int:
     """Return what :attr:`Field.tag` is of the field *number* when it has the *wire_type*."""
     return number << 3 | wire_type

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from vrata.wire.protobuf import LENGTH, MessageWriter, read_fields, varint
+from vrata.wire.protobuf import LENGTH, MessageWriter, OneOf, joined, read_fields, varint
 
 _FIELDS: Final = 1
 _NUMBER: Final = 2
@@ -75,18 +75,17 @@ def read_objects(message: bytes) -> list[tuple[str, bytes]]:
     for entry in read_fields(message):
         if entry.tag != _ENTRY:
             continue
-        name, value = "", b""
-        for field in read_fields(entry.content):
+        name = ""
+        fields = read_fields(entry.content)
+        for field in fields:
             if field.tag == _KEY:
                 name = field.text
-            elif field.tag == _VALUE:
-                value += field.content
-        found: bytes | None = None
-        for field in read_fields(value):
-            # Of what a value can be the last counts, and of two objects both.
-            found = (found or b"") + field.content if field.tag == _STRUCT_VALUE else None
+        value = OneOf()
+        for field in read_fields(joined(fields, _VALUE)):
+            value.take(field)
         objects.pop(name, None)
-        if found is not None:
+        if value.tag == _STRUCT_VALUE:
+            found = value.content
             check_struct(found)
             objects[name] = found
     return list(objects.items())

@@ -27,7 +27,7 @@ from vrata.proxy.middleware.ext_proc.message import (
 )
 from vrata.proxy.middleware.ext_proc.pairs import encode_pairs
 from vrata.wire.envoy_headers import read_header, read_option
-from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, tag
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, OneOf, joined, read_fields, tag
 from vrata.wire.protobuf_struct import read_objects
 
 METHOD: Final = b"/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -110,45 +110,42 @@ class EnvoyContract(Contract):
 
 
 def _read(message: bytes) -> Said:
-    last, content = 0, b""
-    override: bytes | None = None
-    metadata: bytes | None = None
-    for field in read_fields(message):
+    response = OneOf()
+    has_override = has_metadata = False
+    fields = read_fields(message)
+    for field in fields:
         if (field.tag & 7 == LENGTH and field.tag <= _IMMEDIATE) or field.tag == _STREAMED_IMMEDIATE:
-            content = content + field.content if field.tag == last else field.content
-            last = field.tag
+            response.take(field)
         elif field.tag == _MODE_OVERRIDE:
-            override = (override or b"") + field.content
+            has_override = True
         elif field.tag == _DYNAMIC_METADATA:
-            metadata = (metadata or b"") + field.content
+            has_metadata = True
         elif field.tag == _MORE_TIME:
             return MoreTime(_seconds(field.content))  # whatever else the message says is ignored
+    last, content = response.tag, response.content
     if not last:
         raise MalformedAnswer("an answer without a response")
-    structs: Structs = () if metadata is None else tuple(read_objects(metadata))
+    structs: Structs = tuple(read_objects(joined(fields, _DYNAMIC_METADATA))) if has_metadata else ()
     if last == _IMMEDIATE:
         return _refusal(content, structs)
     if last == _STREAMED_IMMEDIATE:
         return _own_response(content)
     phase = IN_MESSAGES[(last >> 3) - _FIRST_ANSWERED]
     if not (phase.is_of_headers or phase.is_body):
-        return Answer(phase, _mutation(_joined(content, _FIRST_MESSAGE)), metadata=structs)
-    modes = None if override is None else _modes(override)
-    return _answer(phase, _joined(content, _FIRST_MESSAGE), modes, structs)
+        return Answer(phase, _mutation(joined(read_fields(content), _FIRST_MESSAGE)), metadata=structs)
+    modes = _modes(joined(fields, _MODE_OVERRIDE)) if has_override else None
+    return _answer(phase, joined(read_fields(content), _FIRST_MESSAGE), modes, structs)
 
 
 def _answer(phase: Phase, common: bytes, override: ModeOverride | None, metadata: Structs) -> Answer:
     status = 0
     body: bytes | None = None
     is_streamed = ends = False
-    mutation = body_mutation = b""
-    for field in read_fields(common):
+    fields = read_fields(common)
+    for field in fields:
         if field.tag == _FIRST_NUMBER:
             status = field.int32
-        elif field.tag == _SECOND:
-            mutation = mutation + field.content if mutation else field.content
-        elif field.tag == _THIRD:
-            body_mutation = body_mutation + field.content if body_mutation else field.content
+    mutation, body_mutation = joined(fields, _SECOND), joined(fields, _THIRD)
     if body_mutation:
         for field in read_fields(body_mutation):
             if field.tag == _FIRST_MESSAGE:
@@ -181,11 +178,11 @@ def _piece(message: bytes) -> tuple[bytes, bool]:
 
 
 def _own_response(message: bytes) -> OwnResponse:
-    last, content = 0, b""
+    part = OneOf()
     for field in read_fields(message):
         if field.tag == _FIRST_MESSAGE or field.tag == _SECOND or field.tag == _THIRD:
-            content = content + field.content if field.tag == last else field.content
-            last = field.tag
+            part.take(field)
+    last, content = part.tag, part.content
     if last == _SECOND:
         body, ends = _piece(content)
         return OwnResponse(body=body, end=ends)
@@ -199,7 +196,7 @@ def _own_response(message: bytes) -> OwnResponse:
             ends = field.is_true
     status = b""
     fields: list[tuple[bytes, bytes]] = []
-    for name, value in _fields(_joined(content, _FIRST_MESSAGE)):
+    for name, value in _fields(joined(read_fields(content), _FIRST_MESSAGE)):
         if name == b":status":
             status = value
         elif not name.startswith(b":"):
@@ -264,27 +261,18 @@ def _refusal(message: bytes, metadata: Structs) -> Refusal:
             body = field.content
         elif field.tag == _DETAILS:
             details = field.text
-    for field in read_fields(_joined(message, _FIRST_MESSAGE)):
+    for field in read_fields(joined(read_fields(message), _FIRST_MESSAGE)):
         if field.tag == _FIRST_NUMBER:
             status = field.int32
     if _present(message, _GRPC_STATUS):
         grpc_code = 0
-        for field in read_fields(_joined(message, _GRPC_STATUS)):
+        for field in read_fields(joined(read_fields(message), _GRPC_STATUS)):
             if field.tag == _FIRST_NUMBER:
                 grpc_code = field.uint32
     fields = (FieldEdit(b"content-type", b"text/plain"),) if body else ()
-    mutation = _mutation(_joined(message, _SECOND))
+    mutation = _mutation(joined(read_fields(message), _SECOND))
     return Refusal(checked_status(status), mutation, body, fields, grpc_code, details, metadata)
 
 
 def _present(message: bytes, wanted: int) -> bool:
     return any(field.tag == wanted for field in read_fields(message))
-
-
-def _joined(message: bytes, wanted: int) -> bytes:
-    """The message in the field *wanted*; of one that comes several times all, as merging them would have it."""
-    joined = b""
-    for field in read_fields(message):
-        if field.tag == wanted:
-            joined = joined + field.content if joined else field.content
-    return joined

@@ -19,7 +19,7 @@ from vrata.proxy.middleware.ext_proc.message import (
     checked_status,
 )
 from vrata.proxy.middleware.ext_proc.pairs import encode_pairs
-from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, read_fields, read_pair, tag
+from vrata.wire.protobuf import LENGTH, VARINT, MalformedProtobuf, MessageWriter, OneOf, read_fields, read_pair, tag
 
 METHOD: Final = b"/extproc.v1.Processor/Process"
 
@@ -75,12 +75,11 @@ class VrataContract(Contract):
 
 
 def _read(message: bytes) -> Answer | Refusal:
-    last, content = 0, b""
+    action = OneOf()
     for field in read_fields(message):
         if field.tag & 7 == LENGTH and field.tag <= _REJECT:
-            # Of a oneof the last member counts, and of one that comes twice both halves.
-            content = content + field.content if field.tag == last else field.content
-            last = field.tag
+            action.take(field)
+    last, content = action.tag, action.content
     if not last:
         raise MalformedAnswer("an answer without an action")
     return _refusal(content) if last == _REJECT else _answer(IN_MESSAGES[(last >> 3) - _FIRST_SHOWN], content)
