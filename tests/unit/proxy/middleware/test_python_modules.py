@@ -146,6 +146,18 @@ def test_what_everybody_may_write_to_is_not_trusted(tmp_path: Path) -> None:
     assert entries[0]["reason"] == "everybody may write to it"
 
 
+def test_that_a_link_leads_through_no_directory_that_everybody_may_write_to(tmp_path: Path) -> None:
+    (tmp_path / "open" / "inner").mkdir(parents=True)
+    (tmp_path / "open" / "inner" / "tenants.py").write_text(TENANTS)
+    (tmp_path / "tenants.py").symlink_to("open/inner/tenants.py")
+    assert load_modules([tmp_path]).find("tenants:Tenants")
+    (tmp_path / "open").chmod(0o777)
+    with capture_logs():
+        modules = load_modules([tmp_path])
+    with pytest.raises(ClassUnavailable, match="the module tenants was not loaded: everybody may write to it"):
+        modules.find("tenants:Tenants")
+
+
 def test_the_first_directory_counts(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -87,9 +87,11 @@ class ModuleDirectory:
 
     def _source(self, path: Path) -> bytes:
         # Links are followed before it is judged where a file lies: Kubernetes mounts volumes as links within one.
-        real = path.resolve(strict=True)
-        if not real.is_relative_to(self._path.resolve(strict=True)):
+        real, directory = path.resolve(strict=True), self._path.resolve(strict=True)
+        if not real.is_relative_to(directory):
             raise Unsafe("it is a link to a file outside of its directory")
+        for between in real.relative_to(directory).parents:
+            _refuse_world_writable(os.stat(directory / between))
         # A pipe would keep us waiting for somebody to write.
         with open(os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
             status = os.fstat(stream.fileno())
