@@ -129,8 +129,9 @@ class Flow(Duplex):
         elif state == IS_STREAMING:
             self._piece_answered(answer)
         elif state == IS_TRAILERS_SHOWN:
+            lines = self._mutated_trailers(answer.mutation)  # nothing is over yet where these are none
             self._state = IS_OVER
-            self.edit_trailers(self._mutated_trailers(answer.mutation))
+            self.edit_trailers(lines)
             self.send(b"", True)
         self._settle_pause()
 

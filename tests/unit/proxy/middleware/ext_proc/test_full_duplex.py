@@ -15,7 +15,7 @@ from tests.support.conditions import eventually_async
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
-from tests.support.processors import DIE, HANG, LEAVE, EnvoyProcessor, Reply, Seen
+from tests.support.processors import DIE, HANG, LEAVE, Do, EnvoyProcessor, Reply, Seen
 from tests.support.raw_http import TruncatedResponse
 from tests.support.staged_backend import StagedBackend, StagedConnection
 from tests.unit.proxy.middleware.ext_proc.test_streamed_bodies import OK, chunk, next_chunk, settled
@@ -360,6 +360,24 @@ async def test_that_what_was_not_shown_passes_where_that_is_allowed(proxy: InPro
             await process(proxy, found, backend.port, phases=DUPLEX, allowOnError=True)
             client = await proxy.connect()
             assert (await client.exchange("GET /")).status == 200
+
+
+@pytest.mark.parametrize("mode", ["none", "buffered", "streamed"])
+@pytest.mark.parametrize("way", ["request", "response"])
+@on_our_loop
+async def test_that_trailers_pass_when_what_is_made_of_them_is_none(proxy: InProcessProxy, way: str, mode: str) -> None:
+    def script(seen: Seen) -> Reply:
+        return Do(set={"x-b": "a\nb"} if seen.phase == f"{way}Trailers" else {})
+
+    async with Trailing(b"x-a: b\r\n") as backend:
+        with EnvoyProcessor(script) as found:
+            phases = {f"{way}Body": mode, f"{way}Trailers": "send"}
+            await process(proxy, found, backend.port, phases=phases, allowOnError=True)
+            client = await proxy.connect()
+            client.send(POST + chunk(b"abc") + b"0\r\nx-c: d\r\n\r\n")
+            response = await client.read_response()
+            assert (response.body, response.trailers) == (b"abc", (("x-a", "b"),))
+            assert f"{way}Trailers" in found.phases
 
 
 @on_our_loop
