@@ -78,8 +78,8 @@ class FailureAnswers:
         """The answer to what is no acceptable request, with *status* and *reason* of plain HTTP."""
         if grpc:
             return _status_alone(grpc_status.of_http(status), f"bad_request: {reason}")
-        body = b'{"error":"bad_request","status":%d,"message":"%s"}\n' % (status, reason.encode())
-        return LocalResponse(status, _FIELDS, body)
+        members = {"error": "bad_request", "status": status, "message": reason}
+        return LocalResponse(status, _FIELDS, json.dumps(members, separators=(",", ":")).encode() + b"\n")
 
     def _message(self, failure: Failure) -> str:
         """What the level has to say, in one line, since a status of gRPC has no other place for it."""

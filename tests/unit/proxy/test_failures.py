@@ -147,3 +147,4 @@ def test_what_is_no_acceptable_request(refused: int, code: int) -> None:
     plain = answers.refusal(refused, "no Host", grpc=False)
     assert json.loads(plain.body) == {"error": "bad_request", "status": refused, "message": "no Host"}
     assert plain.status == refused
+    assert json.loads(answers.refusal(refused, 'a "\\" in it', grpc=False).body)["message"] == 'a "\\" in it'
