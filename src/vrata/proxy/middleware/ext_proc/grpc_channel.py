@@ -8,7 +8,6 @@ from typing import Final
 
 from vrata.net.deadlines import NEVER
 from vrata.policy import grpc_status
-from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.grpc_stream import GrpcStream
 from vrata.proxy.callout.services import Services
 from vrata.proxy.contracts import ClientRequest
@@ -18,13 +17,13 @@ from vrata.proxy.middleware.ext_proc.message import (
     Answer,
     Contract,
     MalformedAnswer,
-    Modes,
     MoreTime,
     OwnResponse,
     Phase,
     Refusal,
     Shown,
 )
+from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 
 FAREWELL: Final = 1.0
 """Seconds that a processor has to end the stream when it was told that nothing follows."""
@@ -64,22 +63,18 @@ class GrpcChannel(Channel):
     """Implements :class:`Channel` on a stream, which is opened for the first message."""
 
     __slots__ = (
-        "_destination",
         "_end_reason",
         "_farewell",
         "_has_taken_over",
         "_is_answered",
         "_is_paused",
         "_loop",
-        "_max_answer",
-        "_max_timeout",
-        "_modes",
         "_owed",
         "_owner",
         "_request",
         "_service",
+        "_settings",
         "_stream",
-        "_timeout",
     )
 
     def __init__(
@@ -87,28 +82,16 @@ class GrpcChannel(Channel):
         owner: ChannelOwner,
         service: GrpcService,
         request: ClientRequest,
-        modes: Modes,
-        timeout: float,
-        max_timeout: float,
-        max_answer: int,
+        settings: PlaceSettings,
+        *,
         is_answered: bool,
-        destination: ServiceDestination | None,
     ) -> None:
-        """*timeout* is what each answer may take, and *max_timeout* what the processor may ask for, in seconds.
-
-        *max_answer* are the bytes of an answer. The processor is what the request's plan knows as the *destination*.
-
-        Without *is_answered* nothing is expected, and what comes is dropped.
-        """
+        """Without *is_answered* nothing is expected, and what comes is dropped."""
         self._is_answered = is_answered
         self._owner: ChannelOwner | None = owner
         self._service = service
-        self._destination = destination
         self._request = request
-        self._modes = modes
-        self._timeout = timeout
-        self._max_timeout = max_timeout
-        self._max_answer = max_answer
+        self._settings = settings
         self._loop = service.services.loop
         self._stream: GrpcStream | None = None
         self._owed: list[_Owed] = []
@@ -132,22 +115,22 @@ class GrpcChannel(Channel):
         if self._end_reason is not None:
             self._tell_end()
             return
-        opening = self._modes if self._stream is None else None
+        opening = self._settings.modes if self._stream is None else None
         message = self._service.contract.encode(shown, opening)
         if self._is_answered and not self._has_taken_over:
             self._owe(shown)
         stream = self._stream
         if stream is None:
-            service = self._service
+            service, settings = self._service, self._settings
             stream = self._stream = service.services.stream_grpc(
                 service.destination_id,
                 service.method,
                 self._on_message,
                 self._on_end,
                 request=self._request,
-                max_message=self._max_answer,
+                max_message=settings.max_answer,
                 on_ready=self._on_ready,
-                destination=self._destination,
+                destination=settings.destination,
             )
         stream.send(message)
         self._expect_next()
@@ -172,7 +155,7 @@ class GrpcChannel(Channel):
         now = self._loop.time()
         for owed in self._owed:
             if owed.due != NEVER:
-                owed.due = now + self._timeout
+                owed.due = now + self._settings.phase_timeout
         if self._stream is not None:
             self._stream.resume()
         self._expect_next()
@@ -216,7 +199,7 @@ class GrpcChannel(Channel):
 
     def _owe(self, shown: Shown) -> None:
         """The processor owes an answer to what is shown; of a body that is answered by another one, in the end."""
-        due = self._loop.time() + self._timeout
+        due = self._loop.time() + self._settings.phase_timeout
         phase = shown.phase
         if not shown.is_duplex:
             self._owed.append(_Owed(phase, due, False))
@@ -256,7 +239,7 @@ class GrpcChannel(Channel):
     def _settle_duplex(self, answer: Answer, answered: _Owed) -> _Owed:
         """As above; one of a body comes in many messages, and each gives time for the next."""
         is_over = not answered.phase.is_body or answer.ends
-        due = self._loop.time() + self._timeout
+        due = self._loop.time() + self._settings.phase_timeout
         left: list[_Owed] = []
         is_before = True
         for owed in self._owed:
@@ -274,7 +257,7 @@ class GrpcChannel(Channel):
 
     def _extend(self, seconds: float) -> None:
         """Give more time for what is owed first, once, where that is allowed; else nothing changes."""
-        if not _LEAST_EXTENSION <= seconds <= self._max_timeout:
+        if not _LEAST_EXTENSION <= seconds <= self._settings.max_phase_timeout:
             return
         for first in self._owed:
             if first.is_waived or first.due == NEVER:
@@ -315,7 +298,7 @@ class GrpcChannel(Channel):
                     due = owed.due
             if due == NEVER and stream.is_full:
                 # Who does not have to answer yet, or at all, may at least be expected to read.
-                stream.expect(self._timeout)
+                stream.expect(self._settings.phase_timeout)
                 return
         stream.expect(due - self._loop.time())
 

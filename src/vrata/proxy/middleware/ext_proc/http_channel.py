@@ -8,12 +8,12 @@ from typing import Final
 from vrata.proxy.callout.answer import Answer as HttpAnswer
 from vrata.proxy.callout.answer import CalloutFailure
 from vrata.proxy.callout.call import OnAnswer
-from vrata.proxy.callout.callout import ServiceDestination
 from vrata.proxy.callout.services import Cancellable, Services
 from vrata.proxy.contracts import ClientRequest
 from vrata.proxy.middleware.ext_proc.channel import Channel, ChannelOwner
 from vrata.proxy.middleware.ext_proc.json_contract import JsonContract
 from vrata.proxy.middleware.ext_proc.message import Answer, MalformedAnswer, Refusal, Shown
+from vrata.proxy.middleware.ext_proc.settings import PlaceSettings
 
 TARGET: Final = b"/process"
 _FIELDS: Final = b"content-type: application/json\r\n"
@@ -68,15 +68,13 @@ class HttpChannel(Channel):
     """Implements :class:`Channel` by calls."""
 
     __slots__ = (
-        "_destination",
         "_destination_id",
-        "_max_answer",
         "_of_request",
         "_of_response",
         "_owner",
         "_request",
         "_services",
-        "_timeout",
+        "_settings",
     )
 
     def __init__(
@@ -85,19 +83,13 @@ class HttpChannel(Channel):
         services: Services,
         destination_id: str,
         request: ClientRequest,
-        timeout: float,
-        max_answer: int,
-        destination: ServiceDestination | None,
+        settings: PlaceSettings,
     ) -> None:
-        """*timeout* is what each call may take, in seconds; *max_answer* are the bytes of an answer. The processor is
-        what the request's plan knows as the *destination*."""
         self._owner: ChannelOwner | None = owner
         self._services = services
         self._destination_id = destination_id
-        self._destination = destination
         self._request = request
-        self._timeout = timeout
-        self._max_answer = max_answer
+        self._settings = settings
         self._of_request = _Lane(self)
         self._of_response = _Lane(self)
 
@@ -131,17 +123,18 @@ class HttpChannel(Channel):
 
     def send(self, shown: Shown, on_answer: OnAnswer) -> Cancellable:
         """Make the call for *shown*."""
+        settings = self._settings
         return self._services.call(
             self._destination_id,
             b"POST",
             TARGET,
             _FIELDS,
             _CONTRACT.encode(shown, None),
-            self._timeout,
+            settings.phase_timeout,
             on_answer,
             request=self._request,
-            max_answer=self._max_answer,
-            destination=self._destination,
+            max_answer=settings.max_answer,
+            destination=settings.destination,
         )
 
     def answered(self, shown: Shown, outcome: HttpAnswer | CalloutFailure) -> None:

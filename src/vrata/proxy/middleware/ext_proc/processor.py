@@ -45,17 +45,7 @@ class GrpcProcessor:
     ) -> Channel:
         """Return one stream's channel."""
         is_answered = self.answers_observations or not observed
-        return GrpcChannel(
-            owner,
-            self._service,
-            request,
-            settings.modes,
-            settings.phase_timeout,
-            settings.max_phase_timeout,
-            settings.max_answer,
-            is_answered,
-            settings.destination,
-        )
+        return GrpcChannel(owner, self._service, request, settings, is_answered=is_answered)
 
 
 class HttpProcessor:
@@ -73,15 +63,7 @@ class HttpProcessor:
         self, owner: ChannelOwner, request: ClientRequest, settings: PlaceSettings, *, observed: bool = False
     ) -> Channel:
         """Return a channel that makes calls."""
-        return HttpChannel(
-            owner,
-            self._services,
-            self._destination_id,
-            request,
-            settings.phase_timeout,
-            settings.max_answer,
-            settings.destination,
-        )
+        return HttpChannel(owner, self._services, self._destination_id, request, settings)
 
 
 def processor_of(settings: ExtProc, services: Services) -> Processor:
