@@ -35,7 +35,7 @@ from vrata.proxy.middleware.key_sets import KeySets
 from vrata.proxy.middleware.log_writer import LogWriters
 from vrata.proxy.middleware.python.instance import PythonInstance
 from vrata.proxy.middleware.python.modules import NO_MODULES, PythonModules
-from vrata.proxy.middleware.rate_limit.instance import RateLimiting
+from vrata.proxy.middleware.rate_limit.instance import RateLimitInstance
 from vrata.proxy.middleware.rate_limit.limits import FleetLimits, LocalLimits
 from vrata.proxy.middleware.stage import Inner, Place
 from vrata.proxy.middleware.unavailable import Unavailable
@@ -98,7 +98,7 @@ BUILDERS: Final[Mapping[str, Builder]] = {
     "accessLog": lambda settings, resources: AccessLogInstance(settings, resources.log_writers),
     "cors": lambda settings, _: CorsInstance(settings),
     "headers": lambda settings, _: HeadersInstance(settings),
-    "rateLimit": lambda settings, resources: RateLimiting(
+    "rateLimit": lambda settings, resources: RateLimitInstance(
         settings, resources.local_limits(), resources.fleet_limits, resources.bodies
     ),
     "inlineAuthz": lambda settings, resources: InlineAuthzInstance(settings, resources.bodies),

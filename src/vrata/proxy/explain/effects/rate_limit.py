@@ -8,11 +8,8 @@ from vrata.proxy.contracts import BodyNeeded
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.passage import NEEDS_BODY, Passage
-from vrata.proxy.middleware.rate_limit.key import key_of
+from vrata.proxy.middleware.rate_limit.key import ADDRESS, key_of
 from vrata.proxy.middleware.stage import Place
-
-_OF_A_CLIENT = b"a"
-"""What the values of addresses begin with, so that they meet no others."""
 
 
 def effect(settings: RateLimit, place: Place, passage: Passage) -> Effect:
@@ -41,7 +38,7 @@ def effect(settings: RateLimit, place: Place, passage: Passage) -> Effect:
 def _source(settings: RateLimit, value: bytes) -> str:
     """Name what *value* is of."""
     key = settings.key
-    if key is None or value[:1] == _OF_A_CLIENT:
+    if key is None or value.startswith(ADDRESS):
         return "client address"
     if key.header:
         return f"header {key.header}"

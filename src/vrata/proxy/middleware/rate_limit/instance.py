@@ -15,7 +15,7 @@ from vrata.proxy.middleware.rate_limit.stage import FleetStage, LocalStage
 from vrata.proxy.middleware.stage import Inner, Place
 
 
-class RateLimiting(Instance):
+class RateLimitInstance(Instance):
     """One middleware; its buckets are elsewhere, and stay what they are while the middleware limits the same."""
 
     def __init__(self, settings: RateLimit, local: LocalLimits, fleet: FleetLimits | None, bodies: BodyGate) -> None:
@@ -35,7 +35,7 @@ class RateLimiting(Instance):
         self._bodies = bodies
 
     def __repr__(self) -> str:
-        return f"<RateLimiting {self._bucket!r}>"
+        return f"<RateLimitInstance {self._bucket!r}>"
 
     def stage(self, place: Place, inner: Inner) -> Inner:
         """Make the stage at *place*. All places of a middleware share its buckets."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from vrata.expressions import EvaluationError, Expression, compile_expression
 from vrata.model.middleware.rate_limit import RateLimit
 from vrata.policy.client_address import ClientNetworks, TrustedProxies
 from vrata.proxy.contracts import BodyNeeded, ClientRequest
 
+ADDRESS: Final = b"a"
+"""The byte that values begin with which are addresses of clients."""
+STATED: Final = b"v"
+"""The one of those that a request, its token or an expression says."""
+
 
 class Key(Protocol):
-    """What tells clients apart. The values of different kinds never meet."""
+    """What tells clients apart. Values that are addresses never meet others."""
 
     def of(self, request: ClientRequest) -> bytes:
         """The value of *request*. Raises :class:`BodyNeeded` when that depends on a body still to come."""
@@ -43,7 +48,7 @@ class ClientAddress(Key):
 
     def of(self, request: ClientRequest) -> bytes:
         """The network in text."""
-        return b"a" + self._networks.of(request.client_ip).encode("ascii", "replace")
+        return ADDRESS + self._networks.of(request.client_ip).encode("ascii", "replace")
 
 
 class ProxiedAddress(Key):
@@ -59,7 +64,7 @@ class ProxiedAddress(Key):
         """The network in text."""
         lines = [value.decode("latin-1") for value in request.head.forwarded_for]
         client = self._proxies.client_of(request.peer.decode("ascii"), lines)
-        return b"a" + self._networks.of(client).encode("ascii", "replace")
+        return ADDRESS + self._networks.of(client).encode("ascii", "replace")
 
 
 class HeaderKey(Key):
@@ -75,7 +80,7 @@ class HeaderKey(Key):
     def of(self, request: ClientRequest) -> bytes:
         """The value as received."""
         value = request.header(self._name)
-        return b"v" + value.encode("utf-8", "surrogateescape") if value else self._otherwise.of(request)
+        return STATED + value.encode("utf-8", "surrogateescape") if value else self._otherwise.of(request)
 
 
 class ClaimKey(Key):
@@ -92,7 +97,7 @@ class ClaimKey(Key):
         """The claim in text."""
         claims = request.claims
         value = text_of(claims.get(self._name)) if claims is not None else b""
-        return b"v" + value if value else self._otherwise.of(request)
+        return STATED + value if value else self._otherwise.of(request)
 
 
 class ExpressionKey(Key):
@@ -114,7 +119,7 @@ class ExpressionKey(Key):
             value = text_of(expression.evaluate(request))
         except EvaluationError:
             value = b""
-        return b"v" + value if value else self._otherwise.of(request)
+        return STATED + value if value else self._otherwise.of(request)
 
 
 def text_of(value: Any) -> bytes:
