@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.support.callouts import services
-from tests.support.conditions import eventually_async
+from tests.support.conditions import eventually_async, settled
 from tests.support.gateway import destination, forward, route
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import DIE, HANG, LEAVE, Do, EnvoyProcessor, Reply, Seen
 from tests.support.raw_http import TruncatedResponse
 from tests.support.staged_backend import StagedBackend, StagedConnection
-from tests.unit.proxy.middleware.ext_proc.test_streamed_bodies import OK, chunk, next_chunk, settled
+from tests.unit.proxy.middleware.ext_proc.test_streamed_bodies import OK, chunk, next_chunk
 
 DUPLEX: dict[str, str] = {
     "requestBody": "fullDuplexStreamed",

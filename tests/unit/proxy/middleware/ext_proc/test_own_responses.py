@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.conditions import eventually_async
+from tests.support.conditions import eventually_async, settled
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import EnvoyProcessor, Seen
 from tests.support.raw_http import TruncatedResponse
 from tests.support.recording_backend import RecordingBackend
-from tests.unit.proxy.middleware.ext_proc.test_streamed_bodies import chunk, settled
+from tests.unit.proxy.middleware.ext_proc.test_streamed_bodies import chunk
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 

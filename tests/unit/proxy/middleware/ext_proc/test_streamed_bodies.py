@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.conditions import eventually_async
+from tests.support.conditions import eventually_async, settled
 from tests.support.in_process_proxy import InProcessProxy, on_our_loop
 from tests.support.processing import process
 from tests.support.processors import (
@@ -55,15 +54,6 @@ async def next_chunk(connection: StagedConnection) -> bytes:
 def time_for(reply: Reply) -> str:
     """What an answer may take: as little as a busy machine bears where it will not come."""
     return "1s" if reply == HANG else "20s"
-
-
-async def settled(number: Callable[[], int]) -> int:
-    """*number* when it does not change any more."""
-    found, before = number(), -1
-    while found != before:
-        await asyncio.sleep(0.1)
-        found, before = number(), found
-    return found
 
 
 @EACH
