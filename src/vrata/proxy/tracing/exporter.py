@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import structlog
 
 from vrata.model.listener import Tracing
+from vrata.observability.occasions import Occasions
 from vrata.observability.tasks import TaskSupervisor
 from vrata.policy.backoff import doubled
 from vrata.proxy.callout.answer import Answer, CalloutFailure
@@ -33,8 +34,6 @@ MAX_TRIES: Final = 4
 """How often a batch is sent."""
 FIRST_PAUSE, MAX_PAUSE = 0.5, 8.0
 """Seconds until a batch is sent again, doubled each time."""
-REPORT_INTERVAL: Final = 30.0
-"""Seconds between two lines of the log about a collector that takes no spans."""
 
 RETRIED: Final = frozenset({429, 502, 503, 504})
 """Statuses after which a batch may be sent again (OTLP 1.x, "Failures")."""
@@ -76,7 +75,7 @@ class SpanExporter:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_ending = False
-        self._next_report = 0.0
+        self._reports = Occasions()
 
     def __repr__(self) -> str:
         return f"<SpanExporter to {self._destination_id}, {len(self._queue) + self._sending} spans waiting>"
@@ -161,10 +160,11 @@ class SpanExporter:
         _count_all(batch[len(batch) - refused :], REFUSED)
 
     def _report(self, reason: str) -> None:
-        now = self._loop.time()
-        if now >= self._next_report:
-            self._next_report = now + REPORT_INTERVAL
-            _log.warning("spans are not taken", destination=self._destination_id, reason=reason)
+        passed_over = self._reports.occurred()
+        if passed_over >= 0:
+            _log.warning(
+                "spans are not taken", destination=self._destination_id, reason=reason, passed_over=passed_over
+            )
 
 
 def _count(meters: ListenerMeters | None, outcome: str) -> None:
