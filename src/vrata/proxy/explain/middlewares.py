@@ -10,6 +10,7 @@ from vrata.expressions import EvaluationError, Expression, InvalidExpression, co
 from vrata.model.middleware.middleware import Middleware
 from vrata.policy.middleware_chain import ChainLink, middleware_chain
 from vrata.proxy.contracts import BodyNeeded, Failure, FailureClass, LocalResponse
+from vrata.proxy.explain.circumstances import NEEDS_BODY, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.effects import (
     access_log,
@@ -24,7 +25,6 @@ from vrata.proxy.explain.effects import (
 )
 from vrata.proxy.explain.entry import Document, Entry
 from vrata.proxy.explain.field_pairs import changes, in_words
-from vrata.proxy.explain.passage import NEEDS_BODY, Passage
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.middleware.conditional import applies
 from vrata.proxy.middleware.instance import MiddlewareUnavailable
@@ -33,7 +33,7 @@ from vrata.proxy.middleware.unavailable import UNAVAILABLE
 from vrata.proxy.routing.conditions import shown_value
 from vrata.wire.http1.errors import MalformedMessage
 
-EFFECTS: Final[Mapping[str, Callable[[Any, Place, Passage], Effect]]] = {
+EFFECTS: Final[Mapping[str, Callable[[Any, Place, Circumstances], Effect]]] = {
     "accessLog": access_log.effect,
     "cors": cors.effect,
     "extAuthz": ext_authz.effect,
@@ -90,7 +90,9 @@ class ExplainedChain:
         return [_finished(step) for step in self.steps]
 
 
-def explained_chain(entry: Entry, middlewares: Mapping[str, Middleware], passage: Passage) -> ExplainedChain:
+def explained_chain(
+    entry: Entry, middlewares: Mapping[str, Middleware], circumstances: Circumstances
+) -> ExplainedChain:
     """Have the middlewares of *entry* decide, outermost first; one that answers is the last."""
     chain = ExplainedChain()
     for link in middleware_chain(entry.route, entry.group):
@@ -103,8 +105,8 @@ def explained_chain(entry: Entry, middlewares: Mapping[str, Middleware], passage
         if chain.answer is not None:
             answering = chain.answered_by.get("name", chain.answered_by["id"])
             step.document |= {"runs": False, "reached": False, "reason": f'"{answering}" answers the request before'}
-        elif _runs(step, link, chain, passage.request):
-            _pass(step, link, middleware, chain, passage)
+        elif _runs(step, link, chain, circumstances.request):
+            _pass(step, link, middleware, chain, circumstances)
     return chain
 
 
@@ -186,16 +188,18 @@ def _value(text: str, request: DownstreamRequest) -> Document:
     return {"holds": False, "value": shown_value(value)}
 
 
-def _pass(step: _Step, link: ChainLink, middleware: Middleware | None, chain: ExplainedChain, passage: Passage) -> None:
+def _pass(
+    step: _Step, link: ChainLink, middleware: Middleware | None, chain: ExplainedChain, circumstances: Circumstances
+) -> None:
     """Have the middleware decide, and tell the *chain* what comes of it."""
-    request = passage.request
+    request = circumstances.request
     before = request.head
     document = step.document
     try:
         if middleware is None:
             raise MiddlewareUnavailable("it does not exist, or could not be read")
         effect = EFFECTS[middleware.type](
-            middleware.settings, Place(middleware.id, middleware.name, "", link.override), passage
+            middleware.settings, Place(middleware.id, middleware.name, "", link.override), circumstances
         )
     except (MiddlewareUnavailable, ValueError) as error:
         effect = Effect(f"it cannot work: {error}" if middleware is not None else str(error), rejection=UNAVAILABLE)
@@ -212,7 +216,7 @@ def _pass(step: _Step, link: ChainLink, middleware: Middleware | None, chain: Ex
         chain.answered_by = {name: document[name] for name in ("id", "name") if name in document}
         document["answers"] = chain.answer.status if effect.rejection is None else effect.rejection.status
     else:
-        edited = changes(before.passed, request.head.passed, passage.made_identifier)
+        edited = changes(before.passed, request.head.passed, circumstances.made_identifier)
         if edited:
             document["request"] = edited
     if effect.assumption:

@@ -15,10 +15,10 @@ from vrata.proxy.compile import answer_at_once, listener_settings
 from vrata.proxy.contracts import BodyNeeded, FailureClass
 from vrata.proxy.explain.answer import answer, failure, refusal
 from vrata.proxy.explain.candidates import considered, near_misses
+from vrata.proxy.explain.circumstances import NEEDS_BODY, Circumstances
 from vrata.proxy.explain.entry import Document, Entry, shown
 from vrata.proxy.explain.forwarding import explained_forward
 from vrata.proxy.explain.middlewares import ExplainedChain, explained_chain
-from vrata.proxy.explain.passage import NEEDS_BODY, Passage
 from vrata.proxy.explain.supposed_request import (
     ChosenListener,
     ReadRequest,
@@ -152,8 +152,8 @@ class ExplainedSnapshot:
             misses = near_misses(self._table, self._entries, onlooker, deadline)
             return {"outcome": "noRoute", "action": action, "nearMisses": misses, **found}
         entry = match.payload
-        passage = Passage(request, reading.body, reading.made_identifier, self._destinations, int(time()))
-        chain = explained_chain(entry, self._middlewares, passage)
+        circumstances = Circumstances(request, reading.body, reading.made_identifier, self._destinations, int(time()))
+        chain = explained_chain(entry, self._middlewares, circumstances)
         action = self._action(entry, match, reading) if chain.answer is None else _rejection(chain, request)
         if action["type"] == "forward" and listener is not None and listener.is_traced:
             action["unknown"].append("tracing: the trace context that is sent along")

@@ -9,8 +9,8 @@ from vrata.model.middleware.access_log import AccessLog, LogEntry
 from vrata.policy.exchange_template import EXCHANGE_PLACEHOLDERS, ExchangeValues
 from vrata.policy.log_line import json_line, pairs_line
 from vrata.policy.template import Placeholders
+from vrata.proxy.explain.circumstances import Circumstances
 from vrata.proxy.explain.effect import Effect
-from vrata.proxy.explain.passage import Passage
 from vrata.proxy.listener.request import DownstreamRequest
 from vrata.proxy.middleware.access_log import response_field
 from vrata.proxy.middleware.stage import Place
@@ -69,9 +69,9 @@ class SupposedExchange:
         """Nothing is left to do."""
 
 
-def effect(settings: AccessLog, place: Place, passage: Passage) -> Effect:
+def effect(settings: AccessLog, place: Place, circumstances: Circumstances) -> Effect:
     """Write the lines into the explanation."""
-    exchange = SupposedExchange(passage.request)
+    exchange = SupposedExchange(circumstances.request)
     lines: dict[str, str] = {}
     if settings.on_request is not None:
         # As on the data path, there is no response then: its values are empty.
@@ -79,7 +79,7 @@ def effect(settings: AccessLog, place: Place, passage: Passage) -> Effect:
     after = settings.on_response
     if after is None:
         return Effect(_text(settings, lines), {"path": settings.path, **lines})
-    passage.request.observed_by(exchange)
+    circumstances.request.observed_by(exchange)
 
     def finish(unfinished: Effect) -> None:
         known = _known() if exchange.response is not None else _known(response=False)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from vrata.model.middleware.cors import Cors
 from vrata.policy.cors import REPLACED, CorsPolicy
+from vrata.proxy.explain.circumstances import NOTHING_INSIDE, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document, shown
 from vrata.proxy.explain.field_pairs import edits, pairs_of_text
-from vrata.proxy.explain.passage import NOTHING_INSIDE, Passage
 from vrata.proxy.middleware.cors import CorsStage
 from vrata.proxy.middleware.stage import Place
 
 _VARY = ["vary", "Origin"]
 
 
-def effect(settings: Cors, place: Place, passage: Passage) -> Effect:
+def effect(settings: Cors, place: Place, circumstances: Circumstances) -> Effect:
     """Have the stage decide."""
-    request = passage.request
+    request = circumstances.request
     policy = CorsPolicy(settings)
     rejection = CorsStage(place, NOTHING_INSIDE, policy).decide(request)
     origin = request.header("origin")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from vrata.model.middleware.ext_authz import ExtAuthz
 from vrata.policy import grpc_status
+from vrata.proxy.explain.circumstances import Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.field_pairs import Pair, pairs_told
-from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.ext_authz.copied_fields import CopiedFields
 from vrata.proxy.middleware.ext_authz.grpc_authorizer import unanswered
 from vrata.proxy.middleware.ext_authz.http_authorizer import UNREACHABLE, own_fields
@@ -18,9 +18,9 @@ from vrata.proxy.middleware.stage import Place
 _METHODS = {"vrata": "extauthz.v1", "envoy": "envoy.service.auth.v3"}
 
 
-def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
+def effect(settings: ExtAuthz, place: Place, circumstances: Circumstances) -> Effect:
     """Say what is asked; the request goes on as if it were allowed, and nothing of it changed."""
-    request = passage.request
+    request = circumstances.request
     asked = f"POST {settings.path}" if settings.mode == "http" else _METHODS[settings.contract]
     otherwise = "goes on" if settings.failure_mode_allow else "answers 403"
     destination = settings.destination_id
@@ -29,11 +29,11 @@ def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
         "asks": asked,
         "timeout": str(settings.decision_timeout),
         "onFailure": otherwise,
-        "told": _told(settings, passage),
+        "told": _told(settings, circumstances),
     }
-    if settings.include_body and passage.exceeds(settings.max_body_bytes):
+    if settings.include_body and circumstances.exceeds(settings.max_body_bytes):
         return Effect(f"the body is longer than {settings.max_body_bytes} bytes", details, TOO_LARGE)
-    exists = destination in passage.destinations
+    exists = destination in circumstances.destinations
     if not exists and not settings.failure_mode_allow:
         reason = UNREACHABLE if settings.mode == "http" else unanswered(grpc_status.UNAVAILABLE)
         return Effect(f'destination "{destination}" does not exist', details, undecided(reason))
@@ -47,10 +47,10 @@ def effect(settings: ExtAuthz, place: Place, passage: Passage) -> Effect:
     return Effect(text, details, assumption=assumption)
 
 
-def _told(settings: ExtAuthz, passage: Passage) -> list[Pair]:
-    request = passage.request
+def _told(settings: ExtAuthz, circumstances: Circumstances) -> list[Pair]:
+    request = circumstances.request
     check = settings.on_check
     fields = ToldFields(check.forward_headers, check.inject_headers, all_by_default=settings.contract == "envoy").of(
         request, own_fields(request.head, includes_body=settings.include_body) if settings.mode == "http" else ()
     )
-    return pairs_told(fields, passage.made_identifier)
+    return pairs_told(fields, circumstances.made_identifier)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vrata.model.middleware.ext_proc import ExtProc
+from vrata.proxy.explain.circumstances import Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.field_pairs import Pair, pairs_told
-from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.ext_proc.message import BUFFERED
 from vrata.proxy.middleware.ext_proc.settings import PlaceSettings, place_settings
 from vrata.proxy.middleware.ext_proc.transaction import TOO_LARGE
@@ -14,7 +14,7 @@ from vrata.proxy.middleware.ext_proc.view import shown_request
 from vrata.proxy.middleware.stage import Place
 
 
-def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
+def effect(settings: ExtProc, place: Place, circumstances: Circumstances) -> Effect:
     """Say what is asked; the request goes on as if nothing of it were changed.
 
     Raises ValueError for an override that does not fit.
@@ -23,7 +23,7 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
     settled = place_settings(settings, override, {})
     phases = settings.phases if override is None or override.phases is None else override.phases
     modes = settled.modes
-    sees_request = modes.request_headers or (bool(modes.request_body) and passage.request.head.has_body)
+    sees_request = modes.request_headers or (bool(modes.request_body) and circumstances.request.head.has_body)
     sees_response = _of_response(settled)
     destination = settings.destination_id
     otherwise = "goes on" if settled.allow_on_error else f"answers {settled.failure.status}"
@@ -37,14 +37,14 @@ def effect(settings: ExtProc, place: Place, passage: Passage) -> Effect:
         "observes": settings.observe_mode.enabled,
     }
     if modes.request_headers:
-        details["told"] = _told(settled, passage, observed=settings.observe_mode.enabled)
+        details["told"] = _told(settled, circumstances, observed=settings.observe_mode.enabled)
     if settings.observe_mode.enabled:
         return Effect(f'shows it to destination "{destination}", whose answers are dropped', details)
-    too_large = modes.request_body == BUFFERED and passage.exceeds(settled.max_body)
+    too_large = modes.request_body == BUFFERED and circumstances.exceeds(settled.max_body)
     text = f"the body is longer than {settled.max_body} bytes"
     if too_large and not modes.request_headers:
         return Effect(text, details, TOO_LARGE)
-    exists = destination in passage.destinations
+    exists = destination in circumstances.destinations
     who = f'destination "{destination}" {"decides" if exists else "does not exist"}'
     if not exists and settled.allow_on_error:
         return Effect(f"fails, as {who}, and lets it go on", details)
@@ -69,7 +69,7 @@ def _of_response(settled: PlaceSettings) -> bool:
     return modes.response_headers or bool(modes.response_body) or modes.response_trailers
 
 
-def _told(settled: PlaceSettings, passage: Passage, *, observed: bool) -> list[Pair]:
-    request = passage.request
+def _told(settled: PlaceSettings, circumstances: Circumstances, *, observed: bool) -> list[Pair]:
+    request = circumstances.request
     found = shown_request(request, settled.visible, not request.head.has_body, observed=observed)
-    return pairs_told((*found.pseudo, *found.fields), passage.made_identifier)
+    return pairs_told((*found.pseudo, *found.fields), circumstances.made_identifier)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from vrata.model.middleware.headers import Headers
 from vrata.policy.header_edits import HeaderEdits, compile_edits
 from vrata.policy.template import REQUEST_PLACEHOLDERS, RequestValues
+from vrata.proxy.explain.circumstances import NOTHING_INSIDE, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
 from vrata.proxy.explain.field_pairs import edits, pairs_of_text
-from vrata.proxy.explain.passage import NOTHING_INSIDE, Passage
 from vrata.proxy.middleware.headers import HeadersInstance
 from vrata.proxy.middleware.stage import Place, SyncStage
 from vrata.wire.http1.fields import is_settable_in_responses
 
 
-def effect(settings: Headers, place: Place, passage: Passage) -> Effect:
+def effect(settings: Headers, place: Place, circumstances: Circumstances) -> Effect:
     """Have the stage edit the request."""
     stage = HeadersInstance(settings).stage(place, NOTHING_INSIDE)
     assert isinstance(stage, SyncStage)
-    rejection = stage.decide(passage.request)
+    rejection = stage.decide(circumstances.request)
     if rejection is not None:
         return Effect("more fields than a request may have", rejection=rejection)
     override = place.override.headers if place.override is not None else None
@@ -34,12 +34,12 @@ def effect(settings: Headers, place: Place, passage: Passage) -> Effect:
 
     def finish(unfinished: Effect) -> None:
         # Values are of the request as the middlewares further inside have left it.
-        unfinished.response = _response_edits(found, passage)
+        unfinished.response = _response_edits(found, circumstances)
 
     return Effect("", sees_response=True, finish=finish)
 
 
-def _response_edits(found: HeaderEdits[RequestValues], passage: Passage) -> Document:
-    added = pairs_of_text(found.lines(passage.request))
+def _response_edits(found: HeaderEdits[RequestValues], circumstances: Circumstances) -> Document:
+    added = pairs_of_text(found.lines(circumstances.request))
     told = {name.lower() for name, _ in added}
     return edits(added, [name.decode("ascii") for name in found.removed if name.decode("ascii") not in told])

@@ -11,9 +11,9 @@ from vrata.policy.jwt.refusal import Fault, TokenRefused
 from vrata.policy.jwt.token import Token
 from vrata.policy.jwt.verification_key import ALGORITHMS
 from vrata.proxy.callout.callout import ServiceDestination
+from vrata.proxy.explain.circumstances import Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
-from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.jwt import REJECTIONS, TokenGuard
 from vrata.proxy.middleware.stage import Place
 from vrata.proxy.middleware.token_keys import Waiter
@@ -47,11 +47,11 @@ class KnownKeys:
 ELSEWHERE: Final = KeysElsewhere()
 
 
-def effect(settings: Jwt, place: Place, passage: Passage) -> Effect:
+def effect(settings: Jwt, place: Place, circumstances: Circumstances) -> Effect:
     """Have the guard of the data path look at the token. Raises ValueError for settings that it would refuse."""
-    keys, details, doubt = _keys(settings, passage)
-    guard = TokenGuard(settings, KnownKeys(keys), lambda: passage.now)
-    request = passage.request
+    keys, details, doubt = _keys(settings, circumstances)
+    guard = TokenGuard(settings, KnownKeys(keys), lambda: circumstances.now)
+    request = circumstances.request
     try:
         guard.admit(request)
     except TokenRefused as refusal:
@@ -76,7 +76,7 @@ def _signed(place: Place) -> str:
     return f'"{place.name}" finds the signature of the token good'
 
 
-def _keys(settings: Jwt, passage: Passage) -> tuple[KeySet, Document, str]:
+def _keys(settings: Jwt, circumstances: Circumstances) -> tuple[KeySet, Document, str]:
     """The keys as far as they are known; what is to be told of them, to programs and to people."""
     if settings.jwks_inline:
         try:
@@ -89,7 +89,7 @@ def _keys(settings: Jwt, passage: Passage) -> tuple[KeySet, Document, str]:
         return keys, {"keys": details}, ""
     destination = settings.jwks_destination_id
     details = {"keys": {"destination": destination, "path": settings.jwks_path}}
-    if destination not in passage.destinations:
+    if destination not in circumstances.destinations:
         return NO_KEYS, details, f'no keys: destination "{destination}" does not exist'
     return ELSEWHERE, details, f'signature not known here: keys of destination "{destination}"'
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from vrata.model.middleware.python import Python
+from vrata.proxy.explain.circumstances import Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
-from vrata.proxy.explain.passage import Passage
 from vrata.proxy.middleware.python.view import TOO_LARGE
 from vrata.proxy.middleware.stage import Place
 
 
-def effect(settings: Python, place: Place, passage: Passage) -> Effect:
+def effect(settings: Python, place: Place, circumstances: Circumstances) -> Effect:
     """Name the class; the request goes on as if it changed nothing."""
     override = place.override.python if place.override is not None else None
     details: Document = {
@@ -19,7 +19,7 @@ def effect(settings: Python, place: Place, passage: Passage) -> Effect:
         "onFailure": "goes on" if settings.failure_mode == "allow" else "answers 500",
     }
     name = settings.class_name
-    if settings.request_body == "buffered" and passage.exceeds(settings.max_body_bytes):
+    if settings.request_body == "buffered" and circumstances.exceeds(settings.max_body_bytes):
         text = f"the body is longer than {settings.max_body_bytes} bytes"
         return Effect(text, details, TOO_LARGE, f'"{place.name}" can be made, and has an on_request ({name})')
     text = f"not known: asks {name}, if the proxies have that (GET /api/v1/proxies), on failure {details['onFailure']}"

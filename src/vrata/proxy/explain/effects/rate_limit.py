@@ -5,19 +5,19 @@ from __future__ import annotations
 from vrata.model.middleware.rate_limit import RateLimit
 from vrata.policy.token_bucket import TokenBucket
 from vrata.proxy.contracts import BodyNeeded
+from vrata.proxy.explain.circumstances import NEEDS_BODY, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
-from vrata.proxy.explain.passage import NEEDS_BODY, Passage
 from vrata.proxy.middleware.rate_limit.key import ADDRESS, key_of
 from vrata.proxy.middleware.stage import Place
 
 
-def effect(settings: RateLimit, place: Place, passage: Passage) -> Effect:
+def effect(settings: RateLimit, place: Place, circumstances: Circumstances) -> Effect:
     """Find the key. Raises ValueError for a limit that the control plane would have refused."""
     TokenBucket(settings.rate, settings.bucket_size)
     details: Document = {"requestsPerSecond": settings.rate, "burst": settings.bucket_size, "store": settings.store}
     try:
-        value = key_of(settings).of(passage.request)
+        value = key_of(settings).of(circumstances.request)
     except BodyNeeded:
         counted = f"a key that {NEEDS_BODY}"
     else:

@@ -1,4 +1,4 @@
-"""A supposed request on its way through its middlewares."""
+"""What decides about a supposed request on its way through its middlewares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEEDS_BODY = "needs the body, which was not given"
 
 
 @dataclass(frozen=True)
-class Passage:
+class Circumstances:
     """What those who say what a middleware does may ask."""
 
     request: DownstreamRequest
@@ -22,7 +22,7 @@ class Passage:
     body: bytes | None
     """All of it; None where the head announces one that was not given."""
     made_identifier: bytes
-    """What the proxy has made for X-Request-Id, each time another one; empty when the client has sent one."""
+    """What the proxy has made for X-Request-Id, each time another one; empty when the client's is taken."""
     destinations: Mapping[str, Destination]
     now: int
     """Seconds since 1970."""
