@@ -8,7 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from vrata.policy.header_mutation import APPEND, FieldEdit, HeaderMutation
+from vrata.policy.header_mutation import APPEND, REPLACE, FieldEdit, HeaderMutation
 from vrata.proxy.middleware.ext_proc.message import (
     IN_MESSAGES,
     REQUEST_HEADERS,
@@ -76,7 +76,7 @@ class JsonContract(Contract):
         if not all(isinstance(name, str) for name in names):
             raise MalformedAnswer("removeHeaders that are no names")
         removals = tuple(_bytes(name) for name in names)
-        return Answer(phase, HeaderMutation(removals, _edits(members, "setHeaders")), body, is_last)
+        return Answer(phase, HeaderMutation(removals, _edits(members, "setHeaders", REPLACE)), body, is_last)
 
 
 def _refusal(members: Mapping[str, Any]) -> Refusal:
@@ -85,13 +85,13 @@ def _refusal(members: Mapping[str, Any]) -> Refusal:
     return Refusal(checked_status(status), fields=fields, body=_content(members, "rejectBody") or b"")
 
 
-def _edits(members: Mapping[str, Any], name: str, action: int | None = None) -> tuple[FieldEdit, ...]:
+def _edits(members: Mapping[str, Any], name: str, action: int) -> tuple[FieldEdit, ...]:
     edits: list[FieldEdit] = []
     for pair in _member(members, name, list, []):
         if not isinstance(pair, dict):
             raise MalformedAnswer(f"{name} that are no pairs")
         key, value = _member(pair, "key", str, ""), _member(pair, "value", str, "")
-        edits.append(FieldEdit(_bytes(key), _bytes(value), *(() if action is None else (action,))))
+        edits.append(FieldEdit(_bytes(key), _bytes(value), action))
     return tuple(edits)
 
 
