@@ -179,7 +179,9 @@ class Passage(Ends):
         edits = tuple(edit for edit in mutation.edits if goes_on_in_trailers(edit.name))
         present = {_name(line) for line in lines}
         change = settled(HeaderMutation(mutation.removals, edits), self._owner.settings.mutable, present)
-        return b"".join(line for line in lines if _name(line) not in change.removed) + change.added
+        # Also in spellings with underscores, as of a head.
+        removed = {name.replace(b"_", b"-") for name in change.removed}
+        return b"".join([line for line in lines if _name(line).replace(b"_", b"-") not in removed]) + change.added
 
     def _mutate(self, mutation: HeaderMutation) -> None:
         if not mutation.is_empty:

@@ -380,6 +380,21 @@ async def test_that_trailers_pass_when_what_is_made_of_them_is_none(proxy: InPro
             assert f"{way}Trailers" in found.phases
 
 
+@pytest.mark.parametrize("change", [Do(remove=("x-a",)), Do(set={"X-A": "new"})])
+@on_our_loop
+async def test_that_trailers_are_removed_in_all_their_spellings(proxy: InProcessProxy, change: Do) -> None:
+    def script(seen: Seen) -> Reply:
+        return change if seen.phase == "responseTrailers" else Do()
+
+    async with Trailing(b"x_a: b\r\nX-A: c\r\nx-b: d\r\n") as backend:
+        with EnvoyProcessor(script) as found:
+            await process(proxy, found, backend.port, phases={"responseTrailers": "send"})
+            client = await proxy.connect()
+            client.send(POST + chunk(b"abc") + chunk(b""))
+            added = tuple((name.lower(), value) for name, value in change.set.items())
+            assert (await client.read_response()).trailers == (("x-b", "d"), *added)
+
+
 @on_our_loop
 async def test_that_responses_pass_when_the_processor_has_left_before_them(proxy: InProcessProxy) -> None:
     class Leaving(EnvoyProcessor):
