@@ -46,6 +46,12 @@ def changes(before: Sequence[bytes], after: Sequence[bytes], made_identifier: by
     return edits(added, list(lost))
 
 
+def not_set(names: Iterable[bytes], added: Iterable[Pair]) -> list[str]:
+    """Return those of *names*, in lower case, that are no name in *added*."""
+    told = {name.lower() for name, _ in added}
+    return [name for name in (each.decode("ascii") for each in names) if name not in told]
+
+
 def edits(added: list[Pair], removed: list[str]) -> Document:
     """Return the document of what is done to fields; empty when that is nothing."""
     return ({"set": added} if added else {}) | ({"removed": removed} if removed else {})

@@ -7,7 +7,7 @@ from vrata.policy.cors import REPLACED, CorsPolicy
 from vrata.proxy.explain.circumstances import NOTHING_INSIDE, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document, shown
-from vrata.proxy.explain.field_pairs import edits, pairs_of_text
+from vrata.proxy.explain.field_pairs import edits, not_set, pairs_of_text
 from vrata.proxy.middleware.cors import CorsStage
 from vrata.proxy.middleware.stage import Place
 
@@ -30,7 +30,6 @@ def effect(settings: Cors, place: Place, circumstances: Circumstances) -> Effect
         text = f"does not allow the origin {shown(origin)}"
         return Effect(text, details, sees_response=True, response=edits([_VARY], []))
     added = [*pairs_of_text(policy.answer_lines(origin)), _VARY]
-    told = {name for name, _ in added}
-    details["replaces"] = [name.decode("ascii") for name in REPLACED if name.decode("ascii") not in told]
+    details["replaces"] = not_set(REPLACED, added)
     text = f"allows the origin {shown(origin)}"
     return Effect(text, details, sees_response=True, response=edits(added, []))

@@ -8,7 +8,7 @@ from vrata.policy.template import REQUEST_PLACEHOLDERS, RequestValues
 from vrata.proxy.explain.circumstances import NOTHING_INSIDE, Circumstances
 from vrata.proxy.explain.effect import Effect
 from vrata.proxy.explain.entry import Document
-from vrata.proxy.explain.field_pairs import edits, pairs_of_text
+from vrata.proxy.explain.field_pairs import edits, not_set, pairs_of_text
 from vrata.proxy.middleware.headers import HeadersInstance
 from vrata.proxy.middleware.stage import Place, SyncStage
 from vrata.wire.http1.fields import is_settable_in_responses
@@ -41,5 +41,4 @@ def effect(settings: Headers, place: Place, circumstances: Circumstances) -> Eff
 
 def _response_edits(found: HeaderEdits[RequestValues], circumstances: Circumstances) -> Document:
     added = pairs_of_text(found.lines(circumstances.request))
-    told = {name.lower() for name, _ in added}
-    return edits(added, [name.decode("ascii") for name in found.removed if name.decode("ascii") not in told])
+    return edits(added, not_set(found.removed, added))

@@ -63,7 +63,7 @@ class ModuleDirectory:
             try:
                 self._run(name, path)
             except (OSError, Unsafe, NotLoaded) as error:
-                self._fail(name, _text(error))
+                self._fail(name, reason_of(error))
                 _log.error("python middleware not loaded", path=str(path), reason=self.failures[name])
             except BaseException as error:  # noqa: BLE001 - a module that exits or is cancelled must not end the worker
                 self._fail(name, f"{type(error).__name__}: {error}")
@@ -134,5 +134,6 @@ def _refuse_world_writable(status: os.stat_result) -> None:
         raise Unsafe("everybody may write to it")
 
 
-def _text(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why something could not be loaded, for people."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -13,7 +13,7 @@ from types import ModuleType
 import structlog
 
 from vrata.middleware import Middleware
-from vrata.proxy.middleware.python.directory import PACKAGE, ModuleDirectory, Unsafe
+from vrata.proxy.middleware.python.directory import PACKAGE, ModuleDirectory, Unsafe, reason_of
 from vrata.proxy.middleware.python.logs import forward_logs
 
 MOST_TOLD = 1000
@@ -84,8 +84,7 @@ def load_modules(directories: Sequence[Path]) -> PythonModules:
         try:
             directory = ModuleDirectory(path)
         except (OSError, Unsafe) as error:
-            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            _log.error("python middlewares not loaded", directory=str(path), reason=reason)
+            _log.error("python middlewares not loaded", directory=str(path), reason=reason_of(error))
             continue
         for name in directory.files:
             if name in owners:
